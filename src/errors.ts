@@ -1,0 +1,136 @@
+/**
+ * Every failure bext can name: its code, the status a client sees, who is to blame, and what to do about it.
+ * The table is the only place where a status is chosen, so a guest can never pick one.
+ */
+export type Blame = "client" | "guest" | "operator" | "host"
+
+interface ErrorRow {
+  /** HTTP status a client sees (RFC 9110 §15). */
+  readonly status: number
+  readonly blame: Blame
+  /** What the person to blame can do, in one sentence. */
+  readonly hint: string
+}
+
+export const ERRORS = {
+  // requests
+  E_REQUEST_INVALID: { status: 400, blame: "client", hint: "send a well-formed HTTP/1.1 request (RFC 9112)" },
+  E_PATH_INVALID: {
+    status: 400,
+    blame: "client",
+    hint: "send a path without encoded slashes, backslashes, NUL or broken percent-encoding",
+  },
+  E_HEADERS_TOO_LARGE: { status: 431, blame: "client", hint: "send fewer or shorter headers (server.limits)" },
+  E_BODY_TOO_LARGE: { status: 413, blame: "client", hint: "send a smaller body, or raise server.limits.body" },
+  E_BODY_ENCODING: { status: 415, blame: "client", hint: "send the body with gzip, deflate, br or no content coding" },
+  E_REQUEST_TIMEOUT: {
+    status: 408,
+    blame: "client",
+    hint: "send the whole request within server.limits.request_timeout",
+  },
+  E_METHOD_NOT_ALLOWED: { status: 405, blame: "client", hint: "use one of the methods in the Allow header" },
+  E_NOT_FOUND: { status: 404, blame: "client", hint: "no route or file has this path" },
+  E_RANGE_NOT_SATISFIABLE: { status: 416, blame: "client", hint: "ask for a range inside the representation" },
+  E_PRECONDITION_FAILED: { status: 412, blame: "client", hint: "the representation changed; fetch it again" },
+  E_EXPECTATION_FAILED: { status: 417, blame: "client", hint: "only Expect: 100-continue is supported" },
+  E_RATE_LIMITED: { status: 429, blame: "client", hint: "wait as long as Retry-After says" },
+  E_UNAUTHENTICATED: { status: 401, blame: "client", hint: "send valid credentials" },
+  E_FORBIDDEN: { status: 403, blame: "client", hint: "this user may not use this route" },
+  E_TENANT_UNKNOWN: { status: 404, blame: "client", hint: "no tenant matches this host, path or header" },
+  E_CORS_ORIGIN: { status: 403, blame: "client", hint: "this origin is not in middleware.cors.origins" },
+  E_OVERLOADED: { status: 503, blame: "host", hint: "the server is at its limit or shutting down; try again" },
+  E_INTERNAL: { status: 500, blame: "host", hint: "see the log entry with this request id" },
+  // upstream
+  E_UPSTREAM_UNREACHABLE: { status: 502, blame: "operator", hint: "start the upstream, or fix app.upstream" },
+  E_UPSTREAM_INVALID: { status: 502, blame: "operator", hint: "the upstream sent a response that is not valid HTTP" },
+  E_UPSTREAM_TIMEOUT: {
+    status: 504,
+    blame: "operator",
+    hint: "make the upstream faster, or raise app.upstream_timeout",
+  },
+  // configuration
+  E_CONFIG_INVALID: { status: 500, blame: "operator", hint: "fix the field named in the message" },
+  E_CONFIG_NOT_FOUND: { status: 500, blame: "operator", hint: "run bext init, or name a file with --config" },
+  E_CONFIG_SECRET_MISSING: {
+    status: 500,
+    blame: "operator",
+    hint: "set the environment variable named in the message",
+  },
+  E_PORT_IN_USE: { status: 500, blame: "operator", hint: "stop the other server, or change server.listen or PORT" },
+  E_FILE_UNREADABLE: { status: 500, blame: "operator", hint: "check the path and its permissions" },
+  E_USAGE: { status: 500, blame: "operator", hint: "see bext --help" },
+  // plugins at load
+  E_PLUGIN_MANIFEST_INVALID: { status: 500, blame: "operator", hint: "fix the manifest field named in the message" },
+  E_PLUGIN_NOT_FOUND: { status: 500, blame: "operator", hint: "check plugins.NAME.path, or install the plugin" },
+  E_PLUGIN_LOAD_FAILED: { status: 500, blame: "guest", hint: "fix the plugin's source at the position in the message" },
+  E_PLUGIN_HOOK_MISMATCH: {
+    status: 500,
+    blame: "guest",
+    hint: "make manifest.capabilities and the exported hooks agree",
+  },
+  E_PLUGIN_TIER_UNAVAILABLE: { status: 500, blame: "operator", hint: "use a sandbox this build has; see bext doctor" },
+  E_GRANT_MISSING: { status: 500, blame: "operator", hint: "paste the block in the message into bext.config.toml" },
+  // plugins at run time: limits
+  E_LIMIT_CPU: { status: 504, blame: "guest", hint: "do less work per call, or raise limits.max_cpu_ms" },
+  E_LIMIT_TIME: { status: 504, blame: "guest", hint: "raise limits.max_time_ms or split the work" },
+  E_LIMIT_MEMORY: { status: 502, blame: "guest", hint: "use less memory, or raise limits.max_memory_mb" },
+  E_LIMIT_STACK: { status: 502, blame: "guest", hint: "recurse less deeply" },
+  E_LIMIT_FUEL: { status: 504, blame: "guest", hint: "do less work per call, or raise plugins.NAME.fuel" },
+  E_LIMIT_STORAGE: { status: 502, blame: "guest", hint: "delete keys, or raise limits.storage_quota_kb" },
+  E_LIMIT_FETCH: { status: 502, blame: "guest", hint: "fetch less often, or raise permissions.max_fetch_per_minute" },
+  E_LIMIT_MESSAGE: { status: 502, blame: "guest", hint: "send smaller values across the sandbox boundary" },
+  // plugins at run time: behaviour
+  E_GUEST_THREW: { status: 502, blame: "guest", hint: "see cause: text the guest sent" },
+  E_GUEST_RESULT_INVALID: { status: 502, blame: "guest", hint: "return one of the documented results" },
+  E_GUEST_EXITED: { status: 502, blame: "guest", hint: "the instance is gone; it is rebuilt on the next call" },
+  E_INSTANCE_RESET: { status: 502, blame: "guest", hint: "another call broke the shared instance; see the log" },
+  E_PLUGIN_QUARANTINED: { status: 503, blame: "guest", hint: "the plugin failed too often; see the log" },
+  E_HEADER_FORBIDDEN: { status: 502, blame: "guest", hint: "this header is not the plugin's to set" },
+  E_HEADER_INVALID: { status: 502, blame: "guest", hint: "header names are tokens, values have no CR, LF or NUL" },
+  E_STATUS_INVALID: { status: 502, blame: "guest", hint: "a final status is an integer from 200 to 599" },
+  E_BODY_NOT_DECLARED: { status: 502, blame: "guest", hint: 'add body = "request" | "response" | "both" to [sandbox]' },
+  E_PERMISSION: { status: 502, blame: "guest", hint: "request the permission in plugin.toml and grant it" },
+  E_PATH_REWRITE: { status: 502, blame: "guest", hint: "set an absolute, normalised path" },
+  E_STORAGE_KEY: {
+    status: 502,
+    blame: "guest",
+    hint: "keys are 1 to 512 bytes without NUL, slash, backslash or dot-dot",
+  },
+  E_FETCH_FORBIDDEN: { status: 502, blame: "guest", hint: "add the URL to permissions.allowed_urls and grant it" },
+  E_FETCH_FAILED: { status: 502, blame: "guest", hint: "see cause" },
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof ERRORS
+
+/** A failure with a code. `message` is for logs and operators, never for HTTP clients. */
+export class BextError extends Error {
+  override readonly name: string = "BextError"
+  readonly code: ErrorCode
+  /** Extra response headers the status calls for, e.g. Retry-After. */
+  readonly headers: readonly (readonly [string, string])[]
+
+  constructor(
+    code: ErrorCode,
+    what: string,
+    options: ErrorOptions & { headers?: readonly (readonly [string, string])[] } = {},
+  ) {
+    super(`${what} [${code}]`, options)
+    this.code = code
+    this.headers = options.headers ?? []
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status
+  }
+}
+
+/** A failure of one plugin: "resize: hook transform ran past 250 ms [E_LIMIT_TIME]". */
+export class PluginError extends BextError {
+  override readonly name = "PluginError"
+  readonly plugin: string
+
+  constructor(code: ErrorCode, plugin: string, what: string, options: ErrorOptions = {}) {
+    super(code, `${plugin}: ${what}`, options)
+    this.plugin = plugin
+  }
+}

@@ -1,0 +1,75 @@
+import type { Readable } from "node:stream"
+import type { HeaderList } from "./header-list.ts"
+
+/** Who the request speaks for, set by authentication. Claims are JSON. */
+export interface User {
+  readonly id: string
+  readonly claims: Readonly<Record<string, unknown>>
+}
+
+/** The body of a message: nothing, text, bytes, or a stream that is read once. */
+export type Body = null | string | Uint8Array | Readable
+
+/** A response on its way out. `body` null means no content; the writer computes framing headers. */
+export interface ResponseState {
+  /** Final status, 200 to 599 (RFC 9110 §15). */
+  status: number
+  headers: HeaderList
+  body: Body
+}
+
+/** The body of a request. It can be read as a stream once, or buffered first and then read any number of times. */
+export interface RequestBody {
+  /** False when the message has neither Content-Length (above 0) nor Transfer-Encoding. */
+  readonly present: boolean
+  /** The whole body once `buffer` has run or `replace` was called, otherwise undefined. Content codings removed. */
+  readonly bytes: Uint8Array | undefined
+  /**
+   * Reads the whole body into memory and removes its content coding.
+   * @param maxBytes - Largest decoded size.
+   * @throws {BextError} `E_BODY_TOO_LARGE`, `E_BODY_ENCODING`, `E_REQUEST_TIMEOUT`, `E_OVERLOADED` (process budget used up).
+   */
+  buffer(maxBytes: number): Promise<Uint8Array>
+  /** Puts other bytes in its place; drops Content-Encoding and computes lengths anew. */
+  replace(bytes: Uint8Array): void
+  /** The bytes for the app: the buffered ones if there are any, otherwise the live stream. */
+  stream(): Readable
+}
+
+/**
+ * One request on its way through the server, and its response once there is one.
+ * Everything here is already normalised and free of client-sent `x-bext-*` and identity headers.
+ */
+export interface RequestContext {
+  readonly method: string
+  /** Absolute, percent-decoded once, dot segments and `//` removed. Every matcher sees this form. */
+  path: string
+  /** Raw query without "?", "" when there is none. */
+  query: string
+  readonly scheme: "http" | "https"
+  /** Authority in lower case, with the port if it was sent; after trusted proxies. */
+  readonly host: string
+  /** `host` without port. */
+  readonly hostname: string
+  /** The client's address after trusted proxies; IPv4-mapped IPv6 is shown as IPv4. */
+  readonly clientAddress: string
+  /** 32 lower-case hex digits, or the one a trusted proxy sent. Made when first read. */
+  readonly requestId: string
+  /** performance.now() at accept. */
+  readonly startedAtMs: number
+  requestHeaders: HeaderList
+  readonly requestBody: RequestBody
+  user: User | null
+  tenantId: string | null
+  siteId: string | null
+  /** "plugin.key" → value; null until somebody sets one. */
+  extensions: Map<string, string> | null
+  /** Set by an answer or by the handler. */
+  response: ResponseState | null
+  /** W3C traceparent of the span that stands for this request, set by tracing at 500. */
+  traceparent: string | null
+  /** Names and durations for Server-Timing; null unless this request asked for it and may have it. */
+  timings: { name: string; durationMs: number }[] | null
+  /** Aborted when the client goes away before the response was written. Made when first read. */
+  readonly signal: AbortSignal
+}

@@ -1,0 +1,159 @@
+/**
+ * The boundary between bext and a guest. A tier (quickjs, wasm, nsjail) is an implementation of this file, and
+ * `sandboxContract` in test/contracts is what it must pass. There is no code here.
+ */
+import type { HookName } from "../hooks.ts"
+import type { GuestServices } from "../host/services.ts"
+
+export type Tier = "quickjs" | "wasm" | "nsjail"
+
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
+
+/** Where a guest's code is. Nothing outside `folder` is ever read for it. */
+export interface GuestSource {
+  /** The plugin's name: starts with a letter; lower case, digits and hyphens. */
+  readonly name: string
+  /** Absolute path of the plugin's root. */
+  readonly folder: string
+  /** Absolute path of the entry, inside `folder`. */
+  readonly entry: string
+}
+
+/** What a guest may consume. Every field is required; no value means "unlimited". */
+export interface Limits {
+  /** Guest heap, bytes; whole 64 KiB pages in the wasm tier. Source: WebAssembly Core 2.0 §4.2.8. */
+  readonly memoryBytes: number
+  /** Encoded size of one value that crosses the boundary in either direction, bytes of UTF-8. */
+  readonly messageBytes: number
+  /** Instances of this guest that may exist at once (`fresh` needs one for each request in flight). */
+  readonly maxInstances: number
+}
+
+/** What one call may consume. */
+export interface CallLimits {
+  /** Milliseconds on the guest's stack, summed over the whole call, waits excluded. */
+  readonly cpuMs: number
+  /** Milliseconds from entry to answer, waits included; host's monotonic clock. */
+  readonly wallMs: number
+  /** Metered instructions per call (wasm tier). */
+  readonly fuel: number
+}
+
+/**
+ * - `shared`: one instance, module state persists, async calls interleave in it.
+ * - `fresh`: every call of a request sees the image as it was when the guest became ready.
+ */
+export type InstanceMode = "shared" | "fresh"
+
+export interface SandboxTier {
+  readonly tier: Tier
+  /**
+   * Evaluates the guest's top level in its first instance.
+   * @throws {PluginError} `E_PLUGIN_LOAD_FAILED` with file:line:column, `E_LIMIT_…` when the top level runs too long or big.
+   */
+  load(source: GuestSource, services: GuestServices, limits: Limits, instance: InstanceMode): Promise<Sandbox>
+}
+
+/** One loaded guest. */
+export interface Sandbox extends AsyncDisposable {
+  /** The hooks the guest exports. */
+  readonly hooks: ReadonlySet<HookName>
+  /** Counts resets of the shared instance; 0 until the first. */
+  readonly generation: number
+  /** Bytes of host memory this guest holds now: instances and image. */
+  readonly memoryBytes: number
+
+  /**
+   * Runs `on_server_start` (when exported and `start` is given) until it settled, cancels the timers and fetches it left
+   * behind with a warning that names them, and takes the image. Called once, before any `call`.
+   * @throws {PluginError} as `call`.
+   */
+  ready(start: HookCall | null): Promise<void>
+
+  /**
+   * Runs one exported hook to completion.
+   * @returns At once when the guest waited for nothing, otherwise a promise. `undefined` for hooks with an exchange (the
+   *   answer is then in the exchange) and for hooks whose answer is ignored. Untrusted: the caller checks its shape.
+   * @throws {PluginError} `E_GUEST_THREW`, `E_GUEST_RESULT_INVALID` (guest still usable), `E_LIMIT_CPU`, `E_LIMIT_TIME`,
+   *   `E_LIMIT_MEMORY`, `E_LIMIT_STACK`, `E_LIMIT_FUEL`, `E_LIMIT_MESSAGE`, `E_INSTANCE_RESET` (another call broke the shared
+   *   instance meanwhile; image restored, generation + 1), `E_GUEST_EXITED` (only disposal is allowed afterwards). A
+   *   PluginError thrown by the exchange or a service reaches the guest as a JavaScript Error with `code`.
+   */
+  call(call: HookCall): Json | undefined | Promise<Json | undefined>
+}
+
+/** One call of one hook. */
+export interface HookCall {
+  readonly hook: HookName
+  /** What this call may see and change; null for hooks without a request. */
+  readonly exchange: Exchange | null
+  /** Positional arguments of hooks without a request, e.g. `[config]` for on_server_start, `[event]` for on_request_complete. */
+  readonly params: readonly Json[]
+  /** Storage partition; null when the call belongs to no tenant. */
+  readonly tenant: string | null
+  readonly limits: CallLimits
+  /** True in exactly one process. */
+  readonly leader: boolean
+  /** Aborting stops the guest; it is never left running behind a rejected promise. Null: nobody will. */
+  readonly signal: AbortSignal | null
+}
+
+export type Side = "request" | "response"
+
+/**
+ * What one call of `on_request` or `on_response` may see and change, already narrowed to the plugin's permissions. The
+ * guest pulls fields through host calls; nothing is encoded ahead. Changes are staged and take effect when the call
+ * succeeds, so a failed call leaves no trace. Every argument is guest data and is checked here.
+ */
+export interface Exchange {
+  readonly method: string
+  readonly path: string
+  /** Raw query without "?". */
+  readonly query: string
+  readonly scheme: string
+  readonly host: string
+  readonly clientAddress: string
+  readonly requestId: string
+  readonly user: Json
+  readonly tenantId: string | null
+  readonly siteId: string | null
+
+  /** @returns The combined value; undefined when absent or hidden (`sensitive_headers`; warns once per plugin). */
+  header(side: Side, name: string): string | undefined
+  /** Visible fields in order; names in lower case. */
+  headers(side: Side): readonly (readonly [string, string])[]
+  /** @throws {PluginError} `E_HEADER_FORBIDDEN`, `E_HEADER_INVALID`, `E_PERMISSION` (request side in on_response). */
+  setHeader(side: Side, name: string, value: string): void
+  /** @throws as `setHeader`. */
+  appendHeader(side: Side, name: string, value: string): void
+  /** @throws as `setHeader`. */
+  removeHeader(side: Side, name: string): void
+  /** @throws {PluginError} `E_PERMISSION` without `rewrite_path`, `E_PATH_REWRITE` when it is not a normalised path. */
+  setPath(path: string): void
+  /** @throws {PluginError} `E_PERMISSION` without `permissions.identity`. */
+  setIdentity(field: "user" | "tenantId" | "siteId", value: Json): void
+
+  /** Reads "plugin.key" of any plugin. */
+  extension(key: string): string | undefined
+  /** Sets "<this plugin>.key". Value at most 8 KiB, 32 keys a plugin. */
+  setExtension(key: string, value: string): void
+
+  /**
+   * The buffered body. Request side: as the client sent it, content coding removed. Response side: in on_response only.
+   * @throws {PluginError} `E_BODY_NOT_DECLARED`.
+   */
+  body(side: Side): Uint8Array
+  /** Replaces the body and drops ETag, Digest, Content-Encoding and Accept-Ranges. @throws as `body`. */
+  setBody(side: Side, bytes: Uint8Array): void
+
+  /** Status of the response; 0 in on_request. */
+  readonly status: number
+  /** @throws {PluginError} `E_STATUS_INVALID`; `E_PERMISSION` in on_request. */
+  setStatus(status: number): void
+
+  /**
+   * Answers in place of the app (on_request only).
+   * @throws {PluginError} `E_STATUS_INVALID`, `E_HEADER_FORBIDDEN`, `E_HEADER_INVALID`, `E_LIMIT_MESSAGE`.
+   */
+  respond(status: number, headers: readonly (readonly [string, string])[], body: Uint8Array): void
+}
