@@ -69,6 +69,13 @@ export const ERRORS = {
     hint: "make manifest.capabilities and the exported hooks agree",
   },
   E_PLUGIN_TIER_UNAVAILABLE: { status: 500, blame: "operator", hint: "use a sandbox this build has; see bext doctor" },
+  E_WASM_INVALID: { status: 500, blame: "guest", hint: "rebuild the module; it is damaged or not WebAssembly" },
+  E_WASM_UNSUPPORTED: {
+    status: 500,
+    blame: "guest",
+    hint: "compile the module without the WebAssembly feature named in the message",
+  },
+  E_WASM_LIMIT: { status: 500, blame: "guest", hint: "make the module smaller where the message says" },
   E_GRANT_MISSING: { status: 500, blame: "operator", hint: "paste the block in the message into bext.config.toml" },
   // plugins at run time: limits
   E_LIMIT_CPU: { status: 504, blame: "guest", hint: "do less work per call, or raise limits.max_cpu_ms" },
