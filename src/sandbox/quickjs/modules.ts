@@ -1,0 +1,350 @@
+import { constants } from "node:fs"
+import { type FileHandle, open, realpath } from "node:fs/promises"
+import { isAbsolute, join, posix, relative, sep } from "node:path"
+import { PluginError } from "../../errors.ts"
+import type { GuestSource } from "../sandbox.ts"
+import { MAX_MAP_LENGTH, SourceMap } from "./modules-source-map.ts"
+import { StripError, stripTypes } from "./modules-strip.ts"
+
+/** Most files one plugin may consist of; bundle it if it has more. */
+export const MAX_MODULES = 256
+/** Largest single file, bytes. */
+export const MAX_MODULE_BYTES = 2 * 1024 * 1024
+/** All files of one plugin together, bytes. */
+export const MAX_TOTAL_BYTES = 8 * 1024 * 1024
+
+/** Written without an extension, these are tried in order, then the same as `index` in a folder of that name. */
+const EXTENSIONS = [".ts", ".mts", ".js", ".mjs", ".json"]
+/** TypeScript's habit of naming the output: "./a.js" is found as a.ts. */
+const SPELLED_AS_OUTPUT = new Map([
+  [".js", ".ts"],
+  [".mjs", ".mts"],
+])
+/** Holds types only, so at run time it is empty. */
+const API_MODULE = "bext/plugin"
+const MAX_STACK_LENGTH = 16 * 1024
+
+/** The modules of one plugin, read and ready to run. Everything here is a look-up: no file is opened after loading. */
+export interface GuestModules {
+  /** Name of the entry. Names are paths relative to the plugin folder, with "/". */
+  readonly entry: string
+  /**
+   * @param importer - Name of the importing module.
+   * @param specifier - Relative path, as written in the source.
+   * @returns The imported module's name.
+   * @throws {PluginError} `E_PLUGIN_LOAD_FAILED` with the importer's line and column.
+   */
+  resolve(importer: string, specifier: string): string
+  /**
+   * @param name - As `resolve` gave it.
+   * @returns Its JavaScript, every line and column where the author wrote it.
+   * @throws {PluginError} `E_PLUGIN_LOAD_FAILED`.
+   */
+  load(name: string): string
+  /** Whether the text occurs anywhere in the plugin's sources, comments included. */
+  mentions(text: string): boolean
+  /** Rewrites the places in a guest's stack trace by the source maps of bundled modules. Never throws. */
+  mapStack(stack: string): string
+}
+
+/**
+ * Reads the entry and every module it can reach. A module is reachable when a string literal of a reachable module, written
+ * without escapes, starts with "./" or "../" and leads to it; that covers static imports and `import("./literal.ts")`. A
+ * file that cannot be used (outside the folder, not UTF-8, an `enum`) is an error only if it is really imported.
+ * @throws {PluginError} `E_PLUGIN_LOAD_FAILED` when the entry itself cannot be used.
+ */
+export async function loadGuestModules(source: GuestSource): Promise<GuestModules> {
+  const reader = new ModuleReader(source.name, await realpath(source.folder))
+  const entry = await reader.readAll(source.entry)
+  return new LoadedModules(source.name, entry, reader.found)
+}
+
+interface Module {
+  readonly name: string
+  /** What the file says. */
+  readonly text: string
+  /** What the engine runs. */
+  readonly code: string
+  readonly map: SourceMap | null
+}
+
+/** Modules by each path they were looked for under; an error for a path that leads to something unusable. */
+type Found = Map<string, Module | PluginError>
+
+class ModuleReader {
+  readonly found: Found = new Map()
+  readonly #plugin: string
+  readonly #root: string
+  #count = 0
+  #bytes = 0
+
+  constructor(plugin: string, root: string) {
+    this.#plugin = plugin
+    this.#root = root
+  }
+
+  /** @returns The entry's name. */
+  async readAll(entry: string): Promise<string> {
+    const first = await this.#read(entry)
+    if (first === null) throw this.#error(`the entry ${JSON.stringify(entry)} does not exist`)
+    if (first instanceof PluginError) throw first
+    this.found.set(first.name, first)
+    const pending = [first]
+    for (let module = pending.pop(); module !== undefined; module = pending.pop()) {
+      for (const specifier of relativeSpecifiers(module.text)) {
+        const next = await this.#follow(module.name, specifier)
+        if (next !== null) pending.push(next)
+      }
+    }
+    return first.name
+  }
+
+  /** @returns A module that was not known before. */
+  async #follow(importer: string, specifier: string): Promise<Module | null> {
+    for (const path of candidates(importer, specifier)) {
+      if (this.found.has(path)) return null
+      const module = await this.#read(join(this.#root, path))
+      if (module === null) continue
+      const isNew = !(module instanceof PluginError || this.found.has(module.name))
+      this.found.set(path, module)
+      if (!isNew) return null
+      this.found.set(module.name, module)
+      return module
+    }
+    return null
+  }
+
+  /** @returns null when there is no such file. */
+  async #read(path: string): Promise<Module | PluginError | null> {
+    const real = await realpath(path).catch(() => null)
+    if (real === null) return null
+    const name = relative(this.#root, real).split(sep).join("/")
+    if (name.startsWith("../") || name === ".." || isAbsolute(name)) {
+      return this.#error(`${JSON.stringify(path)} leads outside the plugin folder; copy the file into it`)
+    }
+    const known = this.found.get(name)
+    if (known !== undefined) return known
+    try {
+      const text = await this.#readText(real, name)
+      return text === null ? null : await this.#toModule(name, text)
+    } catch (error) {
+      if (error instanceof PluginError) return error
+      return this.#error(`${name}: cannot be read`, error)
+    }
+  }
+
+  async #readText(path: string, name: string): Promise<string | null> {
+    if (this.#count >= MAX_MODULES) throw this.#error(`more than ${MAX_MODULES} modules; bundle the plugin`)
+    // Not blocking: opening a FIFO would otherwise wait for a writer.
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    const status = await file.stat()
+    if (!status.isFile()) return null
+    const room = Math.min(MAX_MODULE_BYTES, MAX_TOTAL_BYTES - this.#bytes)
+    if (status.size > room)
+      throw this.#error(`${name}: larger than ${room} bytes; a plugin may have ${MAX_TOTAL_BYTES}`)
+    const bytes = await readAtMost(file, status.size)
+    this.#count += 1
+    this.#bytes += bytes.length
+    return this.#decode(bytes, name)
+  }
+
+  #decode(bytes: Uint8Array, name: string): string {
+    let text: string
+    try {
+      text = new TextDecoder("utf-8", { fatal: true }).decode(bytes)
+    } catch (error) {
+      throw this.#error(`${name}: not UTF-8`, error)
+    }
+    if (text.includes("\0")) throw this.#error(`${name}: contains a NUL character`)
+    return text
+  }
+
+  async #toModule(name: string, text: string): Promise<Module> {
+    const extension = posix.extname(name)
+    if (extension === ".json") return { name, text: "", code: this.#toJsonModule(name, text), map: null }
+    if (extension === ".ts" || extension === ".mts") {
+      return { name, text, code: await this.#strip(name, text), map: null }
+    }
+    if (extension !== ".js" && extension !== ".mjs") {
+      throw this.#error(`${name}: not a module; a plugin's files end in ${EXTENSIONS.join(", ")}`)
+    }
+    const { code, map } = splitSourceMap(text)
+    return { name, text, code, map: map === null ? null : await this.#toSourceMap(name, map) }
+  }
+
+  /** `JSON.parse` at run time, because the key "__proto__" means something else in an object literal. */
+  #toJsonModule(name: string, text: string): string {
+    try {
+      JSON.parse(text)
+    } catch (error) {
+      throw this.#error(`${name}: ${error instanceof Error ? error.message : "not JSON"}`, error)
+    }
+    return `export default JSON.parse(${JSON.stringify(text)})`
+  }
+
+  async #strip(name: string, text: string): Promise<string> {
+    try {
+      return await stripTypes(text)
+    } catch (error) {
+      if (!(error instanceof StripError)) throw error
+      const place = error.line === 0 ? name : `${name}:${error.line}:${error.column || 1}`
+      throw this.#error(`${place}: ${error.message}${stripHint(error.message)}`, error)
+    }
+  }
+
+  /** Inline, or a file beside the module. Whatever is wrong with it, the plugin just has no source map. */
+  async #toSourceMap(name: string, url: string): Promise<SourceMap | null> {
+    const folder = posix.dirname(name)
+    const inline = /^data:application\/json;(?:charset=utf-8;)?base64,/i.exec(url)
+    if (inline !== null) {
+      return SourceMap.parse(Buffer.from(url.slice(inline[0].length), "base64").toString(), folder)
+    }
+    if (!/^[^/\\:\0]{1,255}$/.test(url)) return null
+    try {
+      const path = await realpath(join(this.#root, folder, url))
+      if (!path.startsWith(this.#root + sep)) return null
+      await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+      const status = await file.stat()
+      if (!status.isFile() || status.size > MAX_MAP_LENGTH) return null
+      return SourceMap.parse(Buffer.from(await readAtMost(file, status.size)).toString(), folder)
+    } catch {
+      return null
+    }
+  }
+
+  #error(what: string, cause?: unknown): PluginError {
+    return new PluginError("E_PLUGIN_LOAD_FAILED", this.#plugin, what, { cause })
+  }
+}
+
+class LoadedModules implements GuestModules {
+  readonly entry: string
+  readonly #plugin: string
+  readonly #found: Found
+
+  constructor(plugin: string, entry: string, found: Found) {
+    this.#plugin = plugin
+    this.entry = entry
+    this.#found = found
+  }
+
+  resolve(importer: string, specifier: string): string {
+    if (specifier === API_MODULE) return API_MODULE
+    for (const path of candidates(importer, specifier)) {
+      const module = this.#found.get(path)
+      if (module instanceof PluginError) throw module
+      if (module !== undefined) return module.name
+    }
+    const place = this.#placeOf(importer, specifier)
+    const shown = JSON.stringify(specifier.slice(0, 200))
+    throw new PluginError(
+      "E_PLUGIN_LOAD_FAILED",
+      this.#plugin,
+      `${place}: cannot import ${shown}: ${reason(specifier)}`,
+    )
+  }
+
+  load(name: string): string {
+    if (name === API_MODULE) return "export {}"
+    const module = this.#found.get(name)
+    if (module === undefined) {
+      throw new PluginError("E_PLUGIN_LOAD_FAILED", this.#plugin, `no module ${JSON.stringify(name.slice(0, 200))}`)
+    }
+    if (module instanceof PluginError) throw module
+    return module.code
+  }
+
+  mentions(text: string): boolean {
+    for (const module of this.#found.values()) {
+      if (!(module instanceof PluginError) && module.code.includes(text)) return true
+    }
+    return false
+  }
+
+  mapStack(stack: string): string {
+    const lines = stack.slice(0, MAX_STACK_LENGTH).split("\n")
+    return lines.map((line) => this.#mapFrame(line)).join("\n")
+  }
+
+  /** A frame is "at function (name:line:column)" or "at name:line:column". */
+  #mapFrame(frame: string): string {
+    const place = /:(\d{1,7}):(\d{1,7})\)?$/.exec(frame)
+    if (place === null) return frame
+    const start = Math.max(frame.lastIndexOf("(", place.index) + 1, frame.lastIndexOf("at ", place.index) + 3)
+    const module = this.#found.get(frame.slice(start, place.index))
+    if (module === undefined || module instanceof PluginError || module.map === null) return frame
+    const original = module.map.original(Number(place[1]), Number(place[2]))
+    if (original === null) return frame
+    const end = frame.endsWith(")") ? ")" : ""
+    return `${frame.slice(0, start)}${original.source}:${original.line}:${original.column}${end}`
+  }
+
+  #placeOf(importer: string, specifier: string): string {
+    const module = this.#found.get(importer)
+    if (module === undefined || module instanceof PluginError) return importer
+    const quoted = [`"${specifier}"`, `'${specifier}'`]
+    const at = Math.min(...quoted.map((text) => module.text.indexOf(text)).filter((index) => index !== -1))
+    if (at === Number.POSITIVE_INFINITY) return importer
+    const before = module.text.slice(0, at)
+    const line = before.split("\n").length
+    return `${importer}:${line}:${at - before.lastIndexOf("\n")}`
+  }
+}
+
+function relativeSpecifiers(text: string): Set<string> {
+  const found = new Set<string>()
+  for (const match of text.matchAll(/(["'`])(\.\.?\/[^"'`\\\n]{1,500})\1/g)) found.add(match[2]!)
+  return found
+}
+
+/** The paths inside the plugin a specifier may mean, best first. None for what is not relative or leads outside. */
+function candidates(importer: string, specifier: string): string[] {
+  if (!/^\.\.?\//.test(specifier)) return []
+  const path = posix.join(posix.dirname(importer), specifier)
+  if (path.startsWith("..") && (path.length === 2 || path[2] === "/")) return []
+  const extension = posix.extname(path)
+  const source = SPELLED_AS_OUTPUT.get(extension)
+  return [
+    path,
+    ...(source === undefined ? [] : [path.slice(0, -extension.length) + source]),
+    ...EXTENSIONS.map((added) => path + added),
+    ...EXTENSIONS.map((added) => posix.join(path, `index${added}`)),
+  ]
+}
+
+async function readAtMost(file: FileHandle, size: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(size)
+  let length = 0
+  while (length < size) {
+    const { bytesRead } = await file.read(bytes, length, size - length, length)
+    if (bytesRead === 0) break
+    length += bytesRead
+  }
+  return bytes.subarray(0, length)
+}
+
+/** The comment that names a source map is the last line, and an inline one would only fill the guest's memory. */
+function splitSourceMap(text: string): { code: string; map: string | null } {
+  const mark = "\n//# sourceMappingURL="
+  const at = text.lastIndexOf(mark)
+  if (at === -1) return { code: text, map: null }
+  const rest = text.slice(at + mark.length).trim()
+  if (/\s/.test(rest)) return { code: text, map: null }
+  return { code: text.slice(0, at + 1), map: rest }
+}
+
+function stripHint(message: string): string {
+  if (!/not supported in (strip-only|type strip) mode/.test(message)) return ""
+  if (message.includes("enum")) return "; types are stripped, not compiled: write a const object `as const` instead"
+  return "; types are stripped, not compiled: write it in JavaScript"
+}
+
+function reason(specifier: string): string {
+  if (/^\.\.?\//.test(specifier)) {
+    return `no such file inside the plugin (tried as written, with ${EXTENSIONS.join(", ")}, and as a folder's index)`
+  }
+  if (specifier.startsWith("/") || /^[a-z][a-z0-9+.-]*:/i.test(specifier)) {
+    return "only relative paths inside the plugin can be imported; Node's modules do not exist in the sandbox"
+  }
+  return `packages are not resolved at run time; bundle the plugin, or write "./${specifier}" for a file of its own`
+}
