@@ -3,8 +3,8 @@ import { originalPositionFor, TraceMap } from "@jridgewell/trace-mapping"
 
 /** Largest map text that is parsed, in UTF-16 units; most of it is usually sourcesContent, which is not kept. */
 export const MAX_MAP_LENGTH = 4 * 1024 * 1024
-/** Longest `mappings` that is kept: a few megabytes once decoded, enough for a bundle of about 300 KB. */
-const MAX_MAPPINGS_LENGTH = 256 * 1024
+/** Longest `mappings` that is kept: at worst 8 MB once decoded, enough for a bundle of about 300 KB. */
+const MAX_MAPPINGS_LENGTH = 128 * 1024
 const MAX_SOURCES = 1_000
 const MAX_SOURCE_NAME = 200
 
