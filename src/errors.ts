@@ -35,6 +35,11 @@ export const ERRORS = {
   E_EXPECTATION_FAILED: { status: 417, blame: "client", hint: "only Expect: 100-continue is supported" },
   E_RATE_LIMITED: { status: 429, blame: "client", hint: "wait as long as Retry-After says" },
   E_UNAUTHENTICATED: { status: 401, blame: "client", hint: "send valid credentials" },
+  E_AUTH_KEYS_UNAVAILABLE: {
+    status: 503,
+    blame: "operator",
+    hint: "make the key set of middleware.auth readable again; what was known of it is missing or too old",
+  },
   E_FORBIDDEN: { status: 403, blame: "client", hint: "this user may not use this route" },
   E_TENANT_UNKNOWN: { status: 404, blame: "client", hint: "no tenant matches this host, path or header" },
   E_CORS_ORIGIN: { status: 403, blame: "client", hint: "this origin is not in middleware.cors.origins" },

@@ -68,6 +68,8 @@ export interface RequestContext {
   response: ResponseState | null
   /** W3C traceparent of the span that stands for this request, set by tracing at 500. */
   traceparent: string | null
+  /** Values of RateLimit-Policy and RateLimit for the response, set by the rate limiter at 200. */
+  rateLimit?: { readonly policy: string; readonly state: string } | null
   /** Names and durations for Server-Timing; null unless this request asked for it and may have it. */
   timings: { name: string; durationMs: number }[] | null
   /** Aborted when the client goes away before the response was written. Made when first read. */

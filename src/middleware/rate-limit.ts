@@ -1,0 +1,117 @@
+import type { Config } from "../config/schema.ts"
+import { BextError } from "../errors.ts"
+import { compileGlob } from "../host/glob.ts"
+import type { RequestContext } from "../message/request-context.ts"
+import type { Middleware } from "../pipeline/middleware.ts"
+import { createClientPrefix } from "./client-prefix.ts"
+import { createMemoryCounter, MAX_WINDOW_MS, type RateCount, type RateCounter } from "./rate-counter.ts"
+
+export type RateLimitConfig = NonNullable<Config["middleware"]["rate_limit"]>
+
+export interface RateLimitDeps {
+  /** Makes the counter of one rule; in this process's memory by default. */
+  readonly createCounter?: (requests: number, windowMs: number) => RateCounter
+}
+
+interface Rule {
+  /** The member of RateLimit-Policy: a quoted name and its parameters. */
+  readonly policy: string
+  /** The quoted name. */
+  readonly name: string
+  readonly applies: (path: string) => boolean
+  readonly keyOf: (context: RequestContext) => string
+  readonly counter: RateCounter
+}
+
+/** Longer header values are not worth remembering; such a request counts for its client. */
+const MAX_KEY = 256
+
+/**
+ * Limits how many requests a client may make in a window: one rule for all paths and further ones for some. A request
+ * counts against each rule that applies, also when it is refused. Every response tells the client where it stands in
+ * `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10); over a limit the answer is
+ * `E_RATE_LIMITED` with Retry-After.
+ * @throws {BextError} `E_CONFIG_INVALID`.
+ */
+export function createRateLimit(config: RateLimitConfig, deps: RateLimitDeps = {}): Middleware {
+  const createCounter = deps.createCounter ?? createMemoryCounter
+  const clientPrefix = createClientPrefix(config.ipv6_prefix)
+  const rules = [
+    toRule("default", config, () => true),
+    ...config.rules.map((row, index) => toRule(`rule-${index + 1}`, row, compileGlob(row.path))),
+  ]
+
+  return {
+    name: "rate-limit",
+    priority: 200,
+    kind: "built-in",
+
+    onRequest(context): void | Promise<void> {
+      const applying = rules.length === 1 ? rules : rules.filter((rule) => rule.applies(context.path))
+      const counts: (RateCount | Promise<RateCount>)[] = []
+      let waits = false
+      for (const rule of applying) {
+        const count = rule.counter.consume(rule.keyOf(context))
+        if (count instanceof Promise) waits = true
+        counts.push(count)
+      }
+      if (waits) return Promise.all(counts).then((all) => decide(context, applying, all))
+      decide(context, applying, counts as RateCount[])
+    },
+
+    onResponse({ response, rateLimit }) {
+      if (!response || !rateLimit) return
+      response.headers.set("RateLimit-Policy", rateLimit.policy)
+      response.headers.set("RateLimit", rateLimit.state)
+    },
+  }
+
+  function toRule(
+    name: string,
+    row: Pick<RateLimitConfig, "requests" | "window" | "by">,
+    applies: Rule["applies"],
+  ): Rule {
+    if (row.window < 1 || row.window > MAX_WINDOW_MS) {
+      throw new BextError("E_CONFIG_INVALID", `middleware.rate_limit (${name}): window must be from 1ms to 24d`)
+    }
+    return {
+      policy: `"${name}";q=${row.requests};w=${toSeconds(row.window)}`,
+      name: `"${name}"`,
+      applies,
+      keyOf: toKeyOf(row.by),
+      counter: createCounter(row.requests, row.window),
+    }
+  }
+
+  function toKeyOf(by: string): Rule["keyOf"] {
+    if (by === "client") return (context) => clientPrefix(context.clientAddress)
+    const header = by.slice("header:".length)
+    return (context) => {
+      const value = context.requestHeaders.get(header)
+      if (value === undefined || value === "" || value.length > MAX_KEY) return clientPrefix(context.clientAddress)
+      return `header ${value}`
+    }
+  }
+}
+
+function decide(context: RequestContext, rules: readonly Rule[], counts: readonly RateCount[]): void {
+  let policy = ""
+  let state = ""
+  let retryMs = -1
+  for (let i = 0; i < rules.length; i++) {
+    const rule = rules[i]!
+    const { remaining, resetMs, exceeded } = counts[i]!
+    const comma = i === 0 ? "" : ", "
+    policy += comma + rule.policy
+    state += `${comma}${rule.name};r=${remaining};t=${toSeconds(resetMs)}`
+    if (exceeded && resetMs > retryMs) retryMs = resetMs
+  }
+  context.rateLimit = { policy, state }
+  if (retryMs === -1) return
+  throw new BextError("E_RATE_LIMITED", "too many requests", { headers: [["Retry-After", String(toSeconds(retryMs))]] })
+}
+
+/** Rounded up, so that who waits that long finds the window over. */
+function toSeconds(ms: number): number {
+  return Math.max(1, Math.ceil(ms / 1000))
+}

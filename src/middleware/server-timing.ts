@@ -1,0 +1,52 @@
+import type { Config } from "../config/schema.ts"
+import type { RequestContext } from "../message/request-context.ts"
+import type { Middleware } from "../pipeline/middleware.ts"
+
+export type TracingConfig = Config["middleware"]["tracing"]
+
+/**
+ * Whether a request asked for timings and may have them: it sends `Server-Timing: 1`, and the configuration says "on", or
+ * "loopback" and the client is this machine. A request that some proxy forwarded is never local, also when that proxy is
+ * not a trusted one and runs on this machine.
+ */
+export function createTimingPolicy(config: TracingConfig): (context: RequestContext) => boolean {
+  if (config.server_timing === "off") return () => false
+  if (config.server_timing === "on") return asks
+  return (context) => asks(context) && isLocal(context)
+}
+
+/**
+ * Puts on every response, refused requests included, what helps to find it again: `X-Request-Id`, and `Server-Timing`
+ * with one entry for each middleware (both hooks together) and `total` since accept, in milliseconds.
+ * Source: W3C Server Timing §3.
+ */
+export function createResponseTracing(): Middleware {
+  return {
+    name: "response-tracing",
+    priority: 500,
+    kind: "built-in",
+    onResponse(context) {
+      const headers = context.response?.headers
+      if (headers === undefined) return
+      headers.set("X-Request-Id", context.requestId)
+      if (context.timings !== null) headers.append("Server-Timing", toServerTiming(context))
+    },
+  }
+}
+
+function asks(context: RequestContext): boolean {
+  return context.requestHeaders.get("server-timing") === "1"
+}
+
+function isLocal(context: RequestContext): boolean {
+  const { clientAddress, requestHeaders } = context
+  if (clientAddress !== "::1" && !clientAddress.startsWith("127.")) return false
+  return !requestHeaders.has("forwarded") && !requestHeaders.has("x-forwarded-for")
+}
+
+function toServerTiming(context: RequestContext): string {
+  const sums = new Map<string, number>()
+  for (const { name, durationMs } of context.timings ?? []) sums.set(name, (sums.get(name) ?? 0) + durationMs)
+  sums.set("total", performance.now() - context.startedAtMs)
+  return Array.from(sums, ([name, ms]) => `${name.replace(/[^\w-]/g, "_")};dur=${ms.toFixed(3)}`).join(", ")
+}
