@@ -101,6 +101,11 @@ export const ERRORS = {
   E_HEADER_INVALID: { status: 502, blame: "guest", hint: "header names are tokens, values have no CR, LF or NUL" },
   E_STATUS_INVALID: { status: 502, blame: "guest", hint: "a final status is an integer from 200 to 599" },
   E_BODY_NOT_DECLARED: { status: 502, blame: "guest", hint: 'add body = "request" | "response" | "both" to [sandbox]' },
+  E_RESPONSE_BODY: {
+    status: 502,
+    blame: "operator",
+    hint: 'raise limits.max_body, or set on_large_body = "skip" in the plugin\'s [sandbox]',
+  },
   E_PERMISSION: { status: 502, blame: "guest", hint: "request the permission in plugin.toml and grant it" },
   E_PATH_REWRITE: { status: 502, blame: "guest", hint: "set an absolute, normalised path" },
   E_STORAGE_KEY: {

@@ -1,0 +1,397 @@
+import { Readable } from "node:stream"
+import { type ErrorCode, PluginError } from "../errors.ts"
+import { HeaderList } from "../message/header-list.ts"
+import type { RequestContext, ResponseState, User } from "../message/request-context.ts"
+import type { Exchange, Json, Side } from "../sandbox/sandbox.ts"
+import { findPathFault } from "./check-path.ts"
+import type { GuestAccess } from "./guest-access.ts"
+import { rememberPath } from "./path-history.ts"
+
+/** Fields one header section may have once a guest added to it. */
+const MAX_FIELDS = 256
+/** Header bytes one call may write. */
+const MAX_HEADER_BYTES = 32 * 1024
+const MAX_EXTENSION_KEYS = 32
+const MAX_EXTENSION_BYTES = 8192
+const MAX_ID_LENGTH = 256
+
+/** Own names only, short, and valid as the end of a field name (`[app] forward_extensions`). */
+const EXTENSION_KEY = /^[A-Za-z0-9_.-]{1,64}$/
+/** As in `[[tenants]]`: it names storage partitions. */
+const TENANT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+/** Describe the bytes of a body; wrong for any other bytes. Source: RFC 9110 §8, RFC 9530. */
+const BODY_FIELDS = [
+  "accept-ranges",
+  "content-digest",
+  "content-encoding",
+  "content-length",
+  "content-md5",
+  "digest",
+  "etag",
+  "repr-digest",
+]
+const EMPTY = new Uint8Array(0)
+
+/**
+ * What one call of `on_request` or `on_response` sees and changes of a request. Changes are kept aside until `commit`, so
+ * a call that fails leaves no trace. Every argument is guest data.
+ */
+export class GuestExchange implements Exchange {
+  readonly #access: GuestAccess
+  readonly #context: RequestContext
+  readonly #writable: Side
+  /** The response body without its content coding, where it had one. */
+  readonly #decoded: Uint8Array | null
+  #staged: Staged | null = null
+  #closed = false
+
+  constructor(access: GuestAccess, context: RequestContext, writable: Side, decoded: Uint8Array | null) {
+    this.#access = access
+    this.#context = context
+    this.#writable = writable
+    this.#decoded = decoded
+  }
+
+  get method(): string {
+    return this.#context.method
+  }
+
+  get path(): string {
+    return this.#staged?.path ?? this.#context.path
+  }
+
+  get query(): string {
+    return this.#context.query
+  }
+
+  get scheme(): string {
+    return this.#context.scheme
+  }
+
+  get host(): string {
+    return this.#context.host
+  }
+
+  get clientAddress(): string {
+    return this.#context.clientAddress
+  }
+
+  get requestId(): string {
+    return this.#context.requestId
+  }
+
+  get user(): Json {
+    const staged = this.#staged?.user
+    const user = staged === undefined ? this.#context.user : staged
+    // Claims come out of a JSON web token or out of a guest: JSON in both cases.
+    return user as unknown as Json
+  }
+
+  get tenantId(): string | null {
+    const staged = this.#staged?.tenantId
+    return staged === undefined ? this.#context.tenantId : staged
+  }
+
+  get siteId(): string | null {
+    const staged = this.#staged?.siteId
+    return staged === undefined ? this.#context.siteId : staged
+  }
+
+  header(side: Side, name: string): string | undefined {
+    if (this.#access.headers.refusesRead(name)) return undefined
+    return this.#headers(side)?.get(name)
+  }
+
+  headers(side: Side): readonly (readonly [string, string])[] {
+    const visible: [string, string][] = []
+    for (const [name, value] of this.#headers(side) ?? []) {
+      if (!this.#access.headers.isHidden(name)) visible.push([name.toLowerCase(), value])
+    }
+    return visible
+  }
+
+  setHeader(side: Side, name: string, value: string): void {
+    const staged = this.#stage(side)
+    this.#access.headers.checkName(side, name)
+    const checked = this.#account(staged, name, value)
+    const list = this.#ownHeaders(staged)
+    list.set(name, checked)
+    this.#checkFields(list)
+  }
+
+  appendHeader(side: Side, name: string, value: string): void {
+    const staged = this.#stage(side)
+    this.#access.headers.checkAppend(side, name, value)
+    const checked = this.#account(staged, name, value)
+    const list = this.#ownHeaders(staged)
+    list.append(name, checked)
+    this.#checkFields(list)
+  }
+
+  removeHeader(side: Side, name: string): void {
+    const staged = this.#stage(side)
+    this.#access.headers.checkName(side, name)
+    this.#ownHeaders(staged).delete(name)
+  }
+
+  setPath(path: string): void {
+    const staged = this.#stage("request")
+    if (!this.#access.permissions.rewrite_path) {
+      throw this.#error("E_PERMISSION", "setting the path needs rewrite_path = true in [permissions]")
+    }
+    const fault = findPathFault(path)
+    if (fault !== undefined) throw this.#error("E_PATH_REWRITE", `path ${show(path)} ${fault}`)
+    staged.path = path
+  }
+
+  setIdentity(field: "user" | "tenantId" | "siteId", value: Json): void {
+    const staged = this.#stage("request")
+    if (!this.#access.permissions.identity) {
+      throw this.#error("E_PERMISSION", `setting ${field} needs identity = true in [permissions]`)
+    }
+    if (field === "user") staged.user = this.#toUser(value)
+    else staged[field] = value === null ? null : this.#toTenant(field, value)
+  }
+
+  extension(key: string): string | undefined {
+    return this.#staged?.extensions?.get(key) ?? this.#context.extensions?.get(key)
+  }
+
+  setExtension(key: string, value: string): void {
+    const staged = this.#stage(this.#writable)
+    if (!EXTENSION_KEY.test(key)) {
+      throw this.#error("E_GUEST_RESULT_INVALID", `extension key ${show(key)} is not 1 to 64 of A-Z a-z 0-9 _ . -`)
+    }
+    if (value.length > MAX_EXTENSION_BYTES || Buffer.byteLength(value) > MAX_EXTENSION_BYTES) {
+      throw this.#error("E_LIMIT_MESSAGE", `extension ${key} is over ${MAX_EXTENSION_BYTES} bytes`)
+    }
+    const full = `${this.#access.plugin}.${key}`
+    staged.extensions ??= new Map()
+    if (this.extension(full) === undefined && this.#countExtensions(staged.extensions) >= MAX_EXTENSION_KEYS) {
+      throw this.#error("E_LIMIT_MESSAGE", `more than ${MAX_EXTENSION_KEYS} extension keys on one request`)
+    }
+    staged.extensions.set(full, value.toWellFormed())
+  }
+
+  body(side: Side): Uint8Array {
+    this.#checkDeclared(side)
+    if (this.#staged !== null && this.#staged.body !== null && side === this.#writable) return this.#staged.body
+    return side === "request" ? this.#requestBody() : this.#responseBody()
+  }
+
+  setBody(side: Side, bytes: Uint8Array): void {
+    const staged = this.#stage(side)
+    this.#checkDeclared(side)
+    this.#checkAnswer(bytes)
+    // A body that was not buffered is still on its way; it must not be replaced unseen.
+    this.body(side)
+    staged.body = bytes
+    const list = this.#ownHeaders(staged)
+    for (const name of BODY_FIELDS) list.delete(name)
+  }
+
+  get status(): number {
+    return this.#writable === "request" ? 0 : (this.#staged?.status ?? this.#response().status)
+  }
+
+  setStatus(status: number): void {
+    const staged = this.#stage("response")
+    staged.status = this.#checkStatus(status)
+  }
+
+  respond(status: number, headers: readonly (readonly [string, string])[], body: Uint8Array): void {
+    const staged = this.#stage("request")
+    const checked = this.#checkStatus(status)
+    this.#checkAnswer(body)
+    const list = HeaderList.empty()
+    for (const [name, value] of headers) {
+      this.#access.headers.checkAppend("response", name, value)
+      list.append(name, this.#account(staged, name, value))
+      this.#checkFields(list)
+    }
+    staged.answer = { status: checked, headers: list, body: allowsBody(checked) && body.length > 0 ? body : null }
+  }
+
+  /** Puts the changes into effect. */
+  commit(): void {
+    this.#closed = true
+    const staged = this.#staged
+    if (staged === null) return
+    if (staged.extensions !== null) this.#commitExtensions(staged.extensions)
+    if (this.#writable === "request") this.#commitRequest(staged)
+    else this.#commitResponse(staged)
+  }
+
+  /** Ends the call: from here on the guest can look, but not change. Without `commit` its changes are gone. */
+  close(): void {
+    this.#closed = true
+  }
+
+  #commitRequest(staged: Staged): void {
+    const context = this.#context
+    if (staged.headers !== null) context.requestHeaders = staged.headers
+    if (staged.path !== null && staged.path !== context.path) {
+      rememberPath(context)
+      context.path = staged.path
+    }
+    if (staged.user !== undefined) context.user = staged.user
+    if (staged.tenantId !== undefined) context.tenantId = staged.tenantId
+    if (staged.siteId !== undefined) context.siteId = staged.siteId
+    if (staged.body !== null) context.requestBody.replace(staged.body)
+    if (staged.answer !== null) context.response = staged.answer
+  }
+
+  #commitResponse(staged: Staged): void {
+    const response = this.#response()
+    if (staged.headers !== null) response.headers = staged.headers
+    if (staged.body !== null) response.body = staged.body
+    if (staged.status === null) return
+    response.status = staged.status
+    if (allowsBody(staged.status)) return
+    if (response.body instanceof Readable) response.body.destroy()
+    response.body = null
+  }
+
+  #commitExtensions(changes: Map<string, string>): void {
+    this.#context.extensions ??= new Map()
+    for (const [key, value] of changes) this.#context.extensions.set(key, value)
+  }
+
+  #headers(side: Side): HeaderList | undefined {
+    if (side === this.#writable && this.#staged !== null && this.#staged.headers !== null) return this.#staged.headers
+    return side === "request" ? this.#context.requestHeaders : this.#context.response?.headers
+  }
+
+  /** @throws {PluginError} `E_PERMISSION` when this call may not change that side, or is over. */
+  #stage(side: Side): Staged {
+    if (this.#closed) throw this.#error("E_PERMISSION", "the call is over, its request can no longer be changed")
+    if (side !== this.#writable) {
+      const where = side === "request" ? "on_request" : "on_response"
+      throw this.#error("E_PERMISSION", `the ${side} can be changed in ${where} only`)
+    }
+    this.#staged ??= new Staged()
+    return this.#staged
+  }
+
+  #ownHeaders(staged: Staged): HeaderList {
+    staged.headers ??= (this.#writable === "request" ? this.#context.requestHeaders : this.#response().headers).clone()
+    return staged.headers
+  }
+
+  /** Checks a value and what the call has written so far; a guest may set the same field over and over. */
+  #account(staged: Staged, name: string, value: string): string {
+    const checked = this.#access.headers.checkValue(name, value)
+    staged.headerBytes += name.length + checked.length + 4
+    if (staged.headerBytes > MAX_HEADER_BYTES) {
+      throw this.#error("E_LIMIT_MESSAGE", `one call wrote more than ${MAX_HEADER_BYTES} bytes of headers`)
+    }
+    return checked
+  }
+
+  #checkFields(list: HeaderList): void {
+    if (list.size > MAX_FIELDS) throw this.#error("E_LIMIT_MESSAGE", `more than ${MAX_FIELDS} header fields`)
+  }
+
+  #checkStatus(status: number): number {
+    if (Number.isInteger(status) && status >= 200 && status <= 599) return status
+    throw this.#error("E_STATUS_INVALID", `status ${show(String(status))} is not an integer from 200 to 599`)
+  }
+
+  #checkAnswer(bytes: Uint8Array): void {
+    if (bytes.length <= this.#access.maxAnswerBytes) return
+    throw this.#error("E_LIMIT_MESSAGE", `a body of ${bytes.length} bytes, at most ${this.#access.maxAnswerBytes}`)
+  }
+
+  #checkDeclared(side: Side): void {
+    const declared = this.#access.body
+    if (declared !== "both" && declared !== side) {
+      throw this.#error("E_BODY_NOT_DECLARED", `reading the ${side} body needs body = "${side}" in [sandbox]`)
+    }
+    if (side === "response" && this.#writable === "request") {
+      throw this.#error("E_BODY_NOT_DECLARED", "there is no response yet in on_request")
+    }
+  }
+
+  #requestBody(): Uint8Array {
+    const { requestBody } = this.#context
+    if (requestBody.bytes !== undefined) return requestBody.bytes
+    if (!requestBody.present) return EMPTY
+    throw this.#error("E_BODY_NOT_DECLARED", "the request body is gone; read it in on_request")
+  }
+
+  #responseBody(): Uint8Array {
+    if (this.#decoded !== null) return this.#decoded
+    const { body } = this.#response()
+    if (body === null) return EMPTY
+    if (typeof body === "string") return Buffer.from(body)
+    if (body instanceof Uint8Array) return body
+    throw this.#error("E_BODY_NOT_DECLARED", "a text/event-stream is never buffered")
+  }
+
+  #response(): ResponseState {
+    const { response } = this.#context
+    if (response === null) throw new TypeError("on_response without a response")
+    return response
+  }
+
+  #countExtensions(staged: Map<string, string>): number {
+    const prefix = `${this.#access.plugin}.`
+    const keys = new Set(staged.keys())
+    for (const key of this.#context.extensions?.keys() ?? []) if (key.startsWith(prefix)) keys.add(key)
+    return keys.size
+  }
+
+  #toUser(value: Json): User | null {
+    if (value === null) return null
+    if (typeof value !== "object" || Array.isArray(value)) {
+      throw this.#error("E_GUEST_RESULT_INVALID", "user is neither null nor { id, claims }")
+    }
+    const { id, claims = {} } = value as { readonly [key: string]: Json }
+    if (claims === null || typeof claims !== "object" || Array.isArray(claims)) {
+      throw this.#error("E_GUEST_RESULT_INVALID", "user.claims is not an object")
+    }
+    return Object.freeze({ id: this.#toId("user.id", id), claims: Object.freeze(claims) as User["claims"] })
+  }
+
+  #toId(field: string, value: Json | undefined): string {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what an id must not hold
+    if (typeof value === "string" && /^[^\u0000-\u001f\u007f]+$/.test(value) && value.length <= MAX_ID_LENGTH)
+      return value
+    throw this.#error("E_GUEST_RESULT_INVALID", `${field} is not text of 1 to ${MAX_ID_LENGTH} printable characters`)
+  }
+
+  #toTenant(field: string, value: Json): string {
+    if (typeof value === "string" && TENANT_ID.test(value)) return value
+    throw this.#error("E_GUEST_RESULT_INVALID", `${field} is not 1 to 64 of A-Z a-z 0-9 . _ -`)
+  }
+
+  #error(code: ErrorCode, what: string): PluginError {
+    return new PluginError(code, this.#access.plugin, what)
+  }
+}
+
+/** Changes of one call; made by the first of them. */
+class Staged {
+  headers: HeaderList | null = null
+  headerBytes = 0
+  body: Uint8Array | null = null
+  extensions: Map<string, string> | null = null
+  /** on_request: undefined = unchanged. */
+  path: string | null = null
+  user: User | null | undefined = undefined
+  tenantId: string | null | undefined = undefined
+  siteId: string | null | undefined = undefined
+  answer: ResponseState | null = null
+  /** on_response. */
+  status: number | null = null
+}
+
+/** Source: RFC 9110 §15.3.5, §15.3.6, §15.4.5. */
+function allowsBody(status: number): boolean {
+  return status !== 204 && status !== 205 && status !== 304
+}
+
+/** Guest text for a message: short and on one line. */
+function show(text: string): string {
+  return JSON.stringify(text.slice(0, 64))
+}

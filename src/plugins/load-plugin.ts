@@ -1,0 +1,184 @@
+import { realpathSync } from "node:fs"
+import { join, sep } from "node:path"
+import { checkPlugin } from "../config/check-plugin.ts"
+import type { Manifest, Permissions } from "../config/manifest-schema.ts"
+import { configError } from "../config/parse-config.ts"
+import { readText } from "../config/read-text.ts"
+import type { Config } from "../config/schema.ts"
+import { PluginError } from "../errors.ts"
+import { compileConfigSchema } from "../host/config-schema.ts"
+import type { Host } from "../host/create-host.ts"
+import { createGuestServices } from "../host/create-services.ts"
+import { effectivePermissions } from "../host/permissions.ts"
+import type { InstanceMode, Json, Sandbox, SandboxTier, Tier } from "../sandbox/sandbox.ts"
+import type { ByteBudget } from "./buffer-response.ts"
+import { capabilitiesOf, checkHooks } from "./check-hooks.ts"
+import { HeaderAccess } from "./header-access.ts"
+import { LoadedPlugin } from "./loaded-plugin.ts"
+import type { Logger } from "./logger.ts"
+import { mergeLimits } from "./plugin-limits.ts"
+import { PluginMatch } from "./plugin-match.ts"
+import { type ResolvedPlugin, resolvePlugin } from "./resolve-plugin.ts"
+
+export interface LoadPluginOptions {
+  readonly config: Config
+  /** Absolute folder of the configuration file: the project. */
+  readonly configDir: string
+  readonly tiers: ReadonlyMap<Tier, SandboxTier>
+  readonly host: Host
+  readonly logger: Logger
+  /** True in exactly one process. */
+  readonly leader: boolean
+  /** What buffered response bodies are taken from. */
+  readonly bodies: ByteBudget
+  /** Development: folders inside the project have everything they ask for; what that is gets logged. */
+  readonly grantLocalFolders?: boolean
+}
+
+const DEFAULT_PRIORITY = 600
+
+/**
+ * Finds a plugin, works out what it may do and use, evaluates its top level and compares what it exports with what it
+ * declares. Its `on_server_start` has not run.
+ * @throws {BextError} with the code of what is wrong; nothing is left behind.
+ */
+export async function loadPlugin(name: string, options: LoadPluginOptions): Promise<LoadedPlugin> {
+  const { config, tiers, host, logger, leader } = options
+  const entry = config.plugins[name]!
+  const found = resolvePlugin(name, entry, options.configDir)
+  checkPlugin(config, name, found.manifest)
+  const tier = chooseTier(name, found.manifest, tiers)
+  const permissions = grant(name, found, options)
+  const limits = mergeLimits(found.manifest.sandbox, entry, config.sandbox.ceilings)
+  const settings = checkSettings(name, found, config)
+  const match = new PluginMatch(entry.match)
+  const services = createGuestServices(host, {
+    plugin: name,
+    owner: found.owner,
+    permissions,
+    config: settings,
+    secrets: new Map(Object.entries(entry.secrets).map(([key, secret]) => [key, secret.reveal()])),
+    quotaBytes: limits.storageBytes,
+    messageBytes: limits.sandbox.messageBytes,
+  })
+  let sandbox: Sandbox | undefined
+  try {
+    const source = { name, folder: found.folder, entry: found.entry }
+    sandbox = await tier.load(source, services, limits.sandbox, instanceMode(found.manifest, match))
+    const manifest = found.synthesised ? withCapabilities(found.manifest, sandbox) : found.manifest
+    checkHooks(manifest, sandbox.hooks)
+    return new LoadedPlugin({
+      name,
+      tier: tier.tier,
+      manifest,
+      priority: entry.priority ?? suggestedPriority(manifest),
+      onError: entry.on_error,
+      required:
+        entry.required ?? (entry.on_error === "closed" && manifest.manifest.capabilities.includes("middleware")),
+      match,
+      permissions,
+      access: {
+        plugin: name,
+        headers: new HeaderAccess(name, permissions, config.server.identity_headers, (header) => {
+          const what = `${name} read ${header}, which is hidden from it; to show it, ask for it in plugin.toml and grant it:`
+          logger.warn({ plugin: name, header }, `${what} sensitive_headers = ["${header}"]`)
+        }),
+        permissions,
+        body: manifest.sandbox.body,
+        maxBodyBytes: limits.maxBodyBytes,
+        maxAnswerBytes: limits.sandbox.messageBytes,
+      },
+      onLargeBody: manifest.sandbox.on_large_body,
+      limits: limits.calls,
+      leader,
+      config: settings,
+      sandbox,
+      services,
+      bodies: options.bodies,
+      logger,
+    })
+  } catch (error) {
+    await sandbox?.[Symbol.asyncDispose]()
+    await services[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+function chooseTier(name: string, { sandbox }: Manifest, tiers: ReadonlyMap<Tier, SandboxTier>): SandboxTier {
+  const tier = tiers.get(sandbox.type)
+  if (tier !== undefined) return tier
+  const there = [...tiers.keys()].join(", ") || "none"
+  throw new PluginError("E_PLUGIN_TIER_UNAVAILABLE", name, `needs the sandbox ${sandbox.type}; there is: ${there}`)
+}
+
+/** A secret that the operator mapped is granted by that. */
+function grant(name: string, found: ResolvedPlugin, options: LoadPluginOptions): Permissions {
+  const { config, logger } = options
+  const entry = config.plugins[name]!
+  const requested = found.manifest.permissions
+  const everything = found.local && options.grantLocalFolders === true
+  const secrets = [...(entry.grant?.secrets ?? []), ...Object.keys(entry.secrets)]
+  const granted = everything ? "all" : { ...entry.grant, secrets }
+  const { permissions, missing } = effectivePermissions(name, requested, granted, config.sandbox.ceilings)
+  if (missing !== null) {
+    const what = `asks for more than it was granted; to allow it, put into bext.config.toml:\n${missing.toml}`
+    throw new PluginError("E_GRANT_MISSING", name, what)
+  }
+  if (everything && asksForAnything(requested)) {
+    logger.info({ plugin: name, permissions }, `${name} is a folder of this project and was granted what it asks for`)
+  }
+  const unmapped = permissions.secrets.filter((secret) => !Object.hasOwn(entry.secrets, secret))
+  if (unmapped.length > 0) {
+    const line = `${unmapped[0]} = "env:${unmapped[0]}"`
+    logger.warn(
+      { plugin: name, secrets: unmapped },
+      `${name}: no value for its secrets; [plugins.${name}.secrets] ${line}`,
+    )
+  }
+  return permissions
+}
+
+function asksForAnything(permissions: Permissions): boolean {
+  return Object.values(permissions).some((asked) => asked === true || (Array.isArray(asked) && asked.length > 0))
+}
+
+/** The plugin's own section, checked against the JSON Schema it ships, with the schema's defaults. */
+function checkSettings(name: string, { manifest, folder }: ResolvedPlugin, config: Config): Json {
+  const settings = config.plugins[name]!.config as Json
+  const path = manifest.manifest.config_schema
+  if (path === undefined) return settings
+  const file = join(folder, path)
+  const text = readText(file, "E_PLUGIN_NOT_FOUND")
+  if (!realpathSync(file).startsWith(folder + sep)) {
+    throw new PluginError("E_PLUGIN_MANIFEST_INVALID", name, `config_schema ${path} leads out of the plugin's folder`)
+  }
+  const checked = compileConfigSchema(name, file, text).check(settings)
+  if (checked.ok) return checked.value
+  throw configError(
+    config,
+    checked.problems.map(({ path: pointer, message }) => ({
+      path: ["plugins", name, "config", ...toPath(pointer)],
+      what: message,
+    })),
+  )
+}
+
+/** JSON pointer (RFC 6901) → path of a field. */
+function toPath(pointer: string): string[] {
+  const steps = pointer.split("/").slice(1)
+  return steps.map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"))
+}
+
+/** Tenants must not meet in one memory. */
+function instanceMode({ sandbox }: Manifest, match: PluginMatch): InstanceMode {
+  return sandbox.instance ?? ((match.tenants?.size ?? 0) > 1 ? "fresh" : "shared")
+}
+
+function withCapabilities(manifest: Manifest, sandbox: Sandbox): Manifest {
+  return { ...manifest, manifest: { ...manifest.manifest, capabilities: capabilitiesOf(sandbox.hooks) } }
+}
+
+function suggestedPriority({ manifest }: Manifest): number {
+  const { priority } = manifest
+  return (typeof priority === "object" ? priority.middleware : priority) ?? DEFAULT_PRIORITY
+}

@@ -1,0 +1,65 @@
+import type { Manifest } from "../config/manifest-schema.ts"
+import type { Config, PluginConfig } from "../config/schema.ts"
+import { HOOK_NAMES, HOOKS, type HookName } from "../hooks.ts"
+import type { CallLimits, Limits } from "../sandbox/sandbox.ts"
+
+type Ceilings = Config["sandbox"]["ceilings"]
+
+/** Everything one plugin may consume. */
+export interface PluginLimits {
+  readonly sandbox: Limits
+  readonly calls: Readonly<Record<HookName, CallLimits>>
+  readonly storageBytes: number
+  /** Largest body shown to the plugin, decoded. */
+  readonly maxBodyBytes: number
+}
+
+const KIB = 1024
+const MIB = 1024 * 1024
+const DEFAULT_MAX_BODY_BYTES = MIB
+/** A value across the boundary may have this much at least, whatever `max_body` says. */
+const MIN_MESSAGE_BYTES = MIB
+const DEFAULT_MAX_INSTANCES = 16
+
+/** The operator's word, else the manifest's, else the default; never above `[sandbox.ceilings]`. */
+export function mergeLimits(manifest: Manifest["sandbox"], config: PluginConfig, ceilings: Ceilings): PluginLimits {
+  const { limits } = config
+  const maxBodyBytes = capped(limits.max_body ?? manifest.max_body ?? DEFAULT_MAX_BODY_BYTES, ceilings.max_body)
+  return {
+    sandbox: {
+      memoryBytes: capped(limits.max_memory_mb ?? manifest.max_memory_mb, ceilings.max_memory_mb) * MIB,
+      messageBytes: manifest.body === "none" ? MIN_MESSAGE_BYTES : Math.max(MIN_MESSAGE_BYTES, maxBodyBytes),
+      maxInstances: limits.max_instances ?? DEFAULT_MAX_INSTANCES,
+    },
+    calls: toCallLimits(manifest, config, ceilings),
+    storageBytes: capped(limits.storage_quota_kb ?? manifest.storage_quota_kb, ceilings.storage_quota_kb) * KIB,
+    maxBodyBytes,
+  }
+}
+
+function toCallLimits(
+  manifest: Manifest["sandbox"],
+  config: PluginConfig,
+  ceilings: Ceilings,
+): Record<HookName, CallLimits> {
+  const wallMs = timeOf(config.limits) ?? timeOf(manifest)
+  const cpuMs = config.limits.max_cpu_ms ?? manifest.max_cpu_ms
+  const limits: Partial<Record<HookName, CallLimits>> = {}
+  for (const hook of HOOK_NAMES) {
+    const row = HOOKS[hook]
+    const wall = capped(wallMs ?? row.wallMs, ceilings.max_time_ms)
+    // A start or a build may compute for long: it happens once, and its failure is seen by who started it.
+    const cpu = row.onFailure === "fail" ? row.cpuMs : capped(cpuMs ?? row.cpuMs, ceilings.max_cpu_ms)
+    limits[hook] = { cpuMs: Math.min(cpu, wall), wallMs: wall, fuel: config.fuel[hook] ?? row.fuel }
+  }
+  return limits as Record<HookName, CallLimits>
+}
+
+function timeOf(limits: { max_time_ms?: number | undefined; max_time_secs?: number | undefined }): number | undefined {
+  if (limits.max_time_ms !== undefined) return limits.max_time_ms
+  return limits.max_time_secs === undefined ? undefined : limits.max_time_secs * 1000
+}
+
+function capped(value: number, ceiling: number | undefined): number {
+  return ceiling === undefined ? value : Math.min(value, ceiling)
+}
