@@ -1,0 +1,115 @@
+import { BextError } from "../errors.ts"
+
+/** What accept has to know from the header section, taken out while screening it. */
+export interface ScreenedHeaders {
+  /** Host, the one field that must be there exactly once. */
+  readonly host: string | undefined
+  readonly transferEncoding: string | undefined
+  readonly forwarded: string | undefined
+  readonly xForwardedFor: string | undefined
+  readonly xForwardedProto: string | undefined
+  readonly xForwardedHost: string | undefined
+  readonly requestId: string | undefined
+}
+
+/**
+ * Fields that end here: hop-by-hop (RFC 9110 §7.6.1), handled by the server itself, or the server's own to set. Their
+ * values are kept for accept. Everything under `x-forwarded-` and `x-bext-` is dropped as well.
+ */
+const DROPPED = new Map<string, keyof ScreenedHeaders | null>([
+  ["connection", null],
+  ["proxy-connection", null],
+  ["keep-alive", null],
+  ["te", null],
+  ["trailer", null],
+  ["upgrade", null],
+  ["http2-settings", null],
+  ["expect", null],
+  ["x-real-ip", null],
+  ["transfer-encoding", "transferEncoding"],
+  ["forwarded", "forwarded"],
+  ["x-forwarded-for", "xForwardedFor"],
+  ["x-forwarded-proto", "xForwardedProto"],
+  ["x-forwarded-host", "xForwardedHost"],
+  ["x-request-id", "requestId"],
+])
+
+/** Initial letters, lower case, of every name that is not simply passed on. */
+const WATCHED = new Set([..."hcpktuefx"].map((letter) => letter.charCodeAt(0)))
+
+/**
+ * Removes from `raw`, in place, what no middleware and no handler may see.
+ * @param raw - Flat [name, value, …] straight from the parser.
+ * @param identity - Lower-case names from `server.identity_headers`.
+ * @throws {BextError} `E_REQUEST_INVALID`.
+ */
+export function screenHeaders(raw: string[], identity: ReadonlySet<string>): ScreenedHeaders {
+  const found: { -readonly [key in keyof ScreenedHeaders]: ScreenedHeaders[key] } = {
+    host: undefined,
+    transferEncoding: undefined,
+    forwarded: undefined,
+    xForwardedFor: undefined,
+    xForwardedProto: undefined,
+    xForwardedHost: undefined,
+    requestId: undefined,
+  }
+  let nominated: string | undefined
+  let kept = 0
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at]!
+    const value = raw[at + 1]!
+    if (identity.size > 0 && identity.has(canonical(name))) continue
+    if (WATCHED.has(name.charCodeAt(0) | 0x20)) {
+      const plain = canonical(name)
+      if (plain === "host" && name.length === 4) {
+        if (found.host !== undefined) throw new BextError("E_REQUEST_INVALID", "the Host header is repeated")
+        found.host = value
+      } else {
+        const key = DROPPED.get(plain)
+        if (key !== undefined) {
+          // An underscore spelling is dropped without being believed; see `canonical`.
+          if (name.includes("_")) continue
+          if (key !== null) found[key] = found[key] === undefined ? value : `${found[key]}, ${value}`
+          else if (plain === "connection") nominated = nominated === undefined ? value : `${nominated}, ${value}`
+          continue
+        }
+        if (plain.startsWith("x-forwarded-") || plain.startsWith("x-bext-")) continue
+        if (plain === "content-length" && name.includes("_")) continue
+      }
+    }
+    raw[kept] = name
+    raw[kept + 1] = value
+    kept += 2
+  }
+  raw.length = kept
+  if (nominated !== undefined) removeNominated(raw, nominated)
+  return found
+}
+
+/** Lower case, "_" as "-": CGI-style apps behind the server cannot tell the two spellings apart. */
+function canonical(name: string): string {
+  const lower = name.toLowerCase()
+  return lower.includes("_") ? lower.replaceAll("_", "-") : lower
+}
+
+function removeNominated(raw: string[], nominated: string): void {
+  if (/^(keep-alive|close)$/i.test(nominated)) return
+  const names = new Set(
+    nominated
+      .toLowerCase()
+      .split(",")
+      .map((name) => name.trim()),
+  )
+  // Nominating these would change what the message is for whoever comes next, so nobody honest does.
+  if (names.has("host") || names.has("content-length")) {
+    throw new BextError("E_REQUEST_INVALID", "Connection names a field that frames the message")
+  }
+  let kept = 0
+  for (let at = 0; at < raw.length; at += 2) {
+    if (names.has(raw[at]!.toLowerCase())) continue
+    raw[kept] = raw[at]!
+    raw[kept + 1] = raw[at + 1]!
+    kept += 2
+  }
+  raw.length = kept
+}

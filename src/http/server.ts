@@ -1,0 +1,333 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import type { AddressInfo, Socket } from "node:net"
+import type { Duplex } from "node:stream"
+import type { Config } from "../config/schema.ts"
+import { BextError } from "../errors.ts"
+import { HeaderList } from "../message/header-list.ts"
+import type { RequestContext, ResponseState } from "../message/request-context.ts"
+import { BodyBudget } from "./body-budget.ts"
+import { Connection, toRawResponse } from "./connection.ts"
+import type { ErrorPages } from "./error-pages.ts"
+import { toErrorResponse } from "./error-response.ts"
+import { type AcceptSettings, HttpRequestContext, hasBody } from "./http-request-context.ts"
+import { parseListenAddress, toUrl } from "./listen-address.ts"
+import { newRequestId } from "./request-id.ts"
+import { TrustedProxies } from "./trusted-proxy.ts"
+import { type Exchange, type WriteResult, writeResponse } from "./write-response.ts"
+
+/** Pipelined requests of one connection that may be in flight together; one more ends the connection. */
+const MAX_PIPELINED = 64
+
+export interface RequestResult extends WriteResult {
+  /** From accept to the last byte handed to the kernel. */
+  readonly durationMs: number
+}
+
+export interface HttpServerOptions {
+  readonly config: Config["server"]
+  /** Sets `context.response`. Never throws; returns nothing when it did not wait. */
+  readonly respond: (context: RequestContext) => void | Promise<void>
+  /** Called once for every request that was accepted, when its response is written or lost. */
+  readonly complete: (context: RequestContext, result: RequestResult) => void
+  readonly logger: HttpLogger
+  readonly errorPages: ErrorPages
+}
+
+/** The part of a pino logger that the server uses. */
+export interface HttpLogger {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface HttpServer {
+  /** @throws {BextError} `E_PORT_IN_USE`, `E_CONFIG_INVALID`. */
+  listen(): Promise<{ url: string; address: string; port: number }>
+  /**
+   * Drains: takes no new connection, answers what is in flight with `Connection: close`, and after `config.grace`
+   * destroys what is left. Resolves when no connection is open.
+   */
+  close(): Promise<void>
+  readonly server: Server
+}
+
+/** The public HTTP/1.1 listener: accepts, normalises, hands each request to `respond` and writes what it answered. */
+export function createHttpServer(options: HttpServerOptions): HttpServer {
+  return new HttpListener(options)
+}
+
+class HttpListener implements HttpServer {
+  readonly server: Server
+  readonly #options: HttpServerOptions
+  readonly #settings: AcceptSettings
+  readonly #connections = new Set<Connection>()
+  #draining = false
+
+  constructor(options: HttpServerOptions) {
+    const { limits, trusted_proxies, identity_headers } = options.config
+    this.#options = options
+    this.#settings = {
+      identityHeaders: new Set(identity_headers.map((name) => name.toLowerCase().replaceAll("_", "-"))),
+      trustedProxies: new TrustedProxies(trusted_proxies),
+      maxHeaderCount: limits.header_count,
+      maxBodyBytes: limits.body,
+      bodyBudget: new BodyBudget(limits.buffered_bodies),
+    }
+    const shortest = Math.min(limits.header_timeout, limits.request_timeout)
+    this.server = createServer({
+      insecureHTTPParser: false,
+      // Checked at accept, with a proper answer.
+      requireHostHeader: false,
+      maxHeaderSize: limits.header_bytes,
+      headersTimeout: limits.header_timeout,
+      requestTimeout: Math.max(limits.request_timeout, limits.header_timeout),
+      keepAliveTimeout: limits.idle_timeout,
+      connectionsCheckingInterval: Math.min(5_000, Math.max(50, Math.ceil(shortest / 4))),
+      optimizeEmptyRequests: true,
+      noDelay: true,
+    })
+    // The parser would drop further headers silently; accept counts them and refuses instead.
+    this.server.maxHeadersCount = 0
+    this.server.maxConnections = limits.connections
+    // A client may close its sending side right after the request; see Connection.
+    ;(this.server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
+    this.#attach()
+  }
+
+  async listen() {
+    const { listen } = this.#options.config
+    const { host, port } = parseListenAddress(listen)
+    await new Promise<void>((resolve, reject) => {
+      const fail = (cause: Error) => reject(toListenError(listen, cause))
+      this.server.once("error", fail)
+      this.server.listen({ port, host }, () => {
+        this.server.off("error", fail)
+        resolve()
+      })
+    })
+    const bound = this.server.address() as AddressInfo
+    return { url: toUrl(bound.address, bound.port), address: bound.address, port: bound.port }
+  }
+
+  async close(): Promise<void> {
+    if (!this.server.listening) return
+    this.#draining = true
+    const force = setTimeout(() => this.server.closeAllConnections(), this.#options.config.grace)
+    await new Promise<void>((resolve) => {
+      this.server.close(() => resolve())
+      for (const { socket } of this.#connections) if (socket.bytesRead === 0) socket.destroy()
+    })
+    clearTimeout(force)
+  }
+
+  #attach(): void {
+    const { server } = this
+    server.on("connection", (socket) => this.#connect(socket))
+    server.on("request", (incoming, outgoing) => this.#accept(incoming, outgoing))
+    server.on("checkContinue", (incoming, outgoing) => this.#accept(incoming, outgoing))
+    server.on("checkExpectation", (incoming, outgoing) => {
+      this.#refuse(incoming, outgoing, new BextError("E_EXPECTATION_FAILED", "an expectation is not supported"))
+    })
+    server.on("connect", (_incoming, socket) => refuseConnect(socket))
+    server.on("clientError", (error, socket) => this.#refuseConnection(error, socket as Socket))
+    server.on("drop", () => this.#options.logger.warn({}, "connection refused: server.limits.connections is reached"))
+  }
+
+  #connect(socket: Socket): void {
+    const { trustedProxies } = this.#settings
+    const idleMs = this.#options.config.limits.idle_timeout
+    const connection = new Connection(socket, (address) => trustedProxies.has(address), idleMs)
+    this.#connections.add(connection)
+    socket.once("close", () => this.#connections.delete(connection))
+  }
+
+  #accept(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const connection = Connection.of(incoming.socket)!
+    // Told to end: whatever else was pipelined will not be answered, so it must not be done either (RFC 9112 §9.6).
+    if (connection.closing) return
+    let context: HttpRequestContext
+    try {
+      if (connection.inFlight >= MAX_PIPELINED) throw new BextError("E_OVERLOADED", "too many pipelined requests")
+      context = new HttpRequestContext(incoming, outgoing, connection, this.#settings)
+    } catch (error) {
+      this.#refuse(incoming, outgoing, error)
+      return
+    }
+    connection.accepted(context)
+    if (context.path.startsWith("/__bext")) {
+      if (context.path === "/__bext/health") {
+        context.response = this.#health(context.method)
+      } else if (context.path === "/__bext" || context.path.startsWith("/__bext/")) {
+        context.response = this.#toError(new BextError("E_NOT_FOUND", "nothing is served here"), context)
+      }
+      if (context.response !== null) {
+        this.#write(context, context.response, context.path !== "/__bext/health")
+        return
+      }
+    }
+    this.#dispatch(context)
+  }
+
+  #dispatch(context: HttpRequestContext): void {
+    let waiting: void | Promise<void>
+    try {
+      waiting = this.#options.respond(context)
+    } catch (error) {
+      this.#fail(context, error)
+      return
+    }
+    if (waiting === undefined) this.#finish(context)
+    else
+      waiting.then(
+        () => this.#finish(context),
+        (error) => this.#fail(context, error),
+      )
+  }
+
+  #finish(context: HttpRequestContext): void {
+    if (context.response === null) this.#fail(context, new Error("nobody answered the request"))
+    else this.#write(context, context.response, true)
+  }
+
+  /** The host itself failed: whatever was meant to be sent is replaced. */
+  #fail(context: HttpRequestContext, error: unknown): void {
+    this.#options.logger.error({ err: error, request_id: context.requestId }, "request failed")
+    context.response = this.#toError(new BextError("E_INTERNAL", "the request failed", { cause: error }), context)
+    this.#write(context, context.response, true)
+  }
+
+  #write(context: HttpRequestContext, response: ResponseState, report: boolean): void {
+    const options = { close: this.#draining, idleMs: this.#options.config.limits.idle_timeout }
+    const done = (result: WriteResult) => this.#done(context, result, report)
+    try {
+      writeResponse(context, response, options, done)
+    } catch (error) {
+      if (response.body !== null && typeof response.body === "object" && "destroy" in response.body) {
+        response.body.destroy()
+      }
+      this.#options.logger.error({ err: error, request_id: context.requestId }, "response could not be sent")
+      context.response = this.#toError(
+        new BextError("E_INTERNAL", "the response is invalid", { cause: error }),
+        context,
+      )
+      writeResponse(context, context.response, options, done)
+    }
+  }
+
+  #done(context: HttpRequestContext, result: WriteResult, report: boolean): void {
+    context.settle()
+    context.connection.answered(context)
+    // The connection may have promised to stay open before draining began.
+    if (this.#draining) setImmediate(() => this.server.closeIdleConnections())
+    if (report) this.#options.complete(context, { ...result, durationMs: performance.now() - context.startedAtMs })
+  }
+
+  #health(method: string): ResponseState {
+    if (method !== "GET" && method !== "HEAD") {
+      const headers = HeaderList.from([["Allow", "GET, HEAD"]])
+      return { status: 405, headers, body: null }
+    }
+    const headers = HeaderList.from([
+      ["Content-Type", "application/json"],
+      ["Cache-Control", "no-store"],
+    ])
+    if (this.#draining) return { status: 503, headers, body: '{"status":"draining"}' }
+    return { status: 200, headers, body: '{"status":"ok"}' }
+  }
+
+  /** Answers a request that is not let in. What follows on the connection is not read: it may not be what it seems. */
+  #refuse(incoming: IncomingMessage, outgoing: ServerResponse, error: unknown): void {
+    const connection = Connection.of(incoming.socket)!
+    const exchange = new RefusedExchange(incoming, outgoing, connection)
+    const requestId = newRequestId()
+    const response = this.#toError(error, { requestId, requestHeaders: HeaderList.borrow(incoming.rawHeaders) })
+    this.#logRefusal(error, connection.address, requestId)
+    connection.accepted(exchange)
+    writeResponse(exchange, response, { close: true, idleMs: this.#options.config.limits.idle_timeout }, () => {
+      connection.answered(exchange)
+    })
+  }
+
+  /** What arrived on a connection is not HTTP, or did not arrive in time. */
+  #refuseConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+    const connection = Connection.of(socket)
+    if (connection === undefined || error.code === "ECONNRESET" || !socket.writable) {
+      socket.destroy()
+      return
+    }
+    if (connection.refused) return
+    const refusal = toRefusal(error)
+    const requestId = newRequestId()
+    if (socket.bytesRead > 0) this.#logRefusal(refusal, connection.address, requestId)
+    connection.refuse(refusal, requestId)
+  }
+
+  #logRefusal(error: unknown, client: string, request_id: string): void {
+    if (error instanceof BextError) {
+      this.#options.logger.info({ code: error.code, reason: error.message, client, request_id }, "request refused")
+    } else {
+      this.#options.logger.error({ err: error, client, request_id }, "request refused")
+    }
+  }
+
+  #toError(error: unknown, context: Pick<RequestContext, "requestId" | "requestHeaders">): ResponseState {
+    return toErrorResponse(error, context, this.#options.errorPages)
+  }
+}
+
+/** A request that never became a context. */
+class RefusedExchange implements Exchange {
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+  readonly connection: Connection
+
+  constructor(incoming: IncomingMessage, outgoing: ServerResponse, connection: Connection) {
+    this.incoming = incoming
+    this.outgoing = outgoing
+    this.connection = connection
+  }
+
+  get method(): string {
+    return this.incoming.method!
+  }
+
+  get received(): boolean {
+    return this.incoming.complete || !hasBody(this.incoming)
+  }
+
+  failBody(): void {}
+}
+
+function refuseConnect(socket: Duplex): void {
+  const error = new BextError("E_METHOD_NOT_ALLOWED", "CONNECT is for proxies")
+  socket.on("error", () => socket.destroy())
+  socket.end(toRawResponse(error, newRequestId(), "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"), () =>
+    socket.destroy(),
+  )
+}
+
+function toRefusal(error: NodeJS.ErrnoException): BextError {
+  switch (error.code) {
+    case "HPE_HEADER_OVERFLOW":
+      return new BextError("E_HEADERS_TOO_LARGE", "the header section is too large", { cause: error })
+    case "ERR_HTTP_REQUEST_TIMEOUT":
+      return new BextError("E_REQUEST_TIMEOUT", "the request did not arrive in time", { cause: error })
+    case "HPE_CHUNK_EXTENSIONS_OVERFLOW":
+      return new BextError("E_BODY_TOO_LARGE", "the chunk extensions are too large", { cause: error })
+    default:
+      return new BextError("E_REQUEST_INVALID", `not HTTP/1.1: ${error.code ?? error.message}`, { cause: error })
+  }
+}
+
+function toListenError(listen: string, cause: NodeJS.ErrnoException): BextError {
+  if (cause.code === "EADDRINUSE") {
+    return new BextError(
+      "E_PORT_IN_USE",
+      `${listen} is in use by another program; stop it, or change server.listen or PORT`,
+      {
+        cause,
+      },
+    )
+  }
+  return new BextError("E_CONFIG_INVALID", `server.listen: cannot listen on ${listen} (${cause.code})`, { cause })
+}

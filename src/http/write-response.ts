@@ -1,0 +1,238 @@
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { Readable } from "node:stream"
+import { BextError } from "../errors.ts"
+import { equalNames, type HeaderList } from "../message/header-list.ts"
+import type { ResponseState } from "../message/request-context.ts"
+import type { Connection } from "./connection.ts"
+
+/** A request as the connection it came on sees it. */
+export interface Exchange {
+  readonly method: string
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+  readonly connection: Connection
+  /** Whether the whole request, body included, has arrived. */
+  readonly received: boolean
+  /** Ends whoever reads the body with `error`. */
+  failBody(error: BextError): void
+}
+
+/** How a response ended. */
+export interface WriteResult {
+  readonly status: number
+  /** Body bytes handed to the connection, framing not counted. */
+  readonly bytes: number
+  /** The client went away, or the source of the body failed, before the end. */
+  readonly aborted: boolean
+}
+
+export interface WriteOptions {
+  /** Ends the connection after this response. */
+  readonly close: boolean
+  /** How long a client may take none of what is waiting for it. */
+  readonly idleMs: number
+}
+
+/** How long a body nobody wants is read on after the answer. */
+const LINGER_MS = 1_000
+
+/**
+ * Writes `response` as the answer of `exchange`. Framing is decided here and nowhere else: Content-Length for what is known, chunked (or the
+ * end of the connection for HTTP/1.0) for streams; no body for HEAD, 204, 205 and 304. A stream that fails or is shorter
+ * than its Content-Length cuts the connection: a truncated response must not look whole.
+ * @param done - Called once; before this function returns when everything already went to the kernel.
+ * @throws {BextError} `E_STATUS_INVALID`, `E_HEADER_INVALID`; nothing has been written then and `done` is not called.
+ * Source: RFC 9112 §6, RFC 9110 §8.6.
+ */
+export function writeResponse(
+  exchange: Exchange,
+  response: ResponseState,
+  options: WriteOptions,
+  done: (result: WriteResult) => void,
+): void {
+  const { status, body } = response
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new BextError("E_STATUS_INVALID", `the response has status ${status}`)
+  }
+  const { connection, method, outgoing: res } = exchange
+  const bodiless = method === "HEAD" || status === 204 || status === 205 || status === 304
+  const head = frame(response.headers, status, body, method === "HEAD")
+  const close = (options.close || !mayKeepAlive(exchange)) && connection.isLatest(exchange)
+  if (close) res.shouldKeepAlive = false
+  try {
+    res.writeHead(status, head.fields)
+  } catch (cause) {
+    throw new BextError("E_HEADER_INVALID", "the response has a header that cannot be sent", { cause })
+  }
+  if (close) connection.closing = true
+  if (body instanceof Readable && !bodiless) {
+    writeStream(exchange, body, head.declaredBytes, status, options.idleMs, done)
+    return
+  }
+  if (body instanceof Readable) body.destroy()
+  const content = bodiless || body === null || body instanceof Readable ? null : body
+  const bytes = content === null ? 0 : Buffer.byteLength(content)
+  if (close && !exchange.received) {
+    writeThenLinger(exchange, content)
+  } else if (content === null || bytes === 0) {
+    res.end()
+  } else {
+    res.end(content)
+  }
+  const socket = res.socket
+  if (res.writableEnded && socket !== null && !socket.destroyed && socket.writableLength === 0) {
+    done({ status, bytes, aborted: false })
+    return
+  }
+  limitStall(exchange, options.idleMs)
+  whenClosed(res, (finished) => {
+    liftStall(exchange)
+    done({ status, bytes: finished ? bytes : 0, aborted: !finished })
+  })
+}
+
+interface Head {
+  readonly fields: string[]
+  /** Content-Length of a streamed body, when whoever made the stream knows it. */
+  readonly declaredBytes: number | undefined
+}
+
+/** The header section as it goes out: what the handler said, without anything that frames or belongs to a connection. */
+function frame(headers: HeaderList, status: number, body: ResponseState["body"], head: boolean): Head {
+  const fields: string[] = []
+  let declared: string | undefined
+  const raw = headers.raw
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at]!
+    if (isFraming(name)) {
+      if (equalNames(name, "content-length")) declared = raw[at + 1]!
+      continue
+    }
+    fields.push(name, raw[at + 1]!)
+  }
+  if (status === 204 || status === 304) return { fields, declaredBytes: undefined }
+  if (status === 205) declared = "0"
+  else if (typeof body === "string" || body instanceof Uint8Array) declared = String(Buffer.byteLength(body))
+  else if (body === null && !head) declared = "0"
+  if (declared === undefined || !/^\d{1,15}$/.test(declared)) return { fields, declaredBytes: undefined }
+  fields.push("Content-Length", declared)
+  return { fields, declaredBytes: Number(declared) }
+}
+
+function isFraming(name: string): boolean {
+  switch (name.length) {
+    case 7:
+      return equalNames(name, "upgrade") || equalNames(name, "trailer")
+    case 10:
+      return equalNames(name, "connection") || equalNames(name, "keep-alive")
+    case 14:
+      return equalNames(name, "content-length")
+    case 16:
+      return equalNames(name, "proxy-connection")
+    case 17:
+      return equalNames(name, "transfer-encoding")
+    default:
+      return false
+  }
+}
+
+/** A body that is still arriving without a known end would have to be read to the end to keep the connection in step. */
+function mayKeepAlive(exchange: Exchange): boolean {
+  if (exchange.connection.refused) return false
+  return exchange.received || exchange.incoming.headers["content-length"] !== undefined
+}
+
+function writeStream(
+  exchange: Exchange,
+  source: Readable,
+  declaredBytes: number | undefined,
+  status: number,
+  idleMs: number,
+  done: (result: WriteResult) => void,
+): void {
+  const res = exchange.outgoing
+  let bytes = 0
+  const cut = () => {
+    source.destroy()
+    res.destroy()
+  }
+  source.on("data", (chunk: string | Uint8Array) => {
+    bytes += Buffer.byteLength(chunk)
+    if (declaredBytes !== undefined && bytes > declaredBytes) {
+      cut()
+    } else if (!res.write(chunk)) {
+      source.pause()
+      limitStall(exchange, idleMs)
+    }
+  })
+  res.on("drain", () => {
+    exchange.connection.socket.setTimeout(0)
+    source.resume()
+  })
+  source.once("end", () => {
+    if (declaredBytes !== undefined && bytes < declaredBytes) cut()
+    else {
+      res.end()
+      limitStall(exchange, idleMs)
+    }
+  })
+  source.once("error", cut)
+  source.once("close", () => {
+    if (!res.writableEnded) cut()
+  })
+  whenClosed(res, (finished) => {
+    source.destroy()
+    liftStall(exchange)
+    done({ status, bytes, aborted: !finished })
+  })
+  // A source that has nothing to say yet (server-sent events) must not keep the header section back.
+  setImmediate(() => {
+    if (bytes === 0 && !res.destroyed && !res.writableEnded) res.flushHeaders()
+  })
+}
+
+/** Destroys the connection when the client takes nothing of this response for `idleMs`. */
+function limitStall({ outgoing, connection }: Exchange, idleMs: number): void {
+  const { socket } = connection
+  // Behind a pipelined response the clock starts when this one's turn comes.
+  if (outgoing.socket === null) outgoing.once("socket", () => socket.setTimeout(idleMs))
+  else socket.setTimeout(idleMs)
+}
+
+/** The response is out. Behind the last one Node's keep-alive timeout takes over. */
+function liftStall({ connection }: Exchange): void {
+  if (connection.inFlight > 1) connection.socket.setTimeout(0)
+}
+
+/** Calls back once, when everything is flushed (true) or the connection is gone before (false). */
+function whenClosed(res: ServerResponse, callback: (finished: boolean) => void): void {
+  let called = false
+  const call = (finished: boolean) => {
+    if (called) return
+    called = true
+    callback(finished)
+  }
+  if (res.destroyed) {
+    call(false)
+    return
+  }
+  res.once("finish", () => call(true))
+  res.once("close", () => call(res.writableFinished))
+}
+
+/**
+ * Sends the answer but ends the connection only when the client has stopped sending: closing with unread bytes resets
+ * the connection, and the client might never see the answer. Source: RFC 9112 §9.6.
+ */
+function writeThenLinger({ incoming, outgoing }: Exchange, content: string | Uint8Array | null): void {
+  if (content !== null) outgoing.write(content)
+  else outgoing.flushHeaders()
+  const end = () => {
+    clearTimeout(timer)
+    outgoing.end()
+  }
+  const timer = setTimeout(end, LINGER_MS)
+  incoming.once("end", end)
+  incoming.once("close", end)
+  incoming.resume()
+}
