@@ -1,0 +1,336 @@
+import { COSTS, MEMORY_BULK, MEMORY_GROW, TABLE_BULK } from "./costs.ts"
+import type { Declarations } from "./declarations.ts"
+import { featureOf, IMMEDIATE, IMMEDIATES, OP, VECTOR_IMMEDIATES, VOID } from "./instructions.ts"
+import type { ModuleLimits } from "./limits.ts"
+import { checkLimit, invalid, unsupported } from "./module-rejected.ts"
+import type { Reader } from "./reader.ts"
+
+/** What happens at a place of a function body. */
+export const EVENT = {
+  /** Never written: gathers the cost of code that cannot be reached or is not charged. Always event 0. */
+  sink: 0,
+  /** A straight run of instructions starts; its value is their cost. */
+  charge: 1,
+  /** The same, where the counter must be looked at: every endless execution passes such places again and again. */
+  checkedCharge: 2,
+  /** `ref.func`; its value is the function's index, and `resumes` says where the instruction ends. */
+  functionReference: 3,
+  /** `call` and `return_call`; value and end as above. */
+  call: 4,
+  /** `call_indirect` and `return_call_indirect`; the end as above. */
+  callIndirect: 5,
+  return: 6,
+  /** An instruction that costs by the count on top of the stack; its value is an index into `SIZED_COSTS`. */
+  sized: 7,
+} as const
+
+/**
+ * Reads one function body after another and lists where something has to be written, in the order of the body. The lists
+ * are parallel arrays, reused: a body can have 100,000 events.
+ */
+export class BodyScan {
+  count = 0
+  kinds = new Uint8Array(1024)
+  positions = new Int32Array(1024)
+  values = new Int32Array(1024)
+  resumes = new Int32Array(1024)
+  hasLoop = false
+  hasSized = false
+  calls = 0
+  charges = 0
+
+  readonly #module: Declarations
+  readonly #limits: ModuleLimits | null
+  readonly #everyBlock: boolean
+  /** By depth of open block: is it a loop, does a branch leave it, and which charge does the code after a loop belong to. */
+  #isLoop = new Uint8Array(256)
+  #isTarget = new Uint8Array(256)
+  #outer = new Int32Array(256)
+
+  /** @param everyBlock - Charge every straight run of instructions and check at the entry; otherwise only loops. */
+  constructor(module: Declarations, limits: ModuleLimits | null, everyBlock: boolean) {
+    this.#module = module
+    this.#limits = limits
+    this.#everyBlock = everyBlock
+  }
+
+  /**
+   * @param reader - At the first instruction; afterwards behind the body's `end`.
+   * @param locals - Parameters and locals of the function.
+   */
+  scan(reader: Reader, locals: number): void {
+    const everyBlock = this.#everyBlock
+    const bodyStart = reader.at
+    this.count = 0
+    this.hasLoop = false
+    this.hasSized = false
+    this.calls = 0
+    this.charges = 0
+    const sink = this.#add(EVENT.sink, reader.at)
+    let current = everyBlock ? this.#addCharge(EVENT.checkedCharge, reader.at) : sink
+    let depth = 0
+    let controls = 0
+    let branchTargets = 0
+    this.#openBlock(0, false, sink)
+    for (;;) {
+      const start = reader.at
+      const opcode = reader.u8()
+      this.values[current]! += COSTS[opcode]!
+      switch (IMMEDIATES[opcode]) {
+        case IMMEDIATE.none:
+          if (opcode === OP.end) {
+            if (depth === 0) {
+              if (this.#limits !== null) {
+                checkLimit("branches times locals", controls * locals, this.#limits.controlTimesLocals, bodyStart)
+                checkLimit("branch table entries", branchTargets, this.#limits.branchTargets, bodyStart)
+              }
+              return
+            }
+            // What follows a loop is reached only from the loop's last instruction: the run goes on.
+            if (this.#isLoop[depth] === 1) current = everyBlock ? current : this.#outer[depth]!
+            else if (everyBlock && this.#isTarget[depth] === 1) current = this.#addCharge(EVENT.charge, reader.at)
+            depth--
+          } else if (everyBlock) {
+            if (opcode === OP.else) current = this.#addCharge(EVENT.charge, reader.at)
+            else if (opcode === OP.unreachable) current = sink
+            else if (opcode === OP.return) {
+              this.#add(EVENT.return, start)
+              current = sink
+            }
+          }
+          break
+        case IMMEDIATE.index:
+          reader.u32()
+          break
+        case IMMEDIATE.int32:
+          reader.skipInt32()
+          break
+        case IMMEDIATE.memoryAccess:
+          readMemoryAccess(reader)
+          break
+        case IMMEDIATE.blockType:
+          this.#blockType(reader)
+          controls++
+          depth++
+          if (opcode === OP.loop) {
+            this.hasLoop = true
+            this.#openBlock(depth, true, current)
+            current = this.#addCharge(EVENT.checkedCharge, reader.at)
+          } else {
+            this.#openBlock(depth, false, current)
+            if (opcode === OP.if && everyBlock) {
+              this.#isTarget[depth] = 1
+              current = this.#addCharge(EVENT.charge, reader.at)
+            }
+          }
+          checkLimit("nested blocks", depth, this.#limits?.nesting ?? Infinity, start)
+          break
+        case IMMEDIATE.branch:
+          this.#branchTarget(reader, depth)
+          if (opcode === OP.brIf) controls++
+          if (everyBlock) current = opcode === OP.brIf ? this.#addCharge(EVENT.charge, reader.at) : sink
+          break
+        case IMMEDIATE.branchTable: {
+          const targets = reader.count("branch table") + 1
+          branchTargets += targets
+          for (let i = 0; i < targets; i++) this.#branchTarget(reader, depth)
+          if (everyBlock) current = sink
+          break
+        }
+        case IMMEDIATE.functionIndex: {
+          const index = reader.u32()
+          if (opcode === OP.refFunc) this.#add(EVENT.functionReference, start, index, reader.at)
+          else {
+            if (opcode === OP.returnCall) current = this.#tailCall(start, sink)
+            this.calls++
+            this.#add(EVENT.call, start, index, reader.at)
+          }
+          break
+        }
+        case IMMEDIATE.callIndirect:
+          this.#typeIndex(reader)
+          reader.u32()
+          if (opcode === OP.returnCallIndirect) current = this.#tailCall(start, sink)
+          this.calls++
+          this.#add(EVENT.callIndirect, start, 0, reader.at)
+          break
+        case IMMEDIATE.global: {
+          const index = reader.u32()
+          // The next index is the fuel counter's.
+          if (index >= this.#module.globalCount) invalid(`no global ${index}`, start)
+          break
+        }
+        case IMMEDIATE.int64:
+          reader.skipInt64()
+          break
+        case IMMEDIATE.float32:
+          reader.skip(4)
+          break
+        case IMMEDIATE.float64:
+          reader.skip(8)
+          break
+        case IMMEDIATE.memoryIndex:
+          readMemoryIndex(reader)
+          if (opcode === OP.memoryGrow) this.#addSized(start, MEMORY_GROW)
+          break
+        case IMMEDIATE.selectTypes: {
+          const count = reader.count("select type")
+          for (let i = 0; i < count; i++) reader.valueType()
+          break
+        }
+        case IMMEDIATE.heapType:
+          reader.referenceType()
+          break
+        case IMMEDIATE.prefixFc:
+          this.#prefixFc(reader, start)
+          break
+        case IMMEDIATE.prefixFd:
+          readVectorInstruction(reader, start)
+          break
+        default:
+          unsupported(featureOf(opcode), start)
+      }
+    }
+  }
+
+  #prefixFc(reader: Reader, start: number): void {
+    const opcode = reader.u32()
+    if (opcode <= 7) return // saturating truncation
+    switch (opcode) {
+      case 8: // memory.init
+        reader.u32()
+        readMemoryIndex(reader)
+        this.#addSized(start, MEMORY_BULK)
+        break
+      case 10: // memory.copy
+        readMemoryIndex(reader)
+        readMemoryIndex(reader)
+        this.#addSized(start, MEMORY_BULK)
+        break
+      case 11: // memory.fill
+        readMemoryIndex(reader)
+        this.#addSized(start, MEMORY_BULK)
+        break
+      case 9: // data.drop
+      case 13: // elem.drop
+      case 16: // table.size
+        reader.u32()
+        break
+      case 12: // table.init
+      case 14: // table.copy
+        reader.u32()
+        reader.u32()
+        this.#addSized(start, TABLE_BULK)
+        break
+      case 15: // table.grow
+      case 17: // table.fill
+        reader.u32()
+        this.#addSized(start, TABLE_BULK)
+        break
+      default:
+        unsupported(`opcode 0xfc 0x${opcode.toString(16)}`, start)
+    }
+  }
+
+  #blockType(reader: Reader): void {
+    const first = reader.bytes[reader.at]!
+    if (first === VOID) reader.skip(1)
+    // One byte with the sign bit of a signed integer: a value type.
+    else if ((first & 0xc0) === 0x40) reader.valueType()
+    else this.#typeIndex(reader)
+  }
+
+  #typeIndex(reader: Reader): void {
+    const offset = reader.at
+    const type = reader.u32()
+    if (type >= this.#module.typeCount) invalid(`no type ${type}`, offset)
+  }
+
+  #branchTarget(reader: Reader, depth: number): void {
+    const offset = reader.at
+    const label = reader.u32()
+    if (label > depth) invalid(`no label ${label}`, offset)
+    this.#isTarget[depth - label] = 1
+  }
+
+  #tailCall(start: number, sink: number): number {
+    if (!this.#everyBlock) unsupported("a tail call in a module whose function entries are not checked", start)
+    return sink
+  }
+
+  #openBlock(depth: number, isLoop: boolean, outer: number): void {
+    if (depth === this.#isLoop.length) {
+      this.#isLoop = grown(this.#isLoop, Uint8Array)
+      this.#isTarget = grown(this.#isTarget, Uint8Array)
+      this.#outer = grown(this.#outer, Int32Array)
+    }
+    this.#isLoop[depth] = isLoop ? 1 : 0
+    this.#isTarget[depth] = 0
+    this.#outer[depth] = outer
+  }
+
+  #addCharge(kind: number, position: number): number {
+    this.charges++
+    return this.#add(kind, position)
+  }
+
+  #addSized(start: number, operation: number): void {
+    this.hasSized = true
+    this.#add(EVENT.sized, start, operation)
+  }
+
+  #add(kind: number, position: number, value = 0, resume = position): number {
+    if (this.count === this.kinds.length) {
+      this.kinds = grown(this.kinds, Uint8Array)
+      this.positions = grown(this.positions, Int32Array)
+      this.values = grown(this.values, Int32Array)
+      this.resumes = grown(this.resumes, Int32Array)
+    }
+    const event = this.count++
+    this.kinds[event] = kind
+    this.positions[event] = position
+    this.values[event] = value
+    this.resumes[event] = resume
+    return event
+  }
+}
+
+function readMemoryAccess(reader: Reader): void {
+  const offset = reader.at
+  if (reader.u32() >= 0x40) unsupported("more than one memory", offset)
+  reader.u32()
+}
+
+function readMemoryIndex(reader: Reader): void {
+  const offset = reader.at
+  if (reader.u32() !== 0) unsupported("more than one memory", offset)
+}
+
+function readVectorInstruction(reader: Reader, start: number): void {
+  const opcode = reader.u32()
+  switch (VECTOR_IMMEDIATES[opcode]) {
+    case IMMEDIATE.none:
+      break
+    case IMMEDIATE.memoryAccess:
+      readMemoryAccess(reader)
+      break
+    case IMMEDIATE.memoryAccessLane:
+      readMemoryAccess(reader)
+      reader.skip(1)
+      break
+    case IMMEDIATE.lane:
+      reader.skip(1)
+      break
+    case IMMEDIATE.vectorConst:
+      reader.skip(16)
+      break
+    default:
+      unsupported(`opcode 0xfd 0x${opcode.toString(16)}`, start)
+  }
+}
+
+function grown<A extends Uint8Array | Int32Array>(array: A, kind: new (length: number) => A): A {
+  const larger = new kind(array.length * 2)
+  larger.set(array)
+  return larger
+}

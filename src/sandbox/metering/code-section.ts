@@ -1,0 +1,187 @@
+import { BodyScan, EVENT } from "./body-scan.ts"
+import { type Declarations, expectEnd } from "./declarations.ts"
+import { FuelCode, type FuelPlace } from "./fuel-code.ts"
+import { I32, OP } from "./instructions.ts"
+import type { ModuleLimits } from "./limits.ts"
+import { checkLimit, invalid } from "./module-rejected.ts"
+import type { Profile } from "./profiles.ts"
+import { Reader } from "./reader.ts"
+import { Writer } from "./writer.ts"
+
+/** A function without a loop that costs at most this is charged once, at its entry, for all of its instructions. */
+const SMALL_FUNCTION_COST = 64
+/** V8's own limit. */
+const MOST_LOCALS = 50_000
+
+/** Where the parts of one function body are, as offsets into the module. */
+interface Body {
+  readonly type: number
+  readonly localGroups: number
+  readonly localsStart: number
+  readonly codeStart: number
+  readonly end: number
+}
+
+/** Which charges of a body are written; "first": one at the entry, for the whole function. */
+type Charges = "all" | "first" | "none"
+
+/** Rewrites the function bodies and adds the slow path behind them. */
+export class CodeSection {
+  /** Bodies left without charges because of their size. */
+  unmetered = 0
+
+  readonly #module: Declarations
+  readonly #profile: Profile
+  readonly #limits: ModuleLimits | null
+  readonly #fuel: FuelCode
+  readonly #scan: BodyScan
+  readonly #place: FuelPlace = { local: 0, countLocal: 0, cached: false }
+  readonly #out = new Writer(65_536)
+
+  constructor(module: Declarations, profile: Profile) {
+    this.#module = module
+    this.#profile = profile
+    this.#limits = profile.trust === "untrusted" ? profile.limits : null
+    this.#fuel = new FuelCode(module, profile)
+    this.#scan = new BodyScan(module, this.#limits, profile.trust === "untrusted")
+  }
+
+  rewrite(reader: Reader | undefined, out: Writer): void {
+    const functions = this.#module.functionTypes
+    const count = reader?.count("function body") ?? 0
+    if (count !== functions.length) invalid(`${functions.length} functions but ${count} bodies`, reader?.at ?? 0)
+    out.u32(count + 1)
+    if (reader !== undefined) {
+      for (const type of functions) {
+        this.#rewriteFunction(reader, type)
+        out.sized(this.#out)
+      }
+      expectEnd(reader)
+    }
+    this.#out.clear()
+    this.#fuel.writeSlowFunction(this.#out)
+    out.sized(this.#out)
+  }
+
+  #rewriteFunction(section: Reader, type: number): void {
+    const offset = section.at
+    const size = section.u32()
+    checkLimit("function size in bytes", size, this.#limits?.functionBytes ?? Infinity, offset)
+    const start = section.at
+    section.skip(size)
+    const reader = new Reader(section.bytes, start, section.at)
+    const localGroups = reader.count("local group")
+    const localsStart = reader.at
+    let locals = this.#module.parameterCounts[type]!
+    for (let i = 0; i < localGroups; i++) {
+      locals += reader.u32()
+      reader.valueType()
+    }
+    checkLimit("locals of one function", locals, this.#limits?.locals ?? MOST_LOCALS, localsStart)
+    const codeStart = reader.at
+    this.#scan.scan(reader, locals)
+    if (reader.at !== reader.end) invalid("bytes after the end of the function", reader.at)
+    this.#place.local = locals
+    this.#place.countLocal = locals + 1
+    this.#writeFunction(section.bytes, { type, localGroups, localsStart, codeStart, end: reader.end }, this.#plan(size))
+  }
+
+  #plan(size: number): Charges {
+    if (this.#profile.trust === "trusted") {
+      this.#place.cached = false
+      if (size <= this.#profile.unmeteredAboveBytes) return "all"
+      this.unmetered++
+      return "none"
+    }
+    const { hasLoop, charges, calls } = this.#scan
+    const small = !hasLoop && this.#totalCost() <= SMALL_FUNCTION_COST
+    // A cached counter is saved and loaded around every call; one in the global is loaded and saved at every charge.
+    this.#place.cached = !small && (hasLoop || charges > calls + 1)
+    return small ? "first" : "all"
+  }
+
+  #totalCost(): number {
+    const { kinds, values, count } = this.#scan
+    let total = 0
+    for (let event = 0; event < count; event++)
+      if (kinds[event] === EVENT.charge || kinds[event] === EVENT.checkedCharge) total += values[event]!
+    return total
+  }
+
+  #writeFunction(bytes: Uint8Array, body: Body, charges: Charges): void {
+    const { kinds, positions, values, resumes, count } = this.#scan
+    const out = this.#out
+    const fuel = this.#fuel
+    const place = this.#place
+    out.clear()
+    this.#writeLocals(bytes, body, charges)
+    if (place.cached) {
+      // A branch to the function's own label has to pass the save at the end: the body becomes a block.
+      out.u8(OP.block)
+      out.s32(this.#module.resultBlockTypes[body.type]!)
+    }
+    let copied = body.codeStart
+    for (let event = 1; event < count; event++) {
+      const kind = kinds[event]!
+      const position = positions[event]!
+      const value = values[event]!
+      if (kind === EVENT.charge || kind === EVENT.checkedCharge) {
+        const first = event === 1
+        const checked = kind === EVENT.checkedCharge
+        if (charges === "none" || (charges === "first" && !first) || (value === 0 && !checked)) continue
+        out.copy(bytes, copied, position)
+        copied = position
+        fuel.charge(out, place, this.#cost(value, charges), checked, first)
+        continue
+      }
+      if (kind === EVENT.return && !place.cached) continue
+      out.copy(bytes, copied, position)
+      copied = position
+      switch (kind) {
+        case EVENT.functionReference:
+          out.op(OP.refFunc, this.#module.moveFunction(value, position))
+          copied = resumes[event]!
+          break
+        case EVENT.call:
+          if (place.cached) fuel.save(out, place)
+          out.op(bytes[position]!, this.#module.moveFunction(value, position))
+          copied = resumes[event]!
+          if (place.cached) fuel.load(out, place)
+          break
+        case EVENT.callIndirect:
+          if (!place.cached) break
+          fuel.save(out, place)
+          copied = resumes[event]!
+          out.copy(bytes, position, copied)
+          fuel.load(out, place)
+          break
+        case EVENT.return:
+          fuel.save(out, place)
+          break
+        case EVENT.sized:
+          fuel.chargeSized(out, place, value)
+          break
+      }
+    }
+    // With a cached counter the body's own `end` closes the block.
+    out.copy(bytes, copied, body.end)
+    if (place.cached) {
+      fuel.save(out, place)
+      out.u8(OP.end)
+    }
+  }
+
+  #writeLocals(bytes: Uint8Array, body: Body, charges: Charges): void {
+    const needsCount = this.#scan.hasSized
+    const needsCounter = needsCount || (charges !== "none" && this.#scan.charges > 0)
+    this.#out.u32(body.localGroups + (needsCounter ? 1 : 0) + (needsCount ? 1 : 0))
+    this.#out.copy(bytes, body.localsStart, body.codeStart)
+    if (needsCounter) this.#out.op(1, this.#fuel.counterType)
+    if (needsCount) this.#out.op(1, I32)
+  }
+
+  #cost(value: number, charges: Charges): number {
+    if (this.#profile.trust === "trusted") return Math.min(value, this.#profile.maxLoopCharge)
+    return charges === "first" ? this.#totalCost() : value
+  }
+}

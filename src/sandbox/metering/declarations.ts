@@ -1,0 +1,360 @@
+import { FUNCTION_TYPE, I32, I64, OP, VOID } from "./instructions.ts"
+import { checkLimit, invalid, unsupported } from "./module-rejected.ts"
+import type { Profile } from "./profiles.ts"
+import type { Reader } from "./reader.ts"
+import type { Writer } from "./writer.ts"
+
+/** Import module of the refill function; a guest's module may not use it. */
+export const METER_MODULE = "__meter"
+export const REFILL_NAME = "refill"
+/** Export of the fuel counter, and prefix of every other export the rewriter adds; reserved. */
+export const FUEL_EXPORT = "__fuel"
+
+const EXTERNAL = { function: 0, table: 1, memory: 2, global: 3, tag: 4 } as const
+const EXTENDED_CONST_OPS = new Set([0x6a, 0x6b, 0x6c, 0x7c, 0x7d, 0x7e])
+
+/**
+ * Everything in front of the code section: reads each section, remembers what function bodies need to know, and writes it
+ * back with the fuel counter's declarations added. `refill` becomes the last imported function, so own functions move up
+ * by one; the counter becomes the last global and the slow path the last function, so nothing else moves.
+ */
+export class Declarations {
+  typeCount = 0
+  /** By type: parameters, and the block type `[] -> results` as a signed integer. */
+  readonly parameterCounts: number[] = []
+  readonly resultBlockTypes: number[] = []
+  importedFunctions = 0
+  /** Own functions' types. */
+  readonly functionTypes: number[] = []
+  globalCount = 0
+  /** Indices of own mutable globals. */
+  readonly mutableGlobals: number[] = []
+
+  readonly #profile: Profile
+  readonly #counterType: number
+  #tables = 0
+  #memories = 0
+
+  constructor(profile: Profile) {
+    this.#profile = profile
+    this.#counterType = profile.trust === "trusted" ? I32 : I64
+  }
+
+  get refillFunction(): number {
+    return this.importedFunctions
+  }
+
+  /** In the new numbering. */
+  get slowFunction(): number {
+    return this.importedFunctions + 1 + this.functionTypes.length
+  }
+
+  get fuelGlobal(): number {
+    return this.globalCount
+  }
+
+  /** @returns The function's index in the new numbering. */
+  moveFunction(index: number, offset: number): number {
+    if (index < this.importedFunctions) return index
+    if (index >= this.importedFunctions + this.functionTypes.length) invalid(`no function ${index}`, offset)
+    return index + 1
+  }
+
+  /** Adds `() -> counter`, `counter -> counter`, and `() -> results` for every type with several results. */
+  types(reader: Reader | undefined, out: Writer): void {
+    const limits = this.#limits
+    const multiResult: { type: number; start: number; end: number }[] = []
+    const start = reader?.at ?? 0
+    this.typeCount = reader?.count("type") ?? 0
+    checkLimit("function types", this.typeCount, limits?.types ?? Infinity, start)
+    const first = reader?.at ?? 0
+    for (let type = 0; type < this.typeCount && reader !== undefined; type++) {
+      const offset = reader.at
+      if (reader.u8() !== FUNCTION_TYPE) unsupported("garbage collection", offset)
+      const parameters = readValueTypes(reader, "parameter")
+      checkLimit("parameters of one function", parameters, limits?.parameters ?? Infinity, offset)
+      const resultsStart = reader.at
+      const results = readValueTypes(reader, "result")
+      checkLimit("results of one function", results, limits?.results ?? Infinity, offset)
+      this.parameterCounts.push(parameters)
+      if (results <= 1) this.resultBlockTypes.push(asSigned(results === 0 ? VOID : reader.bytes[reader.at - 1]!))
+      else {
+        this.resultBlockTypes.push(this.typeCount + 2 + multiResult.length)
+        multiResult.push({ type, start: resultsStart, end: reader.at })
+      }
+    }
+    out.u32(this.typeCount + 2 + multiResult.length)
+    if (reader !== undefined) copyToEnd(reader, first, out)
+    for (const byte of [FUNCTION_TYPE, 0, 1, this.#counterType]) out.u8(byte)
+    for (const byte of [FUNCTION_TYPE, 1, this.#counterType, 1, this.#counterType]) out.u8(byte)
+    for (const { start, end } of multiResult) {
+      out.op(FUNCTION_TYPE, 0)
+      out.copy(reader!.bytes, start, end)
+    }
+  }
+
+  imports(reader: Reader | undefined, out: Writer): void {
+    const count = reader?.count("import") ?? 0
+    checkLimit("imports", count, this.#limits?.imports ?? Infinity, reader?.at ?? 0)
+    out.u32(count + 1)
+    for (let i = 0; i < count && reader !== undefined; i++) this.#import(reader, out)
+    if (reader !== undefined) expectEnd(reader)
+    out.name(METER_MODULE)
+    out.name(REFILL_NAME)
+    out.op(EXTERNAL.function, this.typeCount)
+  }
+
+  functions(reader: Reader | undefined, out: Writer): void {
+    const count = reader?.count("function") ?? 0
+    checkLimit("functions", count, this.#limits?.functions ?? Infinity, reader?.at ?? 0)
+    out.u32(count + 1)
+    for (let i = 0; i < count && reader !== undefined; i++) {
+      const type = this.#typeIndex(reader)
+      this.functionTypes.push(type)
+      out.u32(type)
+    }
+    if (reader !== undefined) expectEnd(reader)
+    out.u32(this.typeCount + 1)
+  }
+
+  tables(reader: Reader, out: Writer): void {
+    const count = reader.count("table")
+    out.u32(count)
+    for (let i = 0; i < count; i++) {
+      if (reader.bytes[reader.at] === 0x40) unsupported("a table with an initial value", reader.at)
+      this.#table(reader, out)
+    }
+    expectEnd(reader)
+  }
+
+  memories(reader: Reader, out: Writer): void {
+    const count = reader.count("memory")
+    out.u32(count)
+    for (let i = 0; i < count; i++) this.#memory(reader, out)
+    expectEnd(reader)
+  }
+
+  globals(reader: Reader | undefined, out: Writer): void {
+    const count = reader?.count("global") ?? 0
+    checkLimit("globals", count, this.#limits?.globals ?? Infinity, reader?.at ?? 0)
+    out.u32(count + 1)
+    for (let i = 0; i < count && reader !== undefined; i++) {
+      out.u8(reader.valueType())
+      const mutable = readMutability(reader)
+      out.u8(mutable)
+      if (mutable) this.mutableGlobals.push(this.globalCount)
+      this.#constantExpression(reader, out)
+      this.globalCount++
+    }
+    if (reader !== undefined) expectEnd(reader)
+    out.u8(this.#counterType)
+    out.u8(1)
+    out.u8(this.#counterType === I32 ? OP.i32Const : OP.i64Const)
+    out.u8(0)
+    out.u8(OP.end)
+  }
+
+  exports(reader: Reader | undefined, out: Writer): void {
+    const saved = this.#profile.exportGlobals ? this.mutableGlobals : []
+    const count = reader?.count("export") ?? 0
+    checkLimit("exports", count, this.#limits?.exports ?? Infinity, reader?.at ?? 0)
+    out.u32(count + 1 + saved.length)
+    for (let i = 0; i < count && reader !== undefined; i++) {
+      const start = reader.at
+      skipName(reader)
+      if (nameStartsWith(reader.bytes, start, reader.at, FUEL_EXPORT))
+        invalid(`reserved export name ${FUEL_EXPORT}`, start)
+      out.copy(reader.bytes, start, reader.at)
+      const kind = reader.u8()
+      const offset = reader.at
+      const index = reader.u32()
+      if (kind === EXTERNAL.global && index >= this.globalCount) invalid(`no global ${index}`, offset)
+      out.op(kind, kind === EXTERNAL.function ? this.moveFunction(index, offset) : index)
+    }
+    if (reader !== undefined) expectEnd(reader)
+    out.name(FUEL_EXPORT)
+    out.op(EXTERNAL.global, this.fuelGlobal)
+    for (const index of saved) {
+      out.name(globalExport(index))
+      out.op(EXTERNAL.global, index)
+    }
+  }
+
+  start(reader: Reader, out: Writer): void {
+    const offset = reader.at
+    out.u32(this.moveFunction(reader.u32(), offset))
+    expectEnd(reader)
+  }
+
+  /** Source: WebAssembly Core 3.0 §5.5.12, the eight forms of an element segment. */
+  elements(reader: Reader, out: Writer): void {
+    const limits = this.#limits
+    const count = reader.count("element segment")
+    checkLimit("element segments", count, limits?.elementSegments ?? Infinity, reader.at)
+    out.u32(count)
+    let total = 0
+    for (let i = 0; i < count; i++) {
+      const offset = reader.at
+      const flags = reader.u32()
+      if (flags > 7) invalid(`unknown form ${flags} of an element segment`, offset)
+      out.u32(flags)
+      const passive = (flags & 1) !== 0
+      const expressions = (flags & 4) !== 0
+      if (!passive && (flags & 2) !== 0) out.u32(reader.u32())
+      if (!passive) this.#constantExpression(reader, out)
+      if ((flags & 3) !== 0) out.u8(expressions ? reader.referenceType() : reader.u8())
+      const entries = reader.count("element")
+      total += entries
+      checkLimit("element entries", total, limits?.elementEntries ?? Infinity, offset)
+      out.u32(entries)
+      for (let j = 0; j < entries; j++) {
+        if (expressions) this.#constantExpression(reader, out)
+        else out.u32(this.moveFunction(reader.u32(), reader.at))
+      }
+    }
+    expectEnd(reader)
+  }
+
+  get #limits() {
+    return this.#profile.trust === "untrusted" ? this.#profile.limits : null
+  }
+
+  #import(reader: Reader, out: Writer): void {
+    const start = reader.at
+    skipName(reader)
+    if (nameStartsWith(reader.bytes, start, reader.at, METER_MODULE))
+      invalid(`reserved import module ${METER_MODULE}`, start)
+    skipName(reader)
+    const offset = reader.at
+    const kind = reader.u8()
+    out.copy(reader.bytes, start, reader.at)
+    if (kind === EXTERNAL.function) {
+      out.u32(this.#typeIndex(reader))
+      this.importedFunctions++
+    } else if (kind === EXTERNAL.table) this.#table(reader, out)
+    else if (kind === EXTERNAL.memory) this.#memory(reader, out, true)
+    else if (kind === EXTERNAL.global) {
+      out.u8(reader.valueType())
+      out.u8(readMutability(reader))
+      this.globalCount++
+    } else if (kind === EXTERNAL.tag) unsupported("exception handling", offset)
+    else invalid(`unknown import kind ${kind}`, offset)
+  }
+
+  #typeIndex(reader: Reader): number {
+    const offset = reader.at
+    const type = reader.u32()
+    if (type >= this.typeCount) invalid(`no type ${type}`, offset)
+    return type
+  }
+
+  #table(reader: Reader, out: Writer): void {
+    const offset = reader.at
+    checkLimit("tables", ++this.#tables, this.#limits?.tables ?? Infinity, offset)
+    out.u8(reader.referenceType())
+    const { minimum, maximum } = readSizes(reader)
+    const cap = this.#profile.maxTableEntries
+    checkLimit("initial table entries", minimum, cap, offset)
+    writeSizes(out, minimum, Math.min(maximum, cap))
+  }
+
+  #memory(reader: Reader, out: Writer, imported = false): void {
+    const offset = reader.at
+    if (++this.#memories > 1) unsupported("more than one memory", offset)
+    const { minimum, maximum } = readSizes(reader)
+    const profile = this.#profile
+    const replaced = imported && profile.trust === "trusted" ? profile.initialMemoryPages : null
+    const initial = replaced ?? minimum
+    checkLimit("initial memory pages", initial, profile.maxMemoryPages, offset)
+    writeSizes(out, initial, Math.min(maximum, profile.maxMemoryPages))
+  }
+
+  /** Copies an initialiser; only `ref.func` in it changes. */
+  #constantExpression(reader: Reader, out: Writer): void {
+    for (;;) {
+      const start = reader.at
+      const opcode = reader.u8()
+      if (opcode === OP.refFunc) {
+        out.op(opcode, this.moveFunction(reader.u32(), start))
+        continue
+      }
+      if (opcode === OP.i32Const) reader.skipInt32()
+      else if (opcode === OP.i64Const) reader.skipInt64()
+      else if (opcode === 0x43) reader.skip(4)
+      else if (opcode === 0x44) reader.skip(8)
+      else if (opcode === 0xd0) reader.referenceType()
+      else if (opcode === OP.globalGet) {
+        if (reader.u32() >= this.globalCount) invalid("a global that is not yet defined", start)
+      } else if (opcode === OP.prefixFd) {
+        if (reader.u32() !== 0x0c) invalid("not a constant instruction", start)
+        reader.skip(16)
+      } else if (opcode === OP.prefixFb) unsupported("garbage collection", start)
+      else if (opcode !== OP.end && !EXTENDED_CONST_OPS.has(opcode)) invalid("not a constant instruction", start)
+      out.copy(reader.bytes, start, reader.at)
+      if (opcode === OP.end) return
+    }
+  }
+}
+
+/** Export name of an own mutable global. */
+export function globalExport(index: number): string {
+  return `${FUEL_EXPORT}_g${index}`
+}
+
+export function expectEnd(reader: Reader): void {
+  if (reader.at !== reader.end) invalid("bytes after the end of the section", reader.at)
+}
+
+function copyToEnd(reader: Reader, start: number, out: Writer): void {
+  expectEnd(reader)
+  out.copy(reader.bytes, start, reader.end)
+}
+
+function readValueTypes(reader: Reader, what: string): number {
+  const count = reader.count(what)
+  for (let i = 0; i < count; i++) reader.valueType()
+  return count
+}
+
+/** One byte of a signed LEB128 integer as that integer: the form block types take in memory. */
+function asSigned(byte: number): number {
+  return byte - 0x80
+}
+
+/** Passes over a name. Its bytes are kept as they are: decoding could join names that differ, and V8 has checked UTF-8. */
+function skipName(reader: Reader): void {
+  reader.skip(reader.u32())
+}
+
+function nameStartsWith(bytes: Uint8Array, nameStart: number, nameEnd: number, prefix: string): boolean {
+  let lengthEnd = nameStart
+  while (bytes[lengthEnd]! >= 0x80) lengthEnd++
+  const first = lengthEnd + 1
+  if (nameEnd - first < prefix.length) return false
+  for (let i = 0; i < prefix.length; i++) if (bytes[first + i] !== prefix.charCodeAt(i)) return false
+  return true
+}
+
+function readMutability(reader: Reader): number {
+  const offset = reader.at
+  const mutable = reader.u8()
+  if (mutable > 1) unsupported("a shared global", offset)
+  return mutable
+}
+
+function readSizes(reader: Reader): { minimum: number; maximum: number } {
+  const offset = reader.at
+  const flags = reader.u8()
+  if (flags & 4) unsupported("memory64", offset)
+  if (flags & 2) unsupported("shared memory (threads)", offset)
+  if (flags & 8) unsupported("a custom page size", offset)
+  if (flags > 1) invalid(`unknown limits flags 0x${flags.toString(16)}`, offset)
+  const minimum = reader.u32()
+  return { minimum, maximum: flags === 1 ? reader.u32() : Infinity }
+}
+
+function writeSizes(out: Writer, minimum: number, maximum: number): void {
+  out.u8(1)
+  out.u32(minimum)
+  out.u32(maximum)
+}

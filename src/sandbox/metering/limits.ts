@@ -1,0 +1,50 @@
+/**
+ * What a guest's module may contain. V8 compiles a function when it is first called, on the caller's thread and out of
+ * reach of fuel; compile time grows with control structures times locals, so both are bounded before V8 sees them.
+ */
+export interface ModuleLimits {
+  readonly moduleBytes: number
+  /** Function types, and parameters or results of one. */
+  readonly types: number
+  readonly parameters: number
+  readonly results: number
+  readonly imports: number
+  readonly functions: number
+  readonly tables: number
+  readonly globals: number
+  readonly exports: number
+  /** Element segments, and entries over all of them. */
+  readonly elementSegments: number
+  readonly elementEntries: number
+  readonly dataSegments: number
+  /** Size of one function, bytes. */
+  readonly functionBytes: number
+  /** Locals of one function, parameters included. */
+  readonly locals: number
+  /** Blocks, loops and ifs within each other. */
+  readonly nesting: number
+  /** Blocks, loops, ifs and br_ifs of one function, times its locals and parameters. */
+  readonly controlTimesLocals: number
+  /** Entries over all br_table instructions of one function. */
+  readonly branchTargets: number
+}
+
+export const DEFAULT_MODULE_LIMITS: ModuleLimits = {
+  moduleBytes: 4 * 1024 * 1024,
+  types: 10_000,
+  parameters: 100,
+  results: 100,
+  imports: 1_000,
+  functions: 50_000,
+  tables: 16,
+  globals: 1_000,
+  exports: 10_000,
+  elementSegments: 10_000,
+  elementEntries: 100_000,
+  dataSegments: 10_000,
+  functionBytes: 256 * 1024,
+  locals: 1_000,
+  nesting: 1_000,
+  controlTimesLocals: 1_000_000,
+  branchTargets: 20_000,
+}
