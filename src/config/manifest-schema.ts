@@ -1,78 +1,150 @@
+import { posix } from "node:path"
 import { z } from "zod"
+import { type Complaint, text } from "./checked.ts"
+import { size } from "./units.ts"
+
+export const CAPABILITIES = ["middleware", "transform", "lifecycle", "cache_backend"] as const
+
+const SENSITIVE_HEADERS = ["authorization", "cookie", "proxy-authorization", "set-cookie"] as const
+
+/** Names of built-in middleware: a plugin of the same name could not be told from it in logs, metrics and headers. */
+const RESERVED_NAMES = new Set(["bext", "cors", "rate-limit", "auth", "tenant", "tracing"])
 
 /** Names start with a letter so that they sort after nothing and never look like a number or an option. */
 export const pluginName = () =>
-  z
-    .string()
-    .regex(
-      /^[a-z][a-z0-9-]{0,63}$/,
-      "expected lower-case letters, digits and hyphens, starting with a letter, at most 64 characters",
-    )
+  text("my-plugin", (value) => {
+    if (!/^[a-z][a-z0-9-]{0,63}$/.test(value)) {
+      const fix = value.toLowerCase().replace(/[^a-z0-9-]+/g, "-")
+      return {
+        what: "expected a name of lower-case letters, digits and hyphens, starting with a letter, at most 64 characters",
+        fix: /^[a-z][a-z0-9-]{0,63}$/.test(fix) ? `write ${fix}` : undefined,
+      }
+    }
+    return RESERVED_NAMES.has(value) ? { what: `"${value}" is the name of a built-in; choose another` } : undefined
+  })
 
 export const tier = () => z.enum(["quickjs", "wasm", "nsjail"])
 
-const positive = () => z.int().min(1)
+export const secretName = () =>
+  text("STRIPE_KEY", (value) =>
+    /^[A-Z][A-Z0-9_]{0,63}$/.test(value) ? undefined : { what: "expected an upper-case name such as STRIPE_KEY" },
+  )
 
 /** What a plugin asks for. The operator grants the same fields; the intersection is what it gets. Default: nothing. */
 export const permissions = () =>
   z.strictObject({
-    /** URL patterns: scheme, host labels (`*` = one label), port and path. Empty = no fetch at all. */
-    allowed_urls: z.array(z.string()).default([]),
-    max_fetch_per_minute: z.int().min(0).default(30),
-    queues: z.array(z.string()).default([]),
-    secrets: z
-      .array(z.string().regex(/^[A-Z][A-Z0-9_]*$/, "expected an upper-case name such as STRIPE_KEY"))
-      .default([]),
-    /** Names among authorization, cookie, proxy-authorization, set-cookie that the plugin may read and write. */
-    sensitive_headers: z.array(z.enum(["authorization", "cookie", "proxy-authorization", "set-cookie"])).default([]),
-    /** Cookie-name globs that the plugin may set by appending Set-Cookie. */
-    set_cookies: z.array(z.string()).default([]),
-    identity: z.boolean().default(false),
-    rewrite_path: z.boolean().default(false),
-    purge: z.boolean().default(false),
+    allowed_urls: z
+      .array(text("https://api.example.com/**", checkUrlPattern))
+      .default([])
+      .describe(
+        "URL patterns the plugin may fetch: scheme, host labels (`*` = one label), port and path. Empty: no fetch at all",
+      ),
+    max_fetch_per_minute: z.int().min(0).max(1_000_000).default(30).describe("Fetches per minute (token bucket)"),
+    queues: z.array(z.string().min(1)).default([]).describe("Queues the plugin may use"),
+    secrets: z.array(secretName()).default([]).describe("Names of secrets the plugin may read"),
+    sensitive_headers: z
+      .array(z.enum(SENSITIVE_HEADERS))
+      .default([])
+      .describe("Headers that are otherwise hidden from plugins and not theirs to set"),
+    set_cookies: z
+      .array(z.string().min(1))
+      .default([])
+      .describe("Cookie-name globs the plugin may set by appending Set-Cookie"),
+    identity: z.boolean().default(false).describe("May set user, tenantId and siteId"),
+    rewrite_path: z.boolean().default(false).describe("May change the request's path"),
+    purge: z.boolean().default(false).describe("May purge the cache"),
   })
+
+function checkUrlPattern(pattern: string): Complaint | undefined {
+  const [, scheme, authority] = /^([a-z*]+):\/\/([^/?#]*)/i.exec(pattern) ?? []
+  if (scheme === undefined || !/^https?$/.test(scheme) || authority === "") {
+    const fix = /^[a-z0-9.*-]+(\/|$)/i.test(pattern) ? `write "https://${pattern}"` : undefined
+    return { what: 'expected a URL pattern such as "https://api.example.com/**"', fix }
+  }
+  return authority!.includes("@") ? { what: "expected a URL pattern without user name and password" } : undefined
+}
+
+/** A file inside the plugin's folder. */
+const insidePath = () =>
+  text("src/index.ts", (value) => {
+    const outside = value.startsWith("/") || posix.normalize(value).startsWith("..")
+    if (outside || value === "" || /[\\\0]|^[A-Za-z]:/.test(value)) {
+      return { what: "expected a path inside the plugin's folder, with forward slashes" }
+    }
+    return undefined
+  })
+
+const SEMVER = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/
+
+const priority = () => z.int().min(0).max(1_000_000)
+/** Below 600 are the built-ins; only the operator moves a plugin there. */
+const middlewarePriority = () => z.int().min(600).max(1_000_000)
+
+const manifest = z.strictObject({
+  name: pluginName().describe("Unique name: lower-case letters, digits and hyphens, starting with a letter"),
+  version: text("1.0.0", (value) =>
+    SEMVER.test(value) && value.length <= 64 ? undefined : { what: 'expected a semantic version such as "1.0.0"' },
+  ).describe("Semantic version"),
+  description: z.string().max(500).default("").describe("One sentence for lists and prompts"),
+  capabilities: z.array(z.enum(CAPABILITIES)).default([]).describe("What the plugin does; each needs one of its hooks"),
+  requires_capabilities: z.array(z.string()).default([]).describe("Capabilities other plugins must provide"),
+  provides_capabilities: z.array(z.string()).default([]).describe("Capabilities offered to other plugins"),
+  entry: insidePath()
+    .optional()
+    .describe(
+      "The plugin's code. Default: src/index.ts, src/index.js, index.ts or index.js (quickjs), plugin.wasm (wasm); required for nsjail",
+    ),
+  config_schema: insidePath().optional().describe("JSON Schema (2020-12) of the plugin's configuration"),
+  security: z.boolean().default(false).describe('Others rely on it for protection: on_error = "open" is refused'),
+  api: z.literal(1).default(1).describe("Version of the plugin API"),
+  priority: z
+    .union([
+      middlewarePriority(),
+      z.strictObject({
+        middleware: middlewarePriority().optional(),
+        transform: priority().optional(),
+        lifecycle: priority().optional(),
+      }),
+    ])
+    .optional()
+    .describe("Suggested position in the stack, 600 or more; or one for each capability"),
+})
+
+const sandbox = z.strictObject({
+  type: tier().default("quickjs").describe("Where the plugin runs"),
+  instance: z
+    .enum(["shared", "fresh"])
+    .optional()
+    .describe("shared: one memory, kept between requests; fresh: restored before each request"),
+  max_memory_mb: z.int().min(1).max(4096).default(64).describe("Guest memory, MiB"),
+  max_cpu_ms: z.int().min(1).max(600_000).optional().describe("CPU time per call, ms. Default: the hook's own"),
+  max_time_secs: z
+    .int()
+    .min(1)
+    .max(600)
+    .optional()
+    .describe("Wall time per call, seconds. Default: the hook's own (10)"),
+  max_time_ms: z.int().min(1).max(600_000).optional().describe("Wall time per call, ms; instead of max_time_secs"),
+  storage_quota_kb: z.int().min(0).max(1_048_576).default(1024).describe("Storage per tenant, KiB"),
+  interpreter: z.string().min(1).optional().describe("Program that runs the entry (nsjail), e.g. python3"),
+  body: z
+    .enum(["none", "request", "response", "both"])
+    .default("none")
+    .describe("Which bodies the plugin reads; they are buffered for it"),
+  max_body: size().optional().describe("Largest body it is given"),
+  on_large_body: z.enum(["fail", "skip"]).default("fail").describe("What happens to a body over max_body"),
+  data_dir: z.boolean().default(false).describe("Gets a folder of its own (nsjail)"),
+})
 
 /** plugin.toml */
 export const manifestSchema = z.strictObject({
-  manifest: z.strictObject({
-    name: pluginName(),
-    version: z
-      .string()
-      .regex(/^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$/, 'expected a semantic version such as "1.0.0"'),
-    description: z.string().max(500).default(""),
-    capabilities: z.array(z.enum(["middleware", "transform", "lifecycle", "cache_backend"])).default([]),
-    requires_capabilities: z.array(z.string()).default([]),
-    provides_capabilities: z.array(z.string()).default([]),
-    /** Path of the entry inside the plugin folder. */
-    entry: z.string().optional(),
-    /** Path of the JSON Schema (2020-12) for the plugin's configuration, inside the plugin folder. */
-    config_schema: z.string().optional(),
-    /** A plugin others rely on for protection: `on_error = "open"` is refused. */
-    security: z.boolean().default(false),
-    api: z.literal(1).default(1),
-    /** Suggested position in the stack; 600 or more. */
-    priority: z
-      .union([z.int().min(600), z.record(z.enum(["middleware", "transform", "lifecycle"]), z.int())])
-      .optional(),
-  }),
-  sandbox: z
-    .strictObject({
-      type: tier().default("quickjs"),
-      instance: z.enum(["shared", "fresh"]).optional(),
-      max_memory_mb: positive().max(4096).default(64),
-      max_cpu_ms: positive().max(600_000).optional(),
-      max_time_secs: positive().max(600).optional(),
-      max_time_ms: positive().max(600_000).optional(),
-      storage_quota_kb: z.int().min(0).max(1_048_576).default(1024),
-      interpreter: z.string().optional(),
-      body: z.enum(["none", "request", "response", "both"]).default("none"),
-      max_body: z.string().optional(),
-      on_large_body: z.enum(["fail", "skip"]).default("fail"),
-      data_dir: z.boolean().default(false),
-    })
-    .prefault({}),
-  transform: z.strictObject({ matches: z.array(z.string()).default([]) }).optional(),
-  permissions: permissions().prefault({}),
+  manifest: manifest.describe("What the plugin is"),
+  sandbox: sandbox.prefault({}).describe("Where it runs and how much it may use"),
+  transform: z
+    .strictObject({ matches: z.array(z.string().min(1)).default([]).describe("Globs of the files it is asked about") })
+    .optional()
+    .describe("Settings of the transform capability"),
+  permissions: permissions().prefault({}).describe("What it asks for; the operator grants it in bext.config.toml"),
 })
 
 export type Manifest = z.output<typeof manifestSchema>

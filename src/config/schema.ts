@@ -1,128 +1,180 @@
 import { z } from "zod"
-import { permissions, pluginName, tier } from "./manifest-schema.ts"
+import { HOOK_NAMES } from "../hooks.ts"
+import { checked } from "./checked.ts"
+import {
+  addressAndPort,
+  addressRange,
+  filePath,
+  headerName,
+  hostGlob,
+  keySetUrl,
+  listen,
+  method,
+  originPattern,
+  pathGlob,
+  secret,
+  status,
+  tenantId,
+  upstreamUrl,
+  versionRange,
+} from "./field-types.ts"
+import { permissions, pluginName, secretName, tier } from "./manifest-schema.ts"
 import { duration, size } from "./units.ts"
 
-const glob = () => z.string().startsWith("/", 'expected a path glob such as "/api/**"')
-const secret = () =>
-  z.string().regex(/^env:[A-Za-z_][A-Za-z0-9_]*$/, 'expected "env:NAME"; secrets are never written into the file')
+const limits = z.strictObject({
+  header_bytes: size().prefault("16kb").describe("Request line and headers together"),
+  header_count: z.int().min(1).max(2000).default(100).describe("Header fields of one request"),
+  body: size().prefault("10mb").describe("Request body"),
+  header_timeout: duration().prefault("10s").describe("Until the headers are complete"),
+  request_timeout: duration().prefault("60s").describe("Until the whole request has arrived"),
+  idle_timeout: duration().prefault("30s").describe("Between two requests of a connection"),
+  connections: z.int().min(1).max(1_000_000).default(10_000).describe("Open connections"),
+  buffered_bodies: size().prefault("256mb").describe("Buffered bodies of the whole process together"),
+})
 
 const server = z.strictObject({
-  /** "ADDRESS:PORT", "[IPv6]:PORT" or ":PORT". */
-  listen: z.string().default("127.0.0.1:3000"),
-  /** CIDR ranges whose Forwarded and X-Forwarded-* headers are believed (RFC 7239). */
-  trusted_proxies: z.array(z.string()).default([]),
-  /** Headers that say who the user is; dropped from clients before any middleware. */
-  identity_headers: z.array(z.string()).default([]),
-  /** How long requests in flight may take to finish after SIGTERM. */
-  grace: duration().prefault("10s"),
-  limits: z
-    .strictObject({
-      header_bytes: size().prefault("16kb"),
-      header_count: z.int().min(1).max(2000).default(100),
-      body: size().prefault("10mb"),
-      header_timeout: duration().prefault("10s"),
-      request_timeout: duration().prefault("60s"),
-      idle_timeout: duration().prefault("30s"),
-      connections: z.int().min(1).default(10_000),
-      /** Bytes of buffered bodies in the whole process. */
-      buffered_bodies: size().prefault("256mb"),
-    })
-    .prefault({}),
+  listen: listen()
+    .default("127.0.0.1:3000")
+    .describe(
+      '"ADDRESS:PORT", "[IPv6]:PORT" or ":PORT" (every address). The environment variable PORT replaces the port',
+    ),
+  trusted_proxies: z
+    .array(addressRange())
+    .default([])
+    .describe("Addresses whose Forwarded and X-Forwarded-* headers are believed (RFC 7239)"),
+  identity_headers: z
+    .array(headerName())
+    .default([])
+    .describe("Headers that say who the user is; dropped from clients' requests before any middleware"),
+  grace: duration().prefault("10s").describe("How long requests in flight may take to finish after SIGTERM"),
+  limits: limits.prefault({}).describe("What one client may use"),
 })
 
 const log = z.strictObject({
-  level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
-  /** auto: pretty on a terminal, JSON lines otherwise. */
-  format: z.enum(["auto", "json", "pretty"]).default("auto"),
-  access: z.boolean().default(true),
+  level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info").describe("Least important level shown"),
+  format: z
+    .enum(["auto", "json", "pretty"])
+    .default("auto")
+    .describe("auto: pretty on a terminal, JSON lines otherwise"),
+  access: z.boolean().default(true).describe("One line for each request"),
 })
 
 const app = z.strictObject({
-  /** Folder of files. With `upstream` too, files win and everything else goes upstream. */
-  static: z.string().optional(),
-  upstream: z.url({ protocol: /^https?$/, error: 'expected a URL such as "http://127.0.0.1:4000"' }).optional(),
-  /** Time to the first byte of the upstream's response, and between two chunks of it. */
-  upstream_timeout: duration().prefault("30s"),
-  /** Extension keys ("plugin.key") sent upstream as x-bext-ext-KEY. */
-  forward_extensions: z.array(z.string()).default([]),
+  static: filePath()
+    .optional()
+    .describe("Folder of files. With upstream too, files win and everything else goes upstream"),
+  upstream: upstreamUrl().optional().describe("Server behind this one"),
+  upstream_timeout: duration()
+    .prefault("30s")
+    .describe("Time to the first byte of the upstream's response, and between two chunks of it"),
+  forward_extensions: z
+    .array(z.string().min(1))
+    .default([])
+    .describe('Extension keys ("plugin.key") sent upstream as x-bext-ext-KEY'),
 })
 
-const route = z
-  .strictObject({
-    path: glob(),
-    static: z.string().optional(),
-    upstream: z.url({ protocol: /^https?$/ }).optional(),
-    upstream_timeout: duration().prefault("30s"),
-  })
-  .refine((row) => (row.static === undefined) !== (row.upstream === undefined), {
-    error: "expected exactly one of static and upstream",
-  })
+const route = checked(
+  z.strictObject({
+    path: pathGlob().describe("Which requests"),
+    static: filePath().optional().describe("Folder of files"),
+    upstream: upstreamUrl().optional().describe("Server behind this one"),
+    upstream_timeout: duration().prefault("30s").describe("As app.upstream_timeout"),
+  }),
+  (row) =>
+    (row.static === undefined) === (row.upstream === undefined)
+      ? { what: "expected exactly one of static and upstream" }
+      : undefined,
+)
 
 const cors = z.strictObject({
-  /** Exact origins, globs ("https://*.example.com") or anchored regexes ("/https:\/\/app-\d+\.example\.com/"). "*" = any. */
-  origins: z.array(z.string()).min(1),
-  methods: z.array(z.string()).default(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),
-  headers: z.array(z.string()).default(["content-type", "authorization"]),
-  expose_headers: z.array(z.string()).default([]),
-  credentials: z.boolean().default(false),
-  max_age: duration().prefault("10m"),
+  origins: z
+    .array(originPattern())
+    .min(1)
+    .describe(
+      'Exact origins, globs ("https://*.example.com"), regexes of the whole origin ("/https:\\\\/\\\\/pr-\\\\d+\\\\.example\\\\.com/") or "*"',
+    ),
+  methods: z
+    .array(method())
+    .default(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+    .describe("Methods other origins may use"),
+  headers: z.array(headerName()).default(["content-type", "authorization"]).describe("Headers other origins may send"),
+  expose_headers: z.array(headerName()).default([]).describe("Response headers other origins may read"),
+  credentials: z.boolean().default(false).describe("Cookies and Authorization are allowed"),
+  max_age: duration().prefault("10m").describe("How long a browser remembers a preflight answer"),
 })
 
 const rateRule = {
-  requests: z.int().min(1),
-  window: duration(),
-  /** "client" (address) or "header:NAME". */
+  requests: z.int().min(1).max(1_000_000_000).describe("Requests allowed in each window"),
+  window: duration().describe("Length of the window"),
   by: z
     .string()
-    .regex(/^(client|header:[A-Za-z0-9-]+)$/, 'expected "client" or "header:NAME"')
-    .default("client"),
+    .regex(/^(client|header:[!#$%&'*+.^_`|~A-Za-z0-9-]+)$/, 'expected "client" or "header:NAME"')
+    .default("client")
+    .describe('What is counted: "client" (its address) or "header:NAME"'),
 }
 const rateLimit = z.strictObject({
   ...rateRule,
-  /** IPv6 clients are told apart by this many leading bits. */
-  ipv6_prefix: z.int().min(16).max(128).default(64),
-  /** Further rules for some paths; a request counts against each rule that matches it. */
-  rules: z.array(z.strictObject({ path: glob(), ...rateRule })).default([]),
+  ipv6_prefix: z.int().min(16).max(128).default(64).describe("IPv6 clients are told apart by this many leading bits"),
+  rules: z
+    .array(z.strictObject({ path: pathGlob().describe("Which requests"), ...rateRule }))
+    .default([])
+    .describe("Further rules for some paths; a request counts against each rule that matches it"),
 })
 
-const algorithms = z.enum([
-  ...(["HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] as const),
+const HMAC = ["HS256", "HS384", "HS512"] as const
+const PUBLIC_KEY = [
+  ...(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"] as const),
   ...(["ES256", "ES384", "ES512", "EdDSA"] as const),
-])
-const auth = z
-  .strictObject({
-    algorithms: z.array(algorithms).min(1),
-    /** HS*: the shared secret. */
-    secret: secret().optional(),
-    /** PEM file of a public key. */
-    key_file: z.string().optional(),
-    jwks_file: z.string().optional(),
-    jwks_url: z.url({ protocol: /^https?$/ }).optional(),
-    issuer: z.string().optional(),
-    audience: z.union([z.string(), z.array(z.string())]).optional(),
-    leeway: duration().prefault("5s"),
-    /** Cookie that may carry the token besides Authorization: Bearer. */
-    cookie: z.string().optional(),
-    /** Claim that becomes the user's id. */
-    user_claim: z.string().default("sub"),
-    /** Path globs that need no user. Everything else does. */
-    public: z.array(glob()).default([]),
-    /** Paths that need certain claims as well; a claim that is a list must contain the value. */
+]
+const auth = checked(
+  z.strictObject({
+    algorithms: z
+      .array(z.enum([...HMAC, ...PUBLIC_KEY]))
+      .min(1)
+      .describe("Algorithms a token may be signed with; no other is accepted"),
+    secret: secret().optional().describe("HS*: the shared secret"),
+    key_file: filePath().optional().describe("PEM file of a public key"),
+    jwks_file: filePath().optional().describe("File of a JSON Web Key Set (RFC 7517)"),
+    jwks_url: keySetUrl().optional().describe("URL of a JSON Web Key Set, fetched again when keys rotate"),
+    issuer: z.string().min(1).optional().describe("Required iss claim"),
+    audience: z
+      .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+      .optional()
+      .describe("Required aud claim, or several of which one must be there"),
+    leeway: duration().prefault("5s").describe("Clock difference allowed for exp, nbf and iat"),
+    cookie: z.string().min(1).optional().describe("Cookie that may carry the token besides Authorization: Bearer"),
+    user_claim: z.string().min(1).default("sub").describe("Claim that becomes the user's id"),
+    public: z.array(pathGlob()).default([]).describe("Paths that need no user. Everything else does"),
     rules: z
       .array(
         z.strictObject({
-          path: glob(),
-          claims: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+          path: pathGlob().describe("Which requests"),
+          claims: z
+            .record(z.string(), z.union([z.string(), z.number(), z.boolean()]))
+            .describe("Claims the user must have; a claim that is a list must contain the value"),
         }),
       )
-      .default([]),
-  })
-  .refine((row) => [row.secret, row.key_file, row.jwks_file, row.jwks_url].filter(Boolean).length === 1, {
-    error: "expected exactly one of secret, key_file, jwks_file and jwks_url",
-  })
+      .default([])
+      .describe("Paths that need certain claims as well"),
+  }),
+  (row) => {
+    const keys = [row.secret, row.key_file, row.jwks_file, row.jwks_url].filter((key) => key !== undefined)
+    if (keys.length !== 1) return { what: "expected exactly one of secret, key_file, jwks_file and jwks_url" }
+    const hmac = row.algorithms.filter((name) => name.startsWith("HS")).length
+    if (row.secret !== undefined && hmac < row.algorithms.length) {
+      return {
+        what: "a secret is for HS256, HS384 and HS512 only",
+        fix: "for the others use key_file, jwks_file or jwks_url",
+      }
+    }
+    if (row.secret === undefined && hmac > 0) {
+      return { what: "HS256, HS384 and HS512 need secret: with them a public key would be a password everybody knows" }
+    }
+    return undefined
+  },
+)
 
 const tenant = z.strictObject({
-  /** Ways to find the tenant, tried in order. */
   by: z
     .array(
       z.string().regex(/^(host|path|subdomain:[a-z0-9.-]+|header:[A-Za-z0-9-]+|claim:[A-Za-z0-9_.-]+)$/, {
@@ -130,98 +182,163 @@ const tenant = z.strictObject({
       }),
     )
     .min(1)
-    .default(["host"]),
-  unknown: z.enum(["reject", "pass"]).default("reject"),
+    .default(["host"])
+    .describe(
+      'Ways to find the tenant, tried in order: "host", "path", "subdomain:DOMAIN", "header:NAME", "claim:NAME"',
+    ),
+  unknown: z.enum(["reject", "pass"]).default("reject").describe("What happens to a request without a known tenant"),
 })
 
 const tracing = z.strictObject({
-  /** Who may ask for Server-Timing by a `Server-Timing: 1`-style request header, see middleware/tracing.ts. */
-  server_timing: z.enum(["off", "loopback", "on"]).default("off"),
+  server_timing: z
+    .enum(["off", "loopback", "on"])
+    .default("off")
+    .describe("Who may ask for the Server-Timing header: nobody, clients on this machine, everybody"),
 })
 
-const pluginLimits = z.strictObject({
-  max_memory_mb: z.int().min(1).max(4096).optional(),
-  max_cpu_ms: z.int().min(1).max(600_000).optional(),
-  max_time_secs: z.int().min(1).max(600).optional(),
-  max_time_ms: z.int().min(1).max(600_000).optional(),
-  storage_quota_kb: z.int().min(0).max(1_048_576).optional(),
-  max_body: size().optional(),
-  max_instances: z.int().min(1).max(10_000).optional(),
+const pluginLimits = {
+  max_memory_mb: z.int().min(1).max(4096).optional().describe("Guest memory, MiB"),
+  max_cpu_ms: z.int().min(1).max(600_000).optional().describe("CPU time per call, ms"),
+  max_time_secs: z.int().min(1).max(600).optional().describe("Wall time per call, seconds"),
+  max_time_ms: z.int().min(1).max(600_000).optional().describe("Wall time per call, ms; instead of max_time_secs"),
+  storage_quota_kb: z.int().min(0).max(1_048_576).optional().describe("Storage per tenant, KiB"),
+  max_body: size().optional().describe("Largest body it is given"),
+  max_instances: z.int().min(1).max(10_000).optional().describe("Instances that may exist at once"),
+}
+
+const interpreter = z.string().min(1).optional().describe("Program that runs the entry (nsjail), e.g. python3")
+
+/** The spelling of the public documentation, `[plugins.NAME.sandbox]`: the tier and the limits in one table. */
+const sandboxTable = z.strictObject({
+  type: tier().optional().describe("The tier"),
+  ...pluginLimits,
+  interpreter,
 })
 
-const plugin = z.strictObject({
-  enabled: z.boolean().default(true),
-  sandbox: tier().optional(),
-  /** Plugin folder or single file, relative to the configuration file. */
-  path: z.string().optional(),
-  /** Exact version or semver range the manifest must satisfy. */
-  version: z.string().optional(),
-  priority: z.int().min(0).max(1_000_000).optional(),
-  on_error: z.enum(["closed", "open"]).default("closed"),
-  required: z.boolean().optional(),
-  match: z
-    .array(
-      z.strictObject({
-        path: glob().optional(),
-        methods: z.array(z.string()).optional(),
-        hosts: z.array(z.string()).optional(),
-        tenants: z.array(z.string()).optional(),
-      }),
-    )
-    .default([]),
-  config: z.record(z.string(), z.json()).default({}),
-  limits: pluginLimits.prefault({}),
-  fuel: z.record(z.string(), z.int().min(1)).default({}),
-  /** What the operator allows of what the manifest asks. */
-  grant: permissions().partial().optional(),
-  /** Secret name → "env:NAME". */
-  secrets: z.record(z.string(), secret()).default({}),
+const match = checked(
+  z.strictObject({
+    path: pathGlob().optional().describe("Glob of the path"),
+    methods: z.array(method()).min(1).optional().describe("Methods"),
+    hosts: z.array(hostGlob()).min(1).optional().describe("Globs of the host name"),
+    tenants: z.array(tenantId()).min(1).optional().describe("Tenants; needs a priority above 400"),
+  }),
+  (row) =>
+    Object.values(row).every((field) => field === undefined)
+      ? { what: "expected at least one of path, methods, hosts and tenants" }
+      : undefined,
+)
+
+const plugin = z
+  .strictObject({
+    enabled: z.boolean().default(true).describe("false: as if the plugin were not there"),
+    sandbox: z
+      .union([tier(), sandboxTable])
+      .optional()
+      .describe("Tier; must be the one of plugin.toml. As a table: the tier and the limits together"),
+    path: filePath().optional().describe("Plugin folder or single file. Default: ./plugins/NAME, then the bundled one"),
+    version: versionRange().optional().describe("Version or semver range the manifest must satisfy"),
+    priority: z
+      .int()
+      .min(0)
+      .max(1_000_000)
+      .optional()
+      .describe("Position in the stack; lower sees requests earlier. Default: plugin.toml's, then 600"),
+    on_error: z
+      .enum(["closed", "open"])
+      .default("closed")
+      .describe("When a call fails: closed answers with an error, open goes on without the plugin"),
+    required: z
+      .boolean()
+      .optional()
+      .describe("The server does not start without it. Default: true for middleware that fails closed"),
+    match: z.array(match).default([]).describe("Which requests it sees: those that fit one entry. Empty: all"),
+    config: z.record(z.string(), z.json()).default({}).describe("The plugin's own settings"),
+    limits: z.strictObject(pluginLimits).prefault({}).describe("Limits instead of those in plugin.toml"),
+    interpreter,
+    fuel: z
+      .partialRecord(z.enum(HOOK_NAMES), z.int().min(1))
+      .default({})
+      .describe("Instructions per call of a hook (wasm)"),
+    grant: permissions().partial().optional().describe("What the operator allows of what the manifest asks"),
+    secrets: z.record(secretName(), secret()).default({}).describe('Secret name → "env:NAME"'),
+  })
+  .transform(({ sandbox, ...row }, context) => {
+    if (typeof sandbox !== "object") return { ...row, sandbox }
+    const { type, interpreter, ...limits } = sandbox
+    for (const [key, value] of Object.entries({ ...limits, interpreter })) {
+      const other = key === "interpreter" ? row.interpreter : row.limits[key as keyof typeof limits]
+      if (value === undefined || other === undefined) continue
+      const message = `already set ${key === "interpreter" ? "in the plugin's table" : "in limits"}`
+      context.addIssue({ code: "custom", path: ["sandbox", key], message, input: value })
+    }
+    return {
+      ...row,
+      sandbox: type,
+      interpreter: interpreter ?? row.interpreter,
+      limits: { ...limits, ...defined(row.limits) },
+    }
+  })
+
+function defined<T extends object>(row: T): T {
+  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as T
+}
+
+const ceilings = z.strictObject({
+  max_memory_mb: z.int().min(1).optional().describe("Guest memory, MiB"),
+  max_cpu_ms: z.int().min(1).optional().describe("CPU time per call, ms"),
+  max_time_ms: z.int().min(1).optional().describe("Wall time per call, ms"),
+  storage_quota_kb: z.int().min(0).optional().describe("Storage per tenant, KiB"),
+  max_fetch_per_minute: z.int().min(0).optional().describe("Fetches per minute"),
+  max_body: size().optional().describe("Largest body"),
 })
 
 /** bext.config.toml */
 export const configSchema = z.strictObject({
-  server: server.prefault({}),
-  log: log.prefault({}),
-  app: app.prefault({}),
-  routes: z.array(route).default([]),
+  server: server.prefault({}).describe("The listener and what clients may use"),
+  log: log.prefault({}).describe("What is written to standard output"),
+  app: app.prefault({}).describe("What answers requests that nothing else answered"),
+  routes: z.array(route).default([]).describe("Paths with a handler of their own; the first that matches wins"),
   middleware: z
     .strictObject({
-      cors: cors.optional(),
-      rate_limit: rateLimit.optional(),
-      auth: auth.optional(),
-      tenant: tenant.optional(),
-      tracing: tracing.prefault({}),
+      cors: cors.optional().describe("Cross-origin requests (priority 100). Active when present"),
+      rate_limit: rateLimit.optional().describe("Requests per client (priority 200). Active when present"),
+      auth: auth
+        .optional()
+        .describe("JWT authentication (priority 300) and the authorisation gate. Active when present"),
+      tenant: tenant.optional().describe("Tenant resolver (priority 400). Active when present"),
+      tracing: tracing.prefault({}).describe("Request ids and W3C trace context (priority 500). Always active"),
     })
-    .prefault({}),
+    .prefault({})
+    .describe("Built-in middleware"),
   tenants: z
     .array(
-      z.strictObject({ id: z.string().min(1), site: z.string().optional(), hosts: z.array(z.string()).default([]) }),
+      z.strictObject({
+        id: tenantId().describe("Name of the tenant"),
+        site: tenantId().optional().describe("Name of its site"),
+        hosts: z.array(hostGlob()).default([]).describe("Host names, or globs of them"),
+      }),
     )
-    .default([]),
-  plugins: z.record(pluginName(), plugin).default({}),
+    .default([])
+    .describe("The tenants"),
+  plugins: z.record(pluginName(), plugin).default({}).describe("Plugins, in the order that breaks ties of priority"),
   sandbox: z
-    .strictObject({
-      ceilings: z
-        .strictObject({
-          max_memory_mb: z.int().min(1).optional(),
-          max_cpu_ms: z.int().min(1).optional(),
-          max_time_ms: z.int().min(1).optional(),
-          storage_quota_kb: z.int().min(0).optional(),
-          max_fetch_per_minute: z.int().min(0).optional(),
-          max_body: size().optional(),
-        })
-        .prefault({}),
-    })
-    .prefault({}),
+    .strictObject({ ceilings: ceilings.prefault({}).describe("Upper bounds for every plugin, whatever it asks for") })
+    .prefault({})
+    .describe("Settings of all sandboxes"),
   fetch: z
     .strictObject({
-      /** Exact "ADDRESS:PORT" pairs in private ranges that plugins with a matching URL may reach. */
-      allow_private: z.array(z.string()).default([]),
+      allow_private: z
+        .array(addressAndPort())
+        .default([])
+        .describe('Exact "ADDRESS:PORT" pairs in private ranges that plugins with a matching URL may reach'),
     })
-    .prefault({}),
-  /** Status → HTML file shown to browsers. */
-  errors: z.record(z.string().regex(/^[45]\d\d$/, "expected a status from 400 to 599"), z.string()).default({}),
-  state: z.strictObject({ dir: z.string().default(".bext") }).prefault({}),
+    .prefault({})
+    .describe("Plugins' fetches"),
+  errors: z.record(status(), filePath()).default({}).describe("Status → HTML file shown to browsers"),
+  state: z
+    .strictObject({ dir: filePath().default(".bext").describe("Folder of everything that must survive a restart") })
+    .prefault({})
+    .describe("Plugin storage, counters and caches"),
 })
 
 export type Config = z.output<typeof configSchema>

@@ -1,0 +1,133 @@
+import { accessSync, constants, statSync } from "node:fs"
+import { getSystemErrorMessage } from "node:util"
+import { HOOKS, type HookName } from "../hooks.ts"
+import type { Problem } from "./config-error.ts"
+import type { Config, PluginConfig } from "./schema.ts"
+import type { Path } from "./toml-positions.ts"
+
+/** The rules that need more than one field, or the file system. The paths in `config` are absolute already. */
+export function checkConfig(config: Config): Problem[] {
+  return [
+    ...checkFiles(config),
+    ...checkRoutes(config),
+    ...checkMiddleware(config),
+    ...checkTenants(config),
+    ...Object.entries(config.plugins).flatMap(([name, plugin]) => checkPluginEntry(config, name, plugin)),
+  ]
+}
+
+function checkFiles({ app, routes, middleware, errors, plugins }: Config): Problem[] {
+  return [
+    ...readable(["app", "static"], app.static, "folder"),
+    ...routes.flatMap((route, index) => readable(["routes", index, "static"], route.static, "folder")),
+    ...readable(["middleware", "auth", "key_file"], middleware.auth?.key_file, "file"),
+    ...readable(["middleware", "auth", "jwks_file"], middleware.auth?.jwks_file, "file"),
+    ...Object.entries(errors).flatMap(([status, file]) => readable(["errors", status], file, "file")),
+    ...Object.entries(plugins).flatMap(([name, { enabled, path }]) =>
+      enabled ? readable(["plugins", name, "path"], path, "file or folder") : [],
+    ),
+  ]
+}
+
+function readable(path: Path, file: string | undefined, kind: "file" | "folder" | "file or folder"): Problem[] {
+  if (file === undefined) return []
+  try {
+    const isFolder = statSync(file).isDirectory()
+    accessSync(file, isFolder ? constants.R_OK | constants.X_OK : constants.R_OK)
+    if (kind === "folder" && !isFolder) return [{ path, what: `expected a folder, ${file} is a file` }]
+    if (kind === "file" && isFolder) return [{ path, what: `expected a file, ${file} is a folder` }]
+    return []
+  } catch (error) {
+    const { code, errno } = error as NodeJS.ErrnoException
+    if (code === "ENOENT") return [{ path, what: `there is no ${kind} ${file}` }]
+    const reason = errno === undefined ? "not readable" : getSystemErrorMessage(errno)
+    return [{ path, what: `cannot read ${file}: ${reason}` }]
+  }
+}
+
+function checkRoutes({ routes }: Config): Problem[] {
+  return duplicates(
+    routes.map((route, index) => ({ name: route.path, path: ["routes", index, "path"] })),
+    "the first route that matches wins, so this one is never used",
+  )
+}
+
+function checkMiddleware({ middleware }: Config): Problem[] {
+  const problems: Problem[] = []
+  const { cors, auth, tenant } = middleware
+  if (cors?.credentials && cors.origins.includes("*")) {
+    problems.push({
+      path: ["middleware", "cors", "credentials"],
+      what: 'credentials = true with the origin "*" would let every site act as the logged-in user',
+      fixes: ["name the origins, or remove credentials"],
+    })
+  }
+  const claimed = tenant?.by.findIndex((way) => way.startsWith("claim:")) ?? -1
+  if (claimed !== -1 && auth === undefined) {
+    problems.push({
+      path: ["middleware", "tenant", "by", claimed],
+      what: "a claim needs [middleware.auth], which is missing",
+    })
+  }
+  return problems
+}
+
+function checkTenants({ tenants }: Config): Problem[] {
+  return [
+    ...duplicates(
+      tenants.map(({ id }, index) => ({ name: id, path: ["tenants", index, "id"] })),
+      "every tenant needs an id of its own",
+    ),
+    ...duplicates(
+      tenants.flatMap(({ hosts }, index) =>
+        hosts.map((name, position) => ({ name, path: ["tenants", index, "hosts", position] })),
+      ),
+      "a host belongs to one tenant",
+    ),
+  ]
+}
+
+function duplicates(fields: readonly { name: string; path: Path }[], why: string): Problem[] {
+  const first = new Map<string, Path>()
+  return fields.flatMap(({ name, path }) => {
+    if (first.has(name)) return [{ path, what: `${JSON.stringify(name)} is there twice`, fixes: [why] }]
+    first.set(name, path)
+    return []
+  })
+}
+
+/** Built-ins end at the tenant resolver: a plugin before it cannot know the tenant. */
+const TENANT_PRIORITY = 400
+
+function checkPluginEntry({ middleware }: Config, name: string, plugin: PluginConfig): Problem[] {
+  const base = ["plugins", name]
+  const problems: Problem[] = []
+  const { limits, sandbox, fuel, match, priority } = plugin
+  if (limits.max_time_secs !== undefined && limits.max_time_ms !== undefined) {
+    const path = [...base, "limits", "max_time_ms"]
+    problems.push({ path, what: "the same limit twice: max_time_secs is set as well", fixes: ["keep one of them"] })
+  }
+  if (sandbox !== undefined && sandbox !== "wasm") problems.push(...fuelOnOtherTier(name, fuel, sandbox))
+  const tenantRow = match.findIndex((row) => row.tenants !== undefined)
+  if (tenantRow !== -1) {
+    const path = [...base, "match", tenantRow, "tenants"]
+    if (priority !== undefined && priority <= TENANT_PRIORITY) {
+      const what = `matching tenants needs a priority above ${TENANT_PRIORITY}, where the tenant is resolved; it is ${priority}`
+      problems.push({ path: [...base, "priority"], what })
+    }
+    if (middleware.tenant === undefined) {
+      problems.push({ path, what: "matching tenants needs [middleware.tenant], which is missing" })
+    }
+  }
+  return problems
+}
+
+/** Fuel meters wasm instructions; anywhere else it would be ignored, which is worse than an error. */
+export function fuelOnOtherTier(name: string, fuel: PluginConfig["fuel"], tier: string): Problem[] {
+  return Object.keys(fuel).map((hook) => ({
+    path: ["plugins", name, "fuel", hook],
+    what: `fuel is for the wasm tier; this plugin runs in ${tier}`,
+    fixes: [`limit its time instead: [plugins.${name}.limits] max_cpu_ms = ${HOOKS[hook as HookName].cpuMs}`],
+    at: "key",
+  }))
+}

@@ -1,0 +1,38 @@
+import type { Problem } from "./config-error.ts"
+import type { Manifest } from "./manifest-schema.ts"
+
+/** The rules of a manifest that need more than one field. */
+export function checkManifest({ manifest, sandbox, transform }: Manifest): Problem[] {
+  const problems: Problem[] = []
+  if (sandbox.max_time_secs !== undefined && sandbox.max_time_ms !== undefined) {
+    const what = "the same limit twice: max_time_secs is set as well"
+    problems.push({ path: ["sandbox", "max_time_ms"], what, fixes: ["keep one of them"] })
+  }
+  if (sandbox.type === "nsjail" && manifest.entry === undefined) {
+    const what = "missing: the nsjail tier has no default entry"
+    problems.push({ path: ["manifest", "entry"], what, fixes: ['add to [manifest]: entry = "main.py"'] })
+  }
+  if (sandbox.type !== "nsjail") {
+    for (const key of ["interpreter", "data_dir"] as const) {
+      if (!sandbox[key]) continue
+      problems.push({
+        path: ["sandbox", key],
+        what: `only the nsjail tier has this; type is "${sandbox.type}"`,
+        at: "key",
+      })
+    }
+  }
+  if (sandbox.body !== "none" && !manifest.capabilities.includes("middleware")) {
+    const what = "only middleware sees bodies"
+    problems.push({ path: ["sandbox", "body"], what, fixes: ['add "middleware" to manifest.capabilities'] })
+  }
+  if (transform !== undefined && !manifest.capabilities.includes("transform")) {
+    const what = 'manifest.capabilities does not name "transform"'
+    problems.push({
+      path: ["transform"],
+      what,
+      fixes: ['add "transform" to manifest.capabilities, or remove [transform]'],
+    })
+  }
+  return problems
+}
