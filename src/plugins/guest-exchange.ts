@@ -115,8 +115,8 @@ export class GuestExchange implements Exchange {
     this.#access.headers.checkName(side, name)
     const checked = this.#account(staged, name, value)
     const list = this.#ownHeaders(staged)
+    if (!list.has(name)) this.#checkRoom(list)
     list.set(name, checked)
-    this.#checkFields(list)
   }
 
   appendHeader(side: Side, name: string, value: string): void {
@@ -124,8 +124,8 @@ export class GuestExchange implements Exchange {
     this.#access.headers.checkAppend(side, name, value)
     const checked = this.#account(staged, name, value)
     const list = this.#ownHeaders(staged)
+    this.#checkRoom(list)
     list.append(name, checked)
-    this.#checkFields(list)
   }
 
   removeHeader(side: Side, name: string): void {
@@ -206,8 +206,8 @@ export class GuestExchange implements Exchange {
     const list = HeaderList.empty()
     for (const [name, value] of headers) {
       this.#access.headers.checkAppend("response", name, value)
+      this.#checkRoom(list)
       list.append(name, this.#account(staged, name, value))
-      this.#checkFields(list)
     }
     staged.answer = { status: checked, headers: list, body: allowsBody(checked) && body.length > 0 ? body : null }
   }
@@ -288,8 +288,9 @@ export class GuestExchange implements Exchange {
     return checked
   }
 
-  #checkFields(list: HeaderList): void {
-    if (list.size > MAX_FIELDS) throw this.#error("E_LIMIT_MESSAGE", `more than ${MAX_FIELDS} header fields`)
+  /** Before a field is added: a guest may catch the refusal and go on. */
+  #checkRoom(list: HeaderList): void {
+    if (list.size >= MAX_FIELDS) throw this.#error("E_LIMIT_MESSAGE", `more than ${MAX_FIELDS} header fields`)
   }
 
   #checkStatus(status: number): number {

@@ -1,0 +1,550 @@
+import assert from "node:assert/strict"
+import { Readable } from "node:stream"
+import { describe, it } from "node:test"
+import type { Permissions } from "../../src/config/manifest-schema.ts"
+import { type ErrorCode, PluginError } from "../../src/errors.ts"
+import type { RequestContext } from "../../src/message/request-context.ts"
+import type { GuestAccess } from "../../src/plugins/guest-access.ts"
+import { GuestExchange } from "../../src/plugins/guest-exchange.ts"
+import { HeaderAccess } from "../../src/plugins/header-access.ts"
+import { pathsBefore } from "../../src/plugins/path-history.ts"
+import type { Json, Side } from "../../src/sandbox/sandbox.ts"
+import { type ContextInput, requestContext, response, textOf } from "./request-context.ts"
+
+type Allowed = Partial<Permissions> & { body?: GuestAccess["body"]; identityHeaders?: readonly string[] }
+
+interface Call {
+  readonly context: RequestContext
+  readonly exchange: GuestExchange
+  readonly warned: string[]
+}
+
+function call(writable: Side, allowed: Allowed = {}, input: ContextInput = {}): Call {
+  const context = requestContext(writable === "response" ? { response: response("page"), ...input } : input)
+  const warned: string[] = []
+  const permissions = { sensitive_headers: [], set_cookies: [], identity: false, rewrite_path: false, ...allowed }
+  const access: GuestAccess = {
+    plugin: "probe",
+    headers: new HeaderAccess("probe", permissions, allowed.identityHeaders ?? [], (name) => warned.push(name)),
+    permissions,
+    body: allowed.body ?? "none",
+    maxBodyBytes: 1024,
+    maxAnswerBytes: 2048,
+  }
+  return { context, exchange: new GuestExchange(access, context, writable, null), warned }
+}
+
+const onRequest = (allowed?: Allowed, input?: ContextInput) => call("request", allowed, input)
+const onResponse = (allowed?: Allowed, input?: ContextInput) => call("response", allowed, input)
+
+function refuses(code: ErrorCode, run: () => unknown): void {
+  assert.throws(run, (error) => {
+    assert.ok(error instanceof PluginError, String(error))
+    assert.equal(error.code, code, error.message)
+    assert.equal(error.plugin, "probe")
+    return true
+  })
+}
+
+describe("reading", () => {
+  it("shows request fields as they are", () => {
+    const { exchange } = onRequest({}, { method: "POST", path: "/a", query: "b=1", tenantId: "acme" })
+    const { method, path, query, host, scheme, tenantId, siteId, user, status } = exchange
+    assert.deepEqual(
+      { method, path, query, host, scheme, tenantId, siteId, user, status },
+      {
+        method: "POST",
+        path: "/a",
+        query: "b=1",
+        host: "example.com",
+        scheme: "http",
+        tenantId: "acme",
+        siteId: null,
+        user: null,
+        status: 0,
+      },
+    )
+  })
+
+  it("finds a field in any case and joins repeats", () => {
+    const { exchange } = onRequest(
+      {},
+      {
+        headers: [
+          ["Accept", "a"],
+          ["ACCEPT", "b"],
+        ],
+      },
+    )
+    assert.equal(exchange.header("request", "aCCept"), "a, b")
+    assert.equal(exchange.header("request", "x-none"), undefined)
+    assert.equal(exchange.header("response", "accept"), undefined)
+  })
+
+  for (const name of ["Cookie", "AUTHORIZATION", "proxy-Authorization", "Set-Cookie"]) {
+    it(`hides ${name} in any spelling and says which line shows it`, () => {
+      const { exchange, warned } = onRequest(
+        {},
+        {
+          headers: [
+            [name, "secret"],
+            ["x", "y"],
+          ],
+        },
+      )
+      assert.equal(exchange.header("request", name.toUpperCase()), undefined)
+      assert.equal(exchange.header("request", name.toLowerCase()), undefined)
+      assert.deepEqual(exchange.headers("request"), [["x", "y"]])
+      assert.deepEqual(warned, [name.toLowerCase(), name.toLowerCase()])
+    })
+  }
+
+  it("shows a sensitive field that was granted", () => {
+    const { exchange, warned } = onRequest({ sensitive_headers: ["cookie"] }, { headers: [["Cookie", "a=1"]] })
+    assert.equal(exchange.header("request", "cookie"), "a=1")
+    assert.deepEqual(exchange.headers("request"), [["cookie", "a=1"]])
+    assert.deepEqual(warned, [])
+  })
+
+  it("hands out nothing of the host's objects for names such as __proto__", () => {
+    const { exchange } = onRequest()
+    for (const name of ["__proto__", "constructor", "toString", ""]) {
+      assert.equal(exchange.header("request", name), undefined)
+      assert.equal(exchange.extension(name), undefined)
+    }
+  })
+})
+
+describe("setting headers", () => {
+  it("takes effect at commit, and the guest sees it before", () => {
+    const { context, exchange } = onRequest({}, { headers: [["X-A", "1"]] })
+    exchange.setHeader("request", "x-a", "2")
+    exchange.appendHeader("request", "x-b", " 3\t")
+    assert.equal(exchange.header("request", "x-a"), "2")
+    assert.equal(context.requestHeaders.get("x-a"), "1")
+    exchange.commit()
+    assert.deepEqual(
+      [...context.requestHeaders],
+      [
+        ["X-A", "2"],
+        ["x-b", "3"],
+      ],
+    )
+  })
+
+  it("leaves no trace of a call that was not committed", () => {
+    const { context, exchange } = onResponse({ body: "response" })
+    exchange.setHeader("response", "x-a", "1")
+    exchange.setStatus(404)
+    exchange.setBody("response", Buffer.from("changed"))
+    exchange.setExtension("k", "v")
+    exchange.close()
+    assert.deepEqual([...context.response!.headers], [])
+    assert.equal(context.response!.status, 200)
+    assert.equal(context.response!.body, "page")
+    assert.equal(context.extensions, null)
+  })
+
+  it("refuses every change after the call has ended", () => {
+    const { context, exchange } = onRequest()
+    exchange.commit()
+    refuses("E_PERMISSION", () => exchange.setHeader("request", "x-late", "1"))
+    refuses("E_PERMISSION", () => exchange.respond(200, [], Buffer.from("late")))
+    refuses("E_PERMISSION", () => exchange.setExtension("late", "1"))
+    assert.equal(context.requestHeaders.has("x-late"), false)
+    assert.equal(exchange.method, "GET")
+  })
+
+  const reserved = [
+    "Host",
+    "Content-Length",
+    "content-length",
+    "Transfer-Encoding",
+    "TRANSFER-ENCODING",
+    "Connection",
+    "Keep-Alive",
+    "Proxy-Connection",
+    "TE",
+    "Trailer",
+    "Upgrade",
+    "Expect",
+    "Forwarded",
+    "X-Forwarded-For",
+    "x-forwarded-proto",
+    "X_Forwarded_For",
+    "x-forwarded_host",
+    "Content_Length",
+    "X-Bext-User",
+    "x_bext_ext_a",
+    "HTTP2-Settings",
+  ]
+  for (const name of reserved) {
+    it(`refuses to set, append, remove or answer with ${name}`, () => {
+      const request = onRequest().exchange
+      refuses("E_HEADER_FORBIDDEN", () => request.setHeader("request", name, "1"))
+      refuses("E_HEADER_FORBIDDEN", () => request.appendHeader("request", name, "1"))
+      refuses("E_HEADER_FORBIDDEN", () => request.removeHeader("request", name))
+      refuses("E_HEADER_FORBIDDEN", () => request.respond(200, [[name, "1"]], Buffer.from("")))
+      const late = onResponse().exchange
+      refuses("E_HEADER_FORBIDDEN", () => late.setHeader("response", name, "1"))
+      refuses("E_HEADER_FORBIDDEN", () => late.removeHeader("response", name))
+    })
+  }
+
+  it("refuses sensitive fields that were not granted, also to remove", () => {
+    const { exchange } = onRequest({ sensitive_headers: ["cookie"] })
+    refuses("E_HEADER_FORBIDDEN", () => exchange.setHeader("request", "Authorization", "Bearer x"))
+    refuses("E_HEADER_FORBIDDEN", () => exchange.removeHeader("request", "authorization"))
+    exchange.setHeader("request", "Cookie", "a=1")
+    const late = onResponse().exchange
+    refuses("E_HEADER_FORBIDDEN", () => late.removeHeader("response", "Set-Cookie"))
+  })
+
+  it("lets only plugins with identity set the headers that say who the user is", () => {
+    const identityHeaders = ["X-User"]
+    const { exchange } = onRequest({ identityHeaders })
+    refuses("E_HEADER_FORBIDDEN", () => exchange.setHeader("request", "x-user", "root"))
+    refuses("E_HEADER_FORBIDDEN", () => exchange.setHeader("request", "X_USER", "root"))
+    onRequest({ identityHeaders, identity: true }).exchange.setHeader("request", "x-user", "ada")
+    onResponse({ identityHeaders }).exchange.setHeader("response", "x-user", "shown to the client")
+  })
+
+  const badValues = ["a\r\nSet-Cookie: x=1", "a\nb", "a\rb", "a\0b", "a\u0007b", "a\u007fb", "snow\u2603", "\ud800"]
+  for (const value of badValues) {
+    it(`refuses the value ${JSON.stringify(value)}`, () => {
+      const { exchange } = onRequest()
+      refuses("E_HEADER_INVALID", () => exchange.setHeader("request", "x-a", value))
+      refuses("E_HEADER_INVALID", () => exchange.appendHeader("request", "x-a", value))
+      refuses("E_HEADER_INVALID", () => exchange.respond(200, [["x-a", value]], Buffer.from("")))
+      refuses("E_HEADER_INVALID", () => onResponse().exchange.setHeader("response", "x-a", value))
+    })
+  }
+
+  for (const name of ["", "a b", "a:b", "a\r\nb", "naïve", "a\0", "x".repeat(257), " host", "host ", "(x)"]) {
+    it(`refuses the name ${JSON.stringify(name.slice(0, 20))}`, () => {
+      const { exchange } = onRequest()
+      refuses("E_HEADER_INVALID", () => exchange.setHeader("request", name, "1"))
+      refuses("E_HEADER_INVALID", () => exchange.removeHeader("request", name))
+      refuses("E_HEADER_INVALID", () => exchange.respond(200, [[name, "1"]], Buffer.from("")))
+    })
+  }
+
+  it("allows Latin-1, and names that mean something in JavaScript", () => {
+    const { context, exchange } = onRequest()
+    exchange.setHeader("request", "__proto__", "é")
+    exchange.setHeader("request", "constructor", "1")
+    exchange.commit()
+    assert.deepEqual(
+      [...context.requestHeaders],
+      [
+        ["__proto__", "é"],
+        ["constructor", "1"],
+      ],
+    )
+  })
+
+  it("refuses megabyte values, and floods of small ones", () => {
+    const { exchange } = onRequest()
+    refuses("E_LIMIT_MESSAGE", () => exchange.setHeader("request", "x-a", "x".repeat(1024 * 1024)))
+    refuses("E_LIMIT_MESSAGE", () => {
+      for (let i = 0; i < 100; i++) exchange.setHeader("request", "x-a", "x".repeat(4096))
+    })
+  })
+
+  it("refuses too many fields, also from a guest that goes on after the refusal", () => {
+    const { context, exchange } = onRequest()
+    let refused = 0
+    for (let i = 0; i < 1000; i++) {
+      try {
+        if (i % 2 === 0) exchange.appendHeader("request", "x", "")
+        else exchange.setHeader("request", `x${i}`, "")
+      } catch {
+        refused++
+      }
+    }
+    exchange.setHeader("request", "x1", "a field that is there may change")
+    exchange.commit()
+    assert.deepEqual([context.requestHeaders.size, refused], [256, 744])
+    const pairs = Array.from({ length: 1000 }, () => ["x", ""] as const)
+    refuses("E_LIMIT_MESSAGE", () => onRequest().exchange.respond(200, pairs, Buffer.from("")))
+  })
+
+  it("lets each hook change its own side only", () => {
+    refuses("E_PERMISSION", () => onRequest().exchange.setHeader("response", "x", "1"))
+    refuses("E_PERMISSION", () => onResponse().exchange.setHeader("request", "x", "1"))
+    refuses("E_PERMISSION", () => onRequest().exchange.setStatus(200))
+    refuses("E_PERMISSION", () => onResponse().exchange.respond(200, [], Buffer.from("")))
+    refuses("E_PERMISSION", () => onResponse({ rewrite_path: true }).exchange.setPath("/a"))
+    refuses("E_PERMISSION", () => onResponse({ identity: true }).exchange.setIdentity("user", null))
+  })
+})
+
+describe("cookies", () => {
+  it("may be appended when their name is listed", () => {
+    const { context, exchange } = onResponse({ set_cookies: ["ab_*", "theme"] })
+    exchange.appendHeader("response", "Set-Cookie", "ab_test=1; Path=/; HttpOnly")
+    exchange.appendHeader("response", "set-cookie", "theme=dark")
+    exchange.commit()
+    assert.deepEqual(context.response!.headers.getAll("set-cookie"), ["ab_test=1; Path=/; HttpOnly", "theme=dark"])
+  })
+
+  for (const cookie of [
+    "session=1",
+    "AB_test=1",
+    "themes=1",
+    "=ab_test",
+    "ab_test",
+    " ab_test=1",
+    "=theme=dark",
+    "ab_x y=1",
+    "__Host-sid=1; theme=dark",
+    "ab_test ;session=1",
+  ]) {
+    it(`may not be ${JSON.stringify(cookie)}`, () => {
+      const { exchange } = onResponse({ set_cookies: ["ab_*", "theme"] })
+      refuses("E_HEADER_FORBIDDEN", () => exchange.appendHeader("response", "Set-Cookie", cookie))
+      refuses("E_HEADER_FORBIDDEN", () =>
+        onRequest({ set_cookies: ["ab_*", "theme"] }).exchange.respond(200, [["SET-cookie", cookie]], Buffer.from("")),
+      )
+    })
+  }
+
+  it("of others are not replaced or seen with set_cookies alone", () => {
+    const { exchange } = onResponse(
+      { set_cookies: ["*"] },
+      { response: response("page", [["Set-Cookie", "session=secret"]]) },
+    )
+    refuses("E_HEADER_FORBIDDEN", () => exchange.setHeader("response", "set-cookie", "a=1"))
+    assert.equal(exchange.header("response", "set-cookie"), undefined)
+    assert.deepEqual(exchange.headers("response"), [])
+  })
+})
+
+describe("rewriting the path", () => {
+  it("needs the permission", () => {
+    refuses("E_PERMISSION", () => onRequest().exchange.setPath("/b"))
+  })
+
+  it("takes effect at commit and keeps the old path on record", () => {
+    const { context, exchange } = onRequest({ rewrite_path: true }, { path: "/old" })
+    exchange.setPath("/new/é/100%/what?")
+    assert.equal(exchange.path, "/new/é/100%/what?")
+    assert.equal(context.path, "/old")
+    exchange.commit()
+    assert.equal(context.path, "/new/é/100%/what?")
+    assert.deepEqual(pathsBefore(context), ["/old"])
+  })
+
+  for (const path of [
+    "",
+    "admin",
+    "http://example.com/",
+    "//evil.example/",
+    "/a//b",
+    "/a/../admin",
+    "/..",
+    "/./admin",
+    "/a/.",
+    "/a\\..\\admin",
+    "/a\0b",
+    "/a\r\nHost: evil",
+    "/\ud800",
+    "/__bext/health",
+    "/__bext",
+    `/${"a".repeat(9000)}`,
+  ]) {
+    it(`refuses ${JSON.stringify(path.slice(0, 24))}`, () => {
+      refuses("E_PATH_REWRITE", () => onRequest({ rewrite_path: true }).exchange.setPath(path))
+    })
+  }
+})
+
+describe("identity", () => {
+  it("needs the permission", () => {
+    const { exchange } = onRequest()
+    refuses("E_PERMISSION", () => exchange.setIdentity("user", { id: "root" }))
+    refuses("E_PERMISSION", () => exchange.setIdentity("tenantId", "acme"))
+  })
+
+  it("is set at commit", () => {
+    const { context, exchange } = onRequest({ identity: true }, { tenantId: "old" })
+    exchange.setIdentity("user", { id: "ada", claims: { role: "admin" } })
+    exchange.setIdentity("tenantId", null)
+    exchange.setIdentity("siteId", "shop")
+    assert.deepEqual([exchange.user, exchange.tenantId], [{ id: "ada", claims: { role: "admin" } }, null])
+    assert.deepEqual([context.user, context.tenantId], [null, "old"])
+    exchange.commit()
+    assert.deepEqual(
+      [context.user, context.tenantId, context.siteId],
+      [{ id: "ada", claims: { role: "admin" } }, null, "shop"],
+    )
+  })
+
+  const bad: [string, "user" | "tenantId" | "siteId", Json][] = [
+    ["a user that is text", "user", "root"],
+    ["a user without id", "user", { claims: {} }],
+    ["a user with a control character", "user", { id: "a\nb" }],
+    ["claims that are a list", "user", { id: "a", claims: [] }],
+    ["a tenant that is a number", "tenantId", 1],
+    ["a tenant that is a path", "tenantId", "../other"],
+    ["an endless tenant", "tenantId", "x".repeat(65)],
+    ["a site that is empty", "siteId", ""],
+  ]
+  for (const [what, field, value] of bad) {
+    it(`is not ${what}`, () => {
+      refuses("E_GUEST_RESULT_INVALID", () => onRequest({ identity: true }).exchange.setIdentity(field, value))
+    })
+  }
+})
+
+describe("extensions", () => {
+  it("carry the plugin's name, whatever the key says", () => {
+    const { context, exchange } = onRequest()
+    exchange.setExtension("a", "1")
+    exchange.setExtension("other.a", "2")
+    exchange.setExtension("__proto__", "3")
+    assert.equal(exchange.extension("probe.a"), "1")
+    assert.equal(context.extensions, null)
+    exchange.commit()
+    assert.deepEqual(
+      [...context.extensions!],
+      [
+        ["probe.a", "1"],
+        ["probe.other.a", "2"],
+        ["probe.__proto__", "3"],
+      ],
+    )
+  })
+
+  it("of other plugins can be read but not replaced", () => {
+    const { context, exchange } = onRequest()
+    context.extensions = new Map([["geo.country", "SE"]])
+    exchange.setExtension("geo.country", "XX")
+    exchange.commit()
+    assert.equal(exchange.extension("geo.country"), "SE")
+    assert.equal(context.extensions.get("geo.country"), "SE")
+  })
+
+  it("are bounded in number and size, over all calls of one request", () => {
+    const { context, exchange } = onRequest()
+    for (let i = 0; i < 20; i++) exchange.setExtension(`a${i}`, "")
+    exchange.commit()
+    const again = new GuestExchange(
+      {
+        plugin: "probe",
+        headers: new HeaderAccess("probe", { sensitive_headers: [], set_cookies: [], identity: false }, [], () => {}),
+        permissions: { identity: false, rewrite_path: false },
+        body: "none",
+        maxBodyBytes: 0,
+        maxAnswerBytes: 0,
+      },
+      context,
+      "request",
+      null,
+    )
+    for (let i = 0; i < 12; i++) again.setExtension(`b${i}`, "")
+    again.setExtension("a1", "a key that is there may change")
+    refuses("E_LIMIT_MESSAGE", () => again.setExtension("c", ""))
+    refuses("E_LIMIT_MESSAGE", () => again.setExtension("a1", "x".repeat(8193)))
+    refuses("E_LIMIT_MESSAGE", () => again.setExtension("a1", "é".repeat(5000)))
+    for (const key of ["", "a b", "a\r\nb", "x".repeat(65)]) {
+      refuses("E_GUEST_RESULT_INVALID", () => again.setExtension(key, ""))
+    }
+  })
+})
+
+describe("bodies", () => {
+  it("are not shown unless declared", () => {
+    refuses("E_BODY_NOT_DECLARED", () => onRequest().exchange.body("request"))
+    refuses("E_BODY_NOT_DECLARED", () => onRequest({ body: "response" }).exchange.body("request"))
+    refuses("E_BODY_NOT_DECLARED", () => onRequest({ body: "both" }).exchange.body("response"))
+    refuses("E_BODY_NOT_DECLARED", () => onResponse({ body: "request" }).exchange.body("response"))
+    refuses("E_BODY_NOT_DECLARED", () => onRequest().exchange.setBody("request", Buffer.from("x")))
+  })
+
+  it("of requests are shown once buffered, empty when there is none", async () => {
+    assert.equal(onRequest({ body: "request" }).exchange.body("request").length, 0)
+    const { context, exchange } = onRequest({ body: "request" }, { body: "sent" })
+    refuses("E_BODY_NOT_DECLARED", () => exchange.body("request"))
+    await context.requestBody.buffer(100)
+    assert.equal(Buffer.from(exchange.body("request")).toString(), "sent")
+  })
+
+  it("of requests can be replaced", async () => {
+    const { context, exchange } = onRequest({ body: "request" }, { body: "sent", headers: [["Digest", "x"]] })
+    await context.requestBody.buffer(100)
+    exchange.setBody("request", Buffer.from("new"))
+    assert.equal(Buffer.from(exchange.body("request")).toString(), "new")
+    assert.equal(Buffer.from(context.requestBody.bytes!).toString(), "sent")
+    exchange.commit()
+    assert.equal(Buffer.from(context.requestBody.bytes!).toString(), "new")
+    assert.equal(context.requestHeaders.has("digest"), false)
+  })
+
+  it("of responses drop what described the old bytes, and keep what the plugin says of the new", async () => {
+    const headers = [
+      ["ETag", '"1"'],
+      ["Digest", "x"],
+      ["Content-Encoding", "gzip"],
+      ["Accept-Ranges", "bytes"],
+      ["Content-Length", "4"],
+      ["Content-Type", "text/html"],
+    ] as const
+    const { context, exchange } = onResponse({ body: "response" }, { response: response("page", headers) })
+    exchange.setBody("response", Buffer.from("new"))
+    exchange.setHeader("response", "etag", '"2"')
+    exchange.commit()
+    assert.equal(await textOf(context.response!.body), "new")
+    assert.deepEqual(
+      [...context.response!.headers],
+      [
+        ["Content-Type", "text/html"],
+        ["etag", '"2"'],
+      ],
+    )
+  })
+
+  it("are not replaced unseen: an event stream stays what it is", () => {
+    const { exchange } = onResponse({ body: "response" }, { response: response(Readable.from(["data: 1\n\n"])) })
+    refuses("E_BODY_NOT_DECLARED", () => exchange.body("response"))
+    refuses("E_BODY_NOT_DECLARED", () => exchange.setBody("response", Buffer.from("x")))
+  })
+
+  it("that a plugin writes are bounded", () => {
+    const large = Buffer.alloc(2049)
+    refuses("E_LIMIT_MESSAGE", () => onResponse({ body: "response" }).exchange.setBody("response", large))
+    refuses("E_LIMIT_MESSAGE", () => onRequest().exchange.respond(200, [], large))
+  })
+})
+
+describe("answers", () => {
+  it("become the response at commit", async () => {
+    const { context, exchange } = onRequest()
+    exchange.respond(418, [["X-Pot", "tea"]], Buffer.from("short"))
+    assert.equal(context.response, null)
+    exchange.commit()
+    assert.equal(context.response!.status, 418)
+    assert.deepEqual([...context.response!.headers], [["X-Pot", "tea"]])
+    assert.equal(await textOf(context.response!.body), "short")
+  })
+
+  for (const status of [0, 99, 100, 101, 199, 600, 1000, -200, 200.5, Number.NaN, Number.POSITIVE_INFINITY, "200"]) {
+    it(`may not have the status ${status}`, () => {
+      refuses("E_STATUS_INVALID", () => onRequest().exchange.respond(status as number, [], Buffer.from("")))
+      refuses("E_STATUS_INVALID", () => onResponse().exchange.setStatus(status as number))
+    })
+  }
+
+  it("without content have no body", () => {
+    const { context, exchange } = onRequest()
+    exchange.respond(204, [], Buffer.from("ignored"))
+    exchange.commit()
+    assert.equal(context.response!.body, null)
+    const stream = Readable.from(["page"])
+    const late = onResponse({}, { response: response(stream) })
+    late.exchange.setStatus(304)
+    late.exchange.commit()
+    assert.equal(late.context.response!.body, null)
+    assert.equal(stream.destroyed, true)
+  })
+})

@@ -1,0 +1,63 @@
+import assert from "node:assert/strict"
+import { describe, it } from "node:test"
+import { createConfig } from "../../src/config/parse-config.ts"
+import { parseManifest } from "../../src/config/parse-manifest.ts"
+import { mergeLimits, type PluginLimits } from "../../src/plugins/plugin-limits.ts"
+
+function limits(sandbox: string, plugin: object = {}, ceilings: object = {}): PluginLimits {
+  const text = `[manifest]\nname = "probe"\nversion = "1.0.0"\ncapabilities = ["middleware"]\n[sandbox]\n${sandbox}`
+  const config = createConfig({ plugins: { probe: plugin }, sandbox: { ceilings } }, { folder: "/", env: {} })
+  const manifest = parseManifest(text, { file: "plugin.toml" })
+  return mergeLimits(manifest.sandbox, config.plugins.probe!, config.sandbox.ceilings)
+}
+
+const MIB = 1024 * 1024
+
+describe("mergeLimits", () => {
+  it("has a default for everything", () => {
+    assert.deepEqual(limits("").sandbox, { memoryBytes: 64 * MIB, messageBytes: MIB, maxInstances: 16 })
+    assert.deepEqual(limits("").calls.on_request, { cpuMs: 50, wallMs: 10_000, fuel: 20_000_000 })
+    assert.deepEqual(limits("").calls.on_server_start, { cpuMs: 10_000, wallMs: 10_000, fuel: 500_000_000 })
+    assert.equal(limits("").storageBytes, MIB)
+    assert.equal(limits("").maxBodyBytes, MIB)
+  })
+
+  it("takes the manifest's word over the default, and the operator's over the manifest's", () => {
+    const manifest = "max_memory_mb = 16\nmax_cpu_ms = 20\nmax_time_ms = 300\nstorage_quota_kb = 8\nmax_body = '2kb'"
+    const asked = limits(manifest)
+    assert.equal(asked.sandbox.memoryBytes, 16 * MIB)
+    assert.deepEqual(asked.calls.on_request, { cpuMs: 20, wallMs: 300, fuel: 20_000_000 })
+    assert.deepEqual([asked.storageBytes, asked.maxBodyBytes], [8192, 2048])
+    const operator = { max_memory_mb: 8, max_cpu_ms: 10, max_time_secs: 1, storage_quota_kb: 4, max_body: "1kb" }
+    const told = limits(manifest, { limits: { ...operator, max_instances: 3 } })
+    assert.deepEqual(told.sandbox, { memoryBytes: 8 * MIB, messageBytes: MIB, maxInstances: 3 })
+    assert.deepEqual(told.calls.on_response, { cpuMs: 10, wallMs: 1000, fuel: 20_000_000 })
+    assert.deepEqual([told.storageBytes, told.maxBodyBytes], [4096, 1024])
+  })
+
+  it("never goes above the ceilings", () => {
+    const high = { max_memory_mb: 512, max_cpu_ms: 5000, max_time_ms: 60_000, storage_quota_kb: 9999, max_body: "1gb" }
+    const ceilings = { max_memory_mb: 32, max_cpu_ms: 40, max_time_ms: 500, storage_quota_kb: 64, max_body: "1mb" }
+    const capped = limits("body = 'request'", { limits: high }, ceilings)
+    assert.equal(capped.sandbox.memoryBytes, 32 * MIB)
+    assert.deepEqual(capped.calls.on_request, { cpuMs: 40, wallMs: 500, fuel: 20_000_000 })
+    assert.deepEqual(capped.calls.on_request_complete, { cpuMs: 40, wallMs: 500, fuel: 100_000_000 })
+    assert.deepEqual([capped.storageBytes, capped.maxBodyBytes], [65_536, MIB])
+  })
+
+  it("leaves the CPU time of a start to the hook, within the wall time", () => {
+    assert.equal(limits("max_cpu_ms = 5").calls.on_server_start.cpuMs, 10_000)
+    assert.equal(limits("max_time_ms = 7").calls.on_server_start.cpuMs, 7)
+    assert.equal(limits("max_time_ms = 7").calls.on_request.cpuMs, 7)
+  })
+
+  it("gives a plugin that reads bodies messages as large as they are", () => {
+    assert.equal(limits("body = 'request'\nmax_body = '5mb'").sandbox.messageBytes, 5 * MIB)
+    assert.equal(limits("max_body = '5mb'").sandbox.messageBytes, MIB)
+  })
+
+  it("takes fuel from the operator", () => {
+    const { calls } = limits("type = 'wasm'", { fuel: { on_request: 7 } })
+    assert.deepEqual([calls.on_request.fuel, calls.on_response.fuel], [7, 20_000_000])
+  })
+})

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict"
+import { describe, it } from "node:test"
+import { PluginError } from "../../src/errors.ts"
+import { FailureLog } from "../../src/plugins/failure-log.ts"
+import { LatencyHistogram, PluginStats } from "../../src/plugins/plugin-stats.ts"
+import { recordingLogger } from "./recording-logger.ts"
+
+describe("LatencyHistogram", () => {
+  it("puts each duration into the bucket just above it", () => {
+    for (const us of [0, 0.3, 1, 1.4, 2, 3, 5, 7, 100, 999, 12_345, 1_000_000, 200_000_000]) {
+      const histogram = new LatencyHistogram()
+      histogram.record(us / 1000)
+      const [bucket, ...others] = histogram.buckets()
+      assert.equal(others.length, 0)
+      assert.equal(bucket!.count, 1)
+      assert.ok(bucket!.belowUs > us, `${us} is below ${bucket!.belowUs}`)
+      assert.ok(bucket!.belowUs <= Math.max(us * 1.5 + 0.5, 0.5), `${us} is not far below ${bucket!.belowUs}`)
+    }
+  })
+
+  it("counts anything longer than it can tell as longest", () => {
+    const histogram = new LatencyHistogram()
+    histogram.record(Number.MAX_SAFE_INTEGER)
+    histogram.record(1e9)
+    assert.deepEqual(
+      histogram.buckets().map(({ count }) => count),
+      [2],
+    )
+  })
+})
+
+describe("PluginStats", () => {
+  it("counts failures by code and keeps the guest's stack of the last", () => {
+    const stats = new PluginStats()
+    const cause = new Error("boom")
+    cause.stack = "Error: boom\n    at onRequest (src/index.js:2:9)"
+    stats.failed("on_request", new PluginError("E_LIMIT_CPU", "probe", "too long"))
+    stats.failed("on_request", new PluginError("E_GUEST_THREW", "probe", "threw", { cause }))
+    stats.failed("on_request", new PluginError("E_GUEST_THREW", "probe", "threw", { cause }))
+    const { hooks, lastError } = stats.snapshot()
+    assert.deepEqual(hooks.on_request!.failures, { E_LIMIT_CPU: 1, E_GUEST_THREW: 2 })
+    assert.equal(lastError!.code, "E_GUEST_THREW")
+    assert.match(lastError!.stack, /src\/index\.js:2:9/)
+  })
+})
+
+describe("FailureLog", () => {
+  const failure = (what: string) => new PluginError("E_GUEST_THREW", "probe", what)
+
+  it("writes a failure once and then how often it came again", () => {
+    const { logger, lines } = recordingLogger()
+    const log = new FailureLog("probe", logger)
+    for (let i = 0; i < 5; i++) log.report("on_request", failure("same"), `id${i}`, 1000 + i)
+    assert.equal(lines.length, 1)
+    const { level, plugin, hook, code, requestId } = lines[0]!
+    assert.deepEqual(
+      { level, plugin, hook, code, requestId },
+      { level: "error", plugin: "probe", hook: "on_request", code: "E_GUEST_THREW", requestId: "id0" },
+    )
+    log.report("on_request", failure("same"), "later", 20_000)
+    assert.match(lines[1]!.message, /repeated 4 times/)
+    assert.equal(lines[2]!.requestId, "later")
+    log.flush()
+    assert.equal(lines.length, 3)
+  })
+
+  it("does not let a guest flood the log with failures that all differ", () => {
+    const { logger, lines } = recordingLogger()
+    const log = new FailureLog("probe", logger)
+    for (let i = 0; i < 10_000; i++) log.report("on_request", failure(`different ${i}`), null, 1000)
+    assert.equal(lines.length, 20)
+    log.flush()
+    assert.match(lines[20]!.message, /9980 more failures/)
+  })
+})
