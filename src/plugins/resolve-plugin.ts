@@ -34,9 +34,9 @@ const BUNDLED = fileURLToPath(new URL("../../plugins/", import.meta.url))
 export function resolvePlugin(name: string, config: PluginConfig, project: string): ResolvedPlugin {
   if (config.path !== undefined) return fromPath(name, config.path, config.sandbox, project)
   const own = join(project, "plugins", name)
-  if (existsSync(own)) return fromFolder(name, own, true)
+  if (existsSync(own)) return fromFolder(name, own, realpathSync(project))
   const bundled = join(BUNDLED, name)
-  if (existsSync(bundled)) return { ...fromFolder(name, bundled, false), owner: "bext" }
+  if (existsSync(bundled)) return { ...fromFolder(name, bundled, bundled), owner: "bext", local: false }
   throw new PluginError("E_PLUGIN_NOT_FOUND", name, `there is no ${own}, and no plugin of that name comes with bext`)
 }
 
@@ -44,7 +44,7 @@ function fromPath(name: string, path: string, tier: Tier | undefined, project: s
   const stats = statSync(path, { throwIfNoEntry: false })
   if (stats === undefined) throw new PluginError("E_PLUGIN_NOT_FOUND", name, `there is no ${path}`)
   const root = realpathSync(project)
-  if (stats.isDirectory()) return fromFolder(name, path, isInside(root, realpathSync(path)))
+  if (stats.isDirectory()) return fromFolder(name, path, root)
   const entry = realpathSync(path)
   const local = isInside(root, entry)
   const folder = manifestFolder(dirname(entry), local ? root : dirname(entry))
@@ -59,9 +59,10 @@ function fromPath(name: string, path: string, tier: Tier | undefined, project: s
   }
 }
 
-function fromFolder(name: string, path: string, local: boolean): ResolvedPlugin {
+function fromFolder(name: string, path: string, root: string): ResolvedPlugin {
   const plugin = withManifest(name, realpathSync(path))
-  return { ...plugin, entry: findEntry(name, plugin.folder, plugin.manifest), local }
+  const entry = findEntry(name, plugin.folder, plugin.manifest)
+  return { ...plugin, entry, local: isInside(root, plugin.folder) }
 }
 
 function withManifest(name: string, folder: string): Omit<ResolvedPlugin, "entry" | "local"> {
