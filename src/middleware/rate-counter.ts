@@ -14,9 +14,6 @@ export interface RateCount {
   readonly exceeded: boolean
 }
 
-/** Windows are ended by a timer, and Node fires a longer one at once. Source: Node.js, `setTimeout`. */
-export const MAX_WINDOW_MS = 2 ** 31 - 1
-
 const MAX_KEYS = 50_000
 
 /** What RateLimiterMemory keeps inside. Its version is pinned, and every test of the rate limiter goes through here. */
