@@ -19,6 +19,8 @@ export class LiveBody extends Readable {
     this.#request = request
     this.#maxBytes = maxBytes
     this.#onFirstRead = onFirstRead
+    // A body that fails while nobody listens is no reason to end the process.
+    this.on("error", () => {})
   }
 
   override _read(): void {

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo, Socket } from "node:net"
 import type { Duplex } from "node:stream"
+import { parseListenAddress } from "../config/listen-address.ts"
 import type { Config } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
 import { HeaderList } from "../message/header-list.ts"
@@ -10,7 +11,6 @@ import { Connection, toRawResponse } from "./connection.ts"
 import type { ErrorPages } from "./error-pages.ts"
 import { toErrorResponse } from "./error-response.ts"
 import { type AcceptSettings, HttpRequestContext, hasBody } from "./http-request-context.ts"
-import { parseListenAddress, toUrl } from "./listen-address.ts"
 import { newRequestId } from "./request-id.ts"
 import { TrustedProxies } from "./trusted-proxy.ts"
 import { type Exchange, type WriteResult, writeResponse } from "./write-response.ts"
@@ -96,11 +96,12 @@ class HttpListener implements HttpServer {
 
   async listen() {
     const { listen } = this.#options.config
-    const { host, port } = parseListenAddress(listen)
+    const where = parseListenAddress(listen)
+    if (where === undefined) throw new BextError("E_CONFIG_INVALID", `server.listen: ${listen} is not an address`)
     await new Promise<void>((resolve, reject) => {
       const fail = (cause: Error) => reject(toListenError(listen, cause))
       this.server.once("error", fail)
-      this.server.listen({ port, host }, () => {
+      this.server.listen({ port: where.port, host: where.host }, () => {
         this.server.off("error", fail)
         resolve()
       })
@@ -317,6 +318,12 @@ function toRefusal(error: NodeJS.ErrnoException): BextError {
     default:
       return new BextError("E_REQUEST_INVALID", `not HTTP/1.1: ${error.code ?? error.message}`, { cause: error })
   }
+}
+
+/** The URL a person can open for a socket that listens on `address`; a wildcard address becomes the loopback. */
+function toUrl(address: string, port: number): string {
+  const host = address === "::" || address === "0.0.0.0" ? "127.0.0.1" : address
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`
 }
 
 function toListenError(listen: string, cause: NodeJS.ErrnoException): BextError {

@@ -1,0 +1,133 @@
+import { type Dispatcher, Pool } from "undici"
+import { BextError } from "../errors.ts"
+import { encodePath } from "../http/encode-path.ts"
+import { HeaderList } from "../message/header-list.ts"
+import type { RequestContext, ResponseState } from "../message/request-context.ts"
+import type { Handler } from "./handler.ts"
+import { removeHopByHop, toUpstreamHeaders } from "./upstream-headers.ts"
+
+export interface UpstreamOptions {
+  /** Milliseconds to connect, to the first byte of the response, and between two chunks of it. */
+  readonly timeoutMs: number
+  /** Extension keys ("plugin.key") sent as x-bext-ext-KEY. */
+  readonly forwardExtensions: readonly string[]
+}
+
+/** Methods that may be sent again when nothing came back. Source: RFC 9110 §9.2.2. */
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
+
+/** Largest header section an upstream may send, bytes. */
+const MAX_HEADER_BYTES = 64 * 1024
+
+/**
+ * A reverse proxy to one server, with a pool of kept-alive connections and bodies streamed both ways.
+ *
+ * Host: an http upstream sees the Host the client asked for, as behind nginx with `proxy_set_header Host $host` or Caddy;
+ * an https upstream sees its own, because its certificate and its virtual hosts go by it.
+ * @param url - Scheme and authority; a path is put before every request's path.
+ * @throws {BextError} `E_CONFIG_INVALID`.
+ */
+export function createUpstreamHandler(url: string, options: UpstreamOptions): Handler {
+  return new UpstreamHandler(parseUpstream(url), options)
+}
+
+class UpstreamHandler implements Handler {
+  readonly #origin: string
+  readonly #host: string | undefined
+  readonly #basePath: string
+  readonly #forwardExtensions: readonly string[]
+  readonly #pool: Pool
+
+  constructor(url: URL, { timeoutMs, forwardExtensions }: UpstreamOptions) {
+    this.#origin = url.origin
+    this.#host = url.protocol === "https:" ? url.host : undefined
+    this.#basePath = url.pathname.replace(/\/$/, "")
+    this.#forwardExtensions = forwardExtensions
+    this.#pool = new Pool(url.origin, {
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      connect: { timeout: timeoutMs },
+      maxHeaderSize: MAX_HEADER_BYTES,
+      pipelining: 1,
+      allowH2: false,
+    })
+  }
+
+  async handle(context: RequestContext): Promise<ResponseState> {
+    const request = this.#toRequest(context)
+    let response: Dispatcher.ResponseData
+    try {
+      response = await this.#pool.request(request)
+    } catch (error) {
+      if (!mayRetry(error, context)) throw this.#toError(error)
+      response = await this.#pool.request(request).catch((again) => {
+        throw this.#toError(again)
+      })
+    }
+    return this.#toResponse(context, response)
+  }
+
+  async close(): Promise<void> {
+    await this.#pool.close()
+  }
+
+  #toRequest(context: RequestContext): Dispatcher.RequestOptions {
+    const path = this.#basePath + encodePath(context.path)
+    const { requestBody } = context
+    const empty = requestBody.bytes === undefined ? !requestBody.present : requestBody.bytes.length === 0
+    return {
+      method: context.method,
+      path: context.query === "" ? path : `${path}?${context.query}`,
+      headers: toUpstreamHeaders(context, this.#host, this.#forwardExtensions),
+      body: empty ? null : (requestBody.bytes ?? requestBody.stream()),
+      signal: context.signal,
+      responseHeaders: "raw",
+    }
+  }
+
+  #toResponse(context: RequestContext, { statusCode, headers: raw, body }: Dispatcher.ResponseData): ResponseState {
+    // The writer destroys bodies it does not send; undici reports that as an error of the body.
+    body.on("error", () => {})
+    if (statusCode < 200 || statusCode > 599) {
+      body.destroy()
+      throw new BextError("E_UPSTREAM_INVALID", `${this.#origin} answered with status ${statusCode}`)
+    }
+    const headers = HeaderList.borrow(raw as unknown as string[])
+    removeHopByHop(headers)
+    const bodiless = context.method === "HEAD" || statusCode === 204 || statusCode === 304
+    if (bodiless) body.resume()
+    return { status: statusCode, headers, body: bodiless ? null : body }
+  }
+
+  #toError(error: unknown): unknown {
+    if (error instanceof BextError) return error
+    const { code = "", message } = error as NodeJS.ErrnoException
+    if (/^UND_ERR_(HEADERS|CONNECT|BODY)_TIMEOUT$/.test(code)) {
+      return new BextError("E_UPSTREAM_TIMEOUT", `${this.#origin} did not answer in time`, { cause: error })
+    }
+    if (/^(HPE_|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_)/.test(code)) {
+      return new BextError("E_UPSTREAM_INVALID", `${this.#origin} sent invalid HTTP: ${message}`, { cause: error })
+    }
+    if (code === "UND_ERR_INVALID_ARG") return error
+    return new BextError("E_UPSTREAM_UNREACHABLE", `${this.#origin}: ${message}`, { cause: error })
+  }
+}
+
+/**
+ * A kept-alive connection may be closed by the upstream at the moment it is used again. Only then, only without a body
+ * and only for methods that may be repeated, the request is sent once more.
+ */
+function mayRetry(error: unknown, context: RequestContext): boolean {
+  const { code = "" } = error as NodeJS.ErrnoException
+  if (!/^(UND_ERR_SOCKET|ECONNRESET|EPIPE)$/.test(code) || context.signal.aborted) return false
+  return IDEMPOTENT.has(context.method) && !context.requestBody.present
+}
+
+function parseUpstream(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const plain = url !== undefined && url.search === "" && url.hash === "" && url.username === "" && url.password === ""
+  if (!plain || !/^https?:$/.test(url.protocol)) {
+    throw new BextError("E_CONFIG_INVALID", `the upstream ${JSON.stringify(text)} is not a plain http or https URL`)
+  }
+  return url
+}
