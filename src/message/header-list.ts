@@ -136,8 +136,8 @@ export class HeaderList {
 
 /** ASCII case-insensitive comparison of two field names. */
 export function equalNames(a: string, b: string): boolean {
-  if (a === b) return true
   if (a.length !== b.length) return false
+  if (a === b) return true
   for (let i = 0; i < a.length; i++) {
     let x = a.charCodeAt(i)
     let y = b.charCodeAt(i)

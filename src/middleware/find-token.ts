@@ -1,7 +1,7 @@
 import type { HeaderList } from "../message/header-list.ts"
 
-/** A scheme name in any case and one space or more (RFC 9110 §11.4). */
-const BEARER = /^bearer +/i
+/** The scheme name in any case, as a whole word, and the spaces after it (RFC 9110 §11.4). */
+const BEARER = /^bearer(?![!#$%&'*+.^_`|~0-9a-z-]) */i
 
 /**
  * The token of the Authorization field.
@@ -11,6 +11,7 @@ const BEARER = /^bearer +/i
 export function bearerToken(headers: HeaderList): string | null {
   const value = headers.get("authorization")
   if (value === undefined) return null
+  if (value.startsWith("Bearer ") && value[7] !== " ") return value.slice(7)
   const scheme = BEARER.exec(value)
   // Two fields come joined by ", ", which is no part of a token, so that only other schemes need to be counted.
   if (scheme === null) return headers.getAll("authorization").length > 1 ? "" : null

@@ -12,6 +12,8 @@ const VERSION_00 = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
 const LATER_VERSION = /^(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/
 const MAX_LENGTH = 512
 const KNOWN_FLAGS = 0x03
+const NO_TRACE = "0".repeat(32)
+const NO_SPAN = "0".repeat(16)
 
 /**
  * Reads a `traceparent` field.
@@ -23,28 +25,18 @@ export function parseTraceparent(value: string): Trace | null {
   const match = VERSION_00.exec(value) ?? (value.startsWith("00") ? null : LATER_VERSION.exec(value))
   if (match === null) return null
   const [, traceId, parentId, flags] = match
-  if (isZero(traceId!) || isZero(parentId!)) return null
+  if (traceId === NO_TRACE || parentId === NO_SPAN) return null
   return { traceId: traceId!, flags: toFlags(Number.parseInt(flags!, 16) & KNOWN_FLAGS) }
 }
 
 /** A trace that begins here, marked sampled: 00 would switch off every service behind that follows its parent. */
 export function startTrace(): Trace {
-  return { traceId: randomId(32), flags: "01" }
+  return { traceId: randomHex(32), flags: "01" }
 }
 
 /** The field for one more span of the trace, in version 00. */
 export function childOf(trace: Trace): string {
-  return `00-${trace.traceId}-${randomId(16)}-${trace.flags}`
-}
-
-function randomId(digits: number): string {
-  let id = randomHex(digits)
-  while (isZero(id)) id = randomHex(digits)
-  return id
-}
-
-function isZero(digits: string): boolean {
-  return /^0+$/.test(digits)
+  return `00-${trace.traceId}-${randomHex(16)}-${trace.flags}`
 }
 
 function toFlags(bits: number): string {

@@ -82,6 +82,20 @@ describe("auth: credentials", () => {
     }
   })
 
+  it("refuses a Bearer scheme without a token, or with anything but spaces before it", async () => {
+    const auth = withSecret()
+    for (const value of [
+      "Bearer",
+      "Bearer ",
+      "bearer",
+      `Bearer\t${hs256()}`,
+      `Bearer,${hs256()}`,
+      `Bearer=${hs256()}`,
+    ]) {
+      assert.equal(await whoIs(auth, ["Authorization", value]), "E_UNAUTHENTICATED", value)
+    }
+  })
+
   it("refuses more than one Authorization field, whatever their order", async () => {
     const auth = withSecret()
     const good = bearer(hs256())
