@@ -55,10 +55,11 @@ function checkRoutes({ routes }: Config): Problem[] {
 function checkMiddleware({ middleware }: Config): Problem[] {
   const problems: Problem[] = []
   const { cors, auth, tenant } = middleware
-  if (cors?.credentials && cors.origins.includes("*")) {
+  const anybody = cors?.origins.find((origin) => origin === "*" || origin === "null")
+  if (cors?.credentials && anybody !== undefined) {
     problems.push({
       path: ["middleware", "cors", "credentials"],
-      what: 'credentials = true with the origin "*" would let every site act as the logged-in user',
+      what: `credentials = true with the origin "${anybody}" would let every site act as the logged-in user`,
       fixes: ["name the origins, or remove credentials"],
     })
   }

@@ -23,6 +23,10 @@ export function checked<T extends z.ZodType>(schema: T, rule: (value: z.output<T
   })
 }
 
-/** A text with a rule. @param example - Shown when something that is not text was written. */
-export const text = (example: string, rule: (value: string) => Complaint | undefined): z.ZodString =>
-  checked(z.string(), rule).meta({ examples: [example] })
+/**
+ * A text with a rule.
+ * @param example - Shown when something that is not text was written.
+ * @param pattern - What the JSON Schema says of it; the rule has better words.
+ */
+export const text = (example: string, rule: (value: string) => Complaint | undefined, pattern?: RegExp): z.ZodString =>
+  checked(z.string(), rule).meta({ examples: [example], ...(pattern && { pattern: pattern.source }) })

@@ -9,18 +9,21 @@ import { Secret } from "./secret.ts"
 /** A file or folder; relative ones count from the folder of the configuration file and are absolute past the door. */
 export const filePath = () => z.string().min(1).meta({ kind: "path" })
 
+const ENV_REFERENCE = /^env:[A-Za-z_][A-Za-z0-9_]*$/
+
 /** "env:NAME"; becomes a `Secret`. */
 export const secret = () =>
-  text("env:NAME", (value) =>
-    /^env:[A-Za-z_][A-Za-z0-9_]*$/.test(value)
-      ? undefined
-      : {
-          what: 'expected "env:NAME", the name of an environment variable',
-          fix: "secrets are never written into the file: put the value in a variable and write env: and its name here",
-        },
-  )
+  text("env:NAME", checkReference, ENV_REFERENCE)
     .meta({ kind: "secret" })
     .transform((value) => new Secret(value))
+
+function checkReference(value: string): Complaint | undefined {
+  if (ENV_REFERENCE.test(value)) return undefined
+  return {
+    what: 'expected "env:NAME", the name of an environment variable',
+    fix: "secrets are never written into the file: put the value in a variable and write env: and its name here",
+  }
+}
 
 /** A glob over request paths: `*` within a segment, `**` across segments. */
 export const pathGlob = () => text("/api/**", checkPathGlob)
@@ -150,14 +153,13 @@ function isLoopback(hostname: string): boolean {
   return hostname === "localhost" || hostname === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(hostname)
 }
 
-/** An exact origin, a glob over one, "/regex/", or "*" (RFC 6454 §6.2). */
+/** An exact origin, "null", a glob over origins, "/regex/", or "*" (RFC 6454 §6.2). */
 export const originPattern = () =>
   text("https://app.example.com", (value) => {
-    if (value === "*") return undefined
+    if (value === "*" || value === "null") return undefined
     if (value.startsWith("/")) return checkRegex(value)
-    const common = checkGlob(value)
-    if (common !== undefined) return common
-    if (value === "null") return { what: 'the origin "null" is that of every sandboxed frame and cannot be trusted' }
+    if (value.length > 300 || /\*{3,}/.test(value))
+      return { what: "expected at most 300 characters and two stars in a row" }
     const [, origin, rest] =
       /^([a-z][a-z0-9+.-]*:\/\/(?:[a-z0-9*_.-]+|\[[0-9a-f:.]+\])(?::(?:\d+|\*))?)(.*)$/s.exec(value) ?? []
     if (origin === undefined) {
@@ -165,9 +167,11 @@ export const originPattern = () =>
         value !== value.toLowerCase() ? "origins are lower case" : 'or "https://*.example.com", "/regex/", "*"'
       return { what: 'expected an origin such as "https://app.example.com"', fix }
     }
-    return rest === ""
+    if (rest !== "") return { what: "expected an origin: scheme, host and port alone", fix: `write "${origin}"` }
+    const sent = /^https?:/.test(value) && !value.includes("*") ? URL.parse(value)?.origin : value
+    return sent === value
       ? undefined
-      : { what: "expected an origin: scheme, host and port alone", fix: `write "${origin}"` }
+      : { what: "expected an origin as browsers send it", fix: sent && `write "${sent}"` }
   })
 
 /** Regexes are RE2 (linear time) and match the whole origin. */

@@ -10,18 +10,24 @@ const SENSITIVE_HEADERS = ["authorization", "cookie", "proxy-authorization", "se
 /** Names of built-in middleware: a plugin of the same name could not be told from it in logs, metrics and headers. */
 const RESERVED_NAMES = new Set(["bext", "cors", "rate-limit", "auth", "tenant", "tracing"])
 
+const PLUGIN_NAME = /^[a-z][a-z0-9-]{0,63}$/
+
 /** Names start with a letter so that they sort after nothing and never look like a number or an option. */
 export const pluginName = () =>
-  text("my-plugin", (value) => {
-    if (!/^[a-z][a-z0-9-]{0,63}$/.test(value)) {
-      const fix = value.toLowerCase().replace(/[^a-z0-9-]+/g, "-")
-      return {
-        what: "expected a name of lower-case letters, digits and hyphens, starting with a letter, at most 64 characters",
-        fix: /^[a-z][a-z0-9-]{0,63}$/.test(fix) ? `write ${fix}` : undefined,
+  text(
+    "my-plugin",
+    (value) => {
+      if (!PLUGIN_NAME.test(value)) {
+        const fix = value.toLowerCase().replace(/[^a-z0-9-]+/g, "-")
+        return {
+          what: "expected a name of lower-case letters, digits and hyphens, starting with a letter, at most 64 characters",
+          fix: PLUGIN_NAME.test(fix) ? `write ${fix}` : undefined,
+        }
       }
-    }
-    return RESERVED_NAMES.has(value) ? { what: `"${value}" is the name of a built-in; choose another` } : undefined
-  })
+      return RESERVED_NAMES.has(value) ? { what: `"${value}" is the name of a built-in; choose another` } : undefined
+    },
+    PLUGIN_NAME,
+  )
 
 export const tier = () => z.enum(["quickjs", "wasm", "nsjail"])
 
@@ -101,9 +107,9 @@ const manifest = z.strictObject({
     .union([
       middlewarePriority(),
       z.strictObject({
-        middleware: middlewarePriority().optional(),
-        transform: priority().optional(),
-        lifecycle: priority().optional(),
+        middleware: middlewarePriority().optional().describe("600 or more"),
+        transform: priority().optional().describe("Position among the transforms"),
+        lifecycle: priority().optional().describe("Position among lifecycle plugins"),
       }),
     ])
     .optional()

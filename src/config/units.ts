@@ -9,17 +9,25 @@ export const MAX_TIMER_MS = 2 ** 31 - 1
 
 /** A time such as "250ms", "10s", "1m", "2h" or "7d"; becomes milliseconds, at least 1. */
 export const duration = () =>
-  text("10s", (value) => {
-    const expected = 'expected a duration such as "250ms", "10s", "1m", "2h" or "7d"'
-    return checkUnit(value, UNIT_MS, expected, MAX_TIMER_MS, "24d")
-  }).transform((value) => inUnits(value, UNIT_MS)!)
+  text(
+    "10s",
+    (value) => {
+      const expected = 'expected a duration such as "250ms", "10s", "1m", "2h" or "7d"'
+      return checkUnit(value, UNIT_MS, expected, MAX_TIMER_MS, "24d")
+    },
+    /^\d{1,12}(ms|s|m|h|d)$/,
+  ).transform((value) => inUnits(value, UNIT_MS)!)
 
 /** A size such as "512b", "64kb", "10mb" or "1gb" (powers of 1024); becomes bytes. */
 export const size = () =>
-  text("64kb", (value) => {
-    const expected = 'expected a size such as "512b", "64kb", "10mb" or "1gb"'
-    return checkUnit(value, UNIT_BYTES, expected, 1024 * UNIT_BYTES.gb, "1024gb")
-  }).transform((value) => inUnits(value, UNIT_BYTES)!)
+  text(
+    "64kb",
+    (value) => {
+      const expected = 'expected a size such as "512b", "64kb", "10mb" or "1gb"'
+      return checkUnit(value, UNIT_BYTES, expected, 1024 * UNIT_BYTES.gb, "1024gb")
+    },
+    /^\d{1,12}(b|kb|mb|gb)$/,
+  ).transform((value) => inUnits(value, UNIT_BYTES)!)
 
 type Units = Readonly<Record<string, number>>
 

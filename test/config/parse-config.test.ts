@@ -315,7 +315,12 @@ max_memory_mb = 128
     ["a folder for an error page", '[errors]\n404 = "public"', /expected a file/],
     ["an error page for a success", '[errors]\n200 = "502.html"', /2:1 errors\.200: expected a status from 400 to 599/],
     ["an origin with a path", '[middleware.cors]\norigins = ["https://a.com/"]', /write "https:\/\/a\.com"/],
-    ["the null origin", '[middleware.cors]\norigins = ["null"]', /cannot be trusted/],
+    ["the null origin with credentials", '[middleware.cors]\norigins = ["null"]\ncredentials = true', /every site/],
+    [
+      "an origin with its default port",
+      '[middleware.cors]\norigins = ["https://a.com:443"]',
+      /write "https:\/\/a\.com"/,
+    ],
     ["a regex that does not compile", '[middleware.cors]\norigins = ["/(/"]', /expected a regex in RE2 syntax/],
     ["a regex that is not linear", '[middleware.cors]\norigins = ["/(a)\\\\1/"]', /expected a regex in RE2 syntax/],
     [

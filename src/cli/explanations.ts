@@ -1,0 +1,447 @@
+import type { ErrorCode } from "../errors.ts"
+
+export interface Explanation {
+  /** What happened, in one or two sentences. */
+  readonly happened: string
+  /** What to do, most promising first. */
+  readonly steps: readonly string[]
+  readonly related: readonly ErrorCode[]
+}
+
+/** What `bext explain` and docs/errors.md say about each code, beyond the one-line hint of the error table. */
+export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
+  // requests
+  E_REQUEST_INVALID: {
+    happened: "The bytes on the connection are not an HTTP/1.1 request, or could be read in two ways.",
+    steps: [
+      "Look at what the client sends: `curl -v` shows a request that works.",
+      "A request with both Content-Length and Transfer-Encoding, or with two Hosts, is refused on purpose: that is how requests are smuggled past proxies.",
+      "A client that speaks TLS or HTTP/2 to a plain HTTP/1.1 port shows up here as well.",
+    ],
+    related: ["E_PATH_INVALID", "E_HEADERS_TOO_LARGE"],
+  },
+  E_PATH_INVALID: {
+    happened:
+      "The path has an encoded slash (%2F), a backslash, a NUL or a broken percent-encoding. Programs disagree about what such a path means, so nothing behind bext ever sees one.",
+    steps: ["Send the value as a query parameter instead of a path segment.", "Encode a literal percent sign as %25."],
+    related: ["E_REQUEST_INVALID", "E_NOT_FOUND"],
+  },
+  E_HEADERS_TOO_LARGE: {
+    happened:
+      "The request line and headers together are over `server.limits.header_bytes`, or there are more fields than `server.limits.header_count`.",
+    steps: ["Cookies are the usual reason: delete those nobody needs.", "Raise the limit in [server.limits]."],
+    related: ["E_BODY_TOO_LARGE"],
+  },
+  E_BODY_TOO_LARGE: {
+    happened: "The request body is over `server.limits.body`, or over the `max_body` of a plugin that reads it.",
+    steps: [
+      "Raise `server.limits.body`, or `max_body` in [plugins.NAME.limits].",
+      'A plugin that can do without large bodies says `on_large_body = "skip"` in its plugin.toml.',
+      "A compressed body counts by its size after decompression.",
+    ],
+    related: ["E_BODY_ENCODING", "E_OVERLOADED"],
+  },
+  E_BODY_ENCODING: {
+    happened:
+      "A plugin reads the body, and its Content-Encoding is one that bext cannot remove, or the compressed data is broken.",
+    steps: ["Send the body with gzip, deflate, br or uncompressed."],
+    related: ["E_BODY_TOO_LARGE", "E_BODY_NOT_DECLARED"],
+  },
+  E_REQUEST_TIMEOUT: {
+    happened:
+      "The request did not arrive completely within `server.limits.header_timeout` or `server.limits.request_timeout`.",
+    steps: [
+      "Check the client's connection.",
+      "Raise `server.limits.request_timeout` for large uploads over slow links.",
+    ],
+    related: ["E_UPSTREAM_TIMEOUT", "E_LIMIT_TIME"],
+  },
+  E_METHOD_NOT_ALLOWED: {
+    happened: "What answers this path does not take this method; files, for one, only GET and HEAD.",
+    steps: [
+      "Use a method that the response's Allow header names.",
+      "Send the path to an upstream with a [[routes]] entry.",
+    ],
+    related: ["E_NOT_FOUND"],
+  },
+  E_NOT_FOUND: {
+    happened: "No route and no file has this path. Files and folders that start with a dot are never served.",
+    steps: [
+      "Paths are case-sensitive, and normalised before they are matched.",
+      "`bext check` shows whether the routes are what you think they are.",
+    ],
+    related: ["E_TENANT_UNKNOWN", "E_METHOD_NOT_ALLOWED"],
+  },
+  E_RANGE_NOT_SATISFIABLE: {
+    happened: "The Range header asks for bytes beyond the end.",
+    steps: ["Ask without Range and look at Content-Length; the file may have become shorter."],
+    related: ["E_PRECONDITION_FAILED"],
+  },
+  E_PRECONDITION_FAILED: {
+    happened: "If-Match or If-Unmodified-Since names a version that is not the current one.",
+    steps: ["Fetch the resource again and repeat the change."],
+    related: ["E_RANGE_NOT_SATISFIABLE"],
+  },
+  E_EXPECTATION_FAILED: {
+    happened: "The Expect header asks for something other than 100-continue.",
+    steps: ["Remove the header."],
+    related: ["E_REQUEST_INVALID"],
+  },
+  E_RATE_LIMITED: {
+    happened: "The client used up the requests of its window in [middleware.rate_limit].",
+    steps: [
+      "Wait as long as Retry-After says.",
+      "Operator: behind a proxy all clients share one address unless `server.trusted_proxies` names the proxy.",
+      'Operator: raise `requests`, or count by a key with `by = "header:NAME"`.',
+    ],
+    related: ["E_OVERLOADED", "E_LIMIT_FETCH"],
+  },
+  E_UNAUTHENTICATED: {
+    happened: "The path needs a user, and the request has no token, an expired one, or one that does not verify.",
+    steps: [
+      "Send `Authorization: Bearer TOKEN`, or the cookie named in [middleware.auth].",
+      "The log entry of the request says which check failed: signature, algorithm, exp, nbf, iss or aud.",
+      "Operator: paths that need no user go into `middleware.auth.public`.",
+    ],
+    related: ["E_FORBIDDEN", "E_AUTH_KEYS_UNAVAILABLE"],
+  },
+  E_AUTH_KEYS_UNAVAILABLE: {
+    happened: "The keys that tokens are checked with cannot be fetched or read, so that no token can be accepted.",
+    steps: [
+      "Fetch `middleware.auth.jwks_url` from this machine with curl.",
+      "Keys in a file (`jwks_file` or `key_file`) do not depend on the network.",
+    ],
+    related: ["E_UNAUTHENTICATED"],
+  },
+  E_FORBIDDEN: {
+    happened:
+      "The user is known and lacks a claim that a rule in [[middleware.auth.rules]] asks for, or a plugin refused the request.",
+    steps: ["Compare the token's claims with the rules that match the path."],
+    related: ["E_UNAUTHENTICATED", "E_CORS_ORIGIN"],
+  },
+  E_TENANT_UNKNOWN: {
+    happened: "No tenant matches this request, and [middleware.tenant] rejects unknown ones.",
+    steps: [
+      "Add the host name to `hosts` of a [[tenants]] entry.",
+      'Set `unknown = "pass"` if requests without a tenant are fine.',
+      "Behind a proxy, name it in `server.trusted_proxies` so that its Forwarded header is believed.",
+    ],
+    related: ["E_NOT_FOUND"],
+  },
+  E_CORS_ORIGIN: {
+    happened:
+      "A page of another origin asked for something its browser may not have: the origin is not in `middleware.cors.origins`.",
+    steps: ["Add the origin exactly as the browser sends it: scheme, host and port, no slash at the end."],
+    related: ["E_FORBIDDEN"],
+  },
+  E_OVERLOADED: {
+    happened: "The server is at one of its own limits (connections, buffered bodies), or it is shutting down.",
+    steps: ["Try again later.", "Operator: see `server.limits.connections` and `server.limits.buffered_bodies`."],
+    related: ["E_RATE_LIMITED", "E_PLUGIN_QUARANTINED"],
+  },
+  E_INTERNAL: {
+    happened: "Something failed inside bext that has no code of its own. This is a defect of bext.",
+    steps: ["Find the log entry with the request id of the error page; it has the stack.", "Report it."],
+    related: [],
+  },
+  // upstream
+  E_UPSTREAM_UNREACHABLE: {
+    happened: "The server behind bext does not accept connections, or closed one before it answered.",
+    steps: [
+      "Start it.",
+      "Compare its address with `app.upstream` and the `upstream` of [[routes]].",
+      "Fetch that URL from this machine with curl.",
+    ],
+    related: ["E_UPSTREAM_TIMEOUT", "E_UPSTREAM_INVALID"],
+  },
+  E_UPSTREAM_INVALID: {
+    happened: "What the upstream sent is not a valid HTTP response.",
+    steps: [
+      "Check that the URL's scheme is right: http:// for plain, https:// for TLS.",
+      "Look at the response with `curl -v`.",
+    ],
+    related: ["E_UPSTREAM_UNREACHABLE"],
+  },
+  E_UPSTREAM_TIMEOUT: {
+    happened:
+      "The upstream sent nothing for as long as `upstream_timeout`, which bounds the time to the first byte and between two chunks.",
+    steps: ["Find out why it is slow.", "Raise `upstream_timeout` in [app] or in the route."],
+    related: ["E_UPSTREAM_UNREACHABLE", "E_REQUEST_TIMEOUT"],
+  },
+  // configuration
+  E_CONFIG_INVALID: {
+    happened:
+      "bext.config.toml has mistakes. All of them are reported at once, each with file, line, column and field.",
+    steps: [
+      "Fix the fields in the message.",
+      "`bext check` repeats the check without starting anything.",
+      "docs/configuration.md describes every field; schemas/ has a JSON Schema for editors.",
+    ],
+    related: ["E_CONFIG_SECRET_MISSING", "E_PLUGIN_MANIFEST_INVALID"],
+  },
+  E_CONFIG_NOT_FOUND: {
+    happened: "There is no configuration where bext looked for one.",
+    steps: [
+      "`bext init` writes one for this folder.",
+      "`bext serve --config FILE` names another.",
+      "`bext serve --static DIR` and `bext serve --upstream URL` need none.",
+    ],
+    related: ["E_CONFIG_INVALID", "E_FILE_UNREADABLE"],
+  },
+  E_CONFIG_SECRET_MISSING: {
+    happened: 'A field says "env:NAME" and the environment of bext has no variable of that name, or an empty one.',
+    steps: [
+      "Set the variable where bext is started: `NAME=… bext serve`, or the unit file of the service.",
+      "A plugin that is not needed now: `enabled = false`.",
+    ],
+    related: ["E_CONFIG_INVALID"],
+  },
+  E_PORT_IN_USE: {
+    happened: "Another program listens on the address that bext was told to use.",
+    steps: [
+      "Find it: `ss -ltnp` on Linux, `lsof -iTCP -sTCP:LISTEN` elsewhere.",
+      "Use another port: PORT=8080, or `server.listen`.",
+    ],
+    related: ["E_CONFIG_INVALID"],
+  },
+  E_FILE_UNREADABLE: {
+    happened: "A file exists and cannot be used: no permission, a folder where a file should be, or not UTF-8.",
+    steps: ["Check the path in the message with `ls -ld`, as the user that runs bext."],
+    related: ["E_CONFIG_NOT_FOUND"],
+  },
+  E_USAGE: {
+    happened: "The command line has a word or option that bext does not know, or lacks one.",
+    steps: ["`bext --help` lists the commands, `bext COMMAND --help` the options of one."],
+    related: ["E_CONFIG_NOT_FOUND"],
+  },
+  // plugins at load
+  E_PLUGIN_MANIFEST_INVALID: {
+    happened: "A plugin.toml has mistakes. All of them are reported at once, each with file, line, column and field.",
+    steps: ["Fix the fields in the message.", "docs/configuration.md describes every field of plugin.toml."],
+    related: ["E_CONFIG_INVALID", "E_PLUGIN_HOOK_MISMATCH"],
+  },
+  E_PLUGIN_NOT_FOUND: {
+    happened: "A plugin of bext.config.toml, or a file that its plugin.toml names, is not where it should be.",
+    steps: [
+      "Without `path`, bext looks in ./plugins/NAME next to the configuration and then among its own plugins.",
+      "The manifest is called plugin.toml.",
+    ],
+    related: ["E_PLUGIN_MANIFEST_INVALID", "E_PLUGIN_LOAD_FAILED"],
+  },
+  E_PLUGIN_LOAD_FAILED: {
+    happened:
+      "The plugin's code cannot be loaded: a syntax error, an import that does not exist, or its top level threw.",
+    steps: [
+      "Go to the file, line and column in the message.",
+      "TypeScript is stripped, not compiled: `enum`, `namespace` and parameter properties do not work; use unions and plain objects.",
+      "Plugins import files of their own folder only.",
+    ],
+    related: ["E_PLUGIN_HOOK_MISMATCH", "E_LIMIT_CPU"],
+  },
+  E_PLUGIN_HOOK_MISMATCH: {
+    happened:
+      "What the plugin exports and what its manifest declares do not agree: a hook without its capability, or a capability without any of its hooks.",
+    steps: [
+      "Middleware exports onRequest or onResponse, lifecycle one of onServerStart, onServerStop, onRequestComplete …",
+      "Export each hook in one spelling: onRequest or on_request, not both.",
+    ],
+    related: ["E_PLUGIN_MANIFEST_INVALID"],
+  },
+  E_PLUGIN_TIER_UNAVAILABLE: {
+    happened: "The plugin asks for a sandbox that this build or this machine does not have.",
+    steps: ["`bext doctor` shows which sandboxes there are.", "Change `type` in the [sandbox] table of plugin.toml."],
+    related: ["E_PLUGIN_LOAD_FAILED"],
+  },
+  E_WASM_INVALID: {
+    happened: "The file is not a valid WebAssembly module.",
+    steps: ["Build it again for wasm32, and look at it with `wasm-objdump -h`."],
+    related: ["E_WASM_UNSUPPORTED", "E_WASM_LIMIT"],
+  },
+  E_WASM_UNSUPPORTED: {
+    happened: "The module is valid and uses a WebAssembly feature that bext cannot meter, so it could not be stopped.",
+    steps: ["Compile without the feature that the message names."],
+    related: ["E_WASM_INVALID"],
+  },
+  E_WASM_LIMIT: {
+    happened: "The module is over one of the static limits: functions, locals, data, size.",
+    steps: ["Make it smaller: optimise for size, strip debug information."],
+    related: ["E_WASM_INVALID", "E_LIMIT_MEMORY"],
+  },
+  E_GRANT_MISSING: {
+    happened:
+      "The plugin's manifest asks for permissions that the operator has not granted. Plugins start with nothing.",
+    steps: [
+      "Read what it asks for; the message lists it.",
+      "Paste the [plugins.NAME.grant] block of the message into bext.config.toml, or the part you agree with.",
+    ],
+    related: ["E_PERMISSION", "E_FETCH_FORBIDDEN"],
+  },
+  // limits
+  E_LIMIT_CPU: {
+    happened:
+      "A call of the plugin computed for longer than `max_cpu_ms`. Waiting does not count. The call was stopped; the next one works.",
+    steps: [
+      "Do less work per call; do it once in onServerStart.",
+      "Raise `max_cpu_ms` in [plugins.NAME.limits]; [sandbox.ceilings] may cap it.",
+    ],
+    related: ["E_LIMIT_TIME", "E_LIMIT_FUEL"],
+  },
+  E_LIMIT_TIME: {
+    happened: "A call of the plugin, its waits included, took longer than `max_time_ms` or `max_time_secs`.",
+    steps: [
+      "Look for a fetch that never answers, or a promise that nobody resolves.",
+      "Work that may outlive the answer goes into ctx.waitUntil().",
+      "Raise the limit in [plugins.NAME.limits].",
+    ],
+    related: ["E_LIMIT_CPU", "E_FETCH_FAILED"],
+  },
+  E_LIMIT_MEMORY: {
+    happened: "The plugin's memory reached `max_memory_mb`.",
+    steps: [
+      "Look for a list or Map at module level that only grows: it lives as long as the instance.",
+      "Raise `max_memory_mb` in [plugins.NAME.limits].",
+    ],
+    related: ["E_INSTANCE_RESET", "E_LIMIT_MESSAGE"],
+  },
+  E_LIMIT_STACK: {
+    happened: "The plugin called itself too deeply.",
+    steps: [
+      "Look for recursion without an end, also in getters and toJSON.",
+      "Turn recursion over large data into a loop.",
+    ],
+    related: ["E_LIMIT_MEMORY"],
+  },
+  E_LIMIT_FUEL: {
+    happened: "A call of a wasm plugin executed more instructions than its hook has fuel for.",
+    steps: ["Do less work per call.", "Raise the hook's fuel in [plugins.NAME.fuel]."],
+    related: ["E_LIMIT_CPU"],
+  },
+  E_LIMIT_STORAGE: {
+    happened: "The plugin's storage is over `storage_quota_kb`. The value was not stored; what was there stays.",
+    steps: ["Delete keys, or store them with a time to live.", "Raise `storage_quota_kb` in [plugins.NAME.limits]."],
+    related: ["E_STORAGE_KEY", "E_STATE_UNAVAILABLE"],
+  },
+  E_LIMIT_FETCH: {
+    happened: "The plugin fetched more often than `max_fetch_per_minute` lets it, or an answer was too large.",
+    steps: [
+      "Keep answers in bext.storage with a time to live.",
+      "Raise `max_fetch_per_minute` in plugin.toml and in the grant.",
+    ],
+    related: ["E_FETCH_FAILED"],
+  },
+  E_LIMIT_MESSAGE: {
+    happened: "One value that crossed the sandbox boundary (a header, a body, a stored value, an answer) is too large.",
+    steps: ["Send it in parts, or send less."],
+    related: ["E_LIMIT_MEMORY", "E_BODY_TOO_LARGE"],
+  },
+  // behaviour of plugins
+  E_GUEST_THREW: {
+    happened: "The plugin threw an error. Its text is in the log, never in the response.",
+    steps: [
+      "Find the log entry: it has the stack with file, line and column of the plugin's source.",
+      '`on_error = "open"` goes on without a plugin that failed, if the site can do without it.',
+    ],
+    related: ["E_GUEST_RESULT_INVALID", "E_PLUGIN_QUARANTINED"],
+  },
+  E_GUEST_RESULT_INVALID: {
+    happened: "A hook returned something that is none of its documented results.",
+    steps: [
+      'Return nothing, { action: "continue" }, { action: "respond", status, headers, body } or a Response.',
+      "Is an await missing? A promise inside the object is not a value.",
+    ],
+    related: ["E_STATUS_INVALID", "E_HEADER_INVALID"],
+  },
+  E_GUEST_EXITED: {
+    happened: "The plugin's instance ended during the call. It is built anew for the next one.",
+    steps: ["Look at the log for what the plugin wrote last."],
+    related: ["E_INSTANCE_RESET", "E_PLUGIN_QUARANTINED"],
+  },
+  E_INSTANCE_RESET: {
+    happened:
+      "Another call broke the instance this call was running in (a limit, a trap), so that its memory was restored and this call lost.",
+    steps: [
+      "Find the call that failed first; its code is in the log.",
+      'instance = "fresh" in plugin.toml keeps requests apart from each other.',
+    ],
+    related: ["E_LIMIT_CPU", "E_LIMIT_MEMORY"],
+  },
+  E_PLUGIN_QUARANTINED: {
+    happened:
+      "The plugin failed for many clients, so it is not called for a while; its failure policy applies meanwhile. A probe call brings it back.",
+    steps: ["Find the reason in the log entries before this one."],
+    related: ["E_GUEST_THREW", "E_LIMIT_CPU"],
+  },
+  E_HEADER_FORBIDDEN: {
+    happened:
+      "The plugin set a header that is not a plugin's to set: hop-by-hop headers, Host, Content-Length, Forwarded, x-bext-*, or one that needs a permission.",
+    steps: [
+      'Authorization, Cookie and Set-Cookie need `sensitive_headers = ["…"]`, appending a cookie only `set_cookies = ["ab_*"]`.',
+      "Lengths are computed by bext: leave them out.",
+    ],
+    related: ["E_HEADER_INVALID", "E_PERMISSION"],
+  },
+  E_HEADER_INVALID: {
+    happened: "The plugin set a header whose name is not a token, or whose value has a CR, LF or NUL.",
+    steps: ["Encode values that come from requests before putting them into a header."],
+    related: ["E_HEADER_FORBIDDEN"],
+  },
+  E_STATUS_INVALID: {
+    happened: "The plugin answered with a status that is not a whole number from 200 to 599.",
+    steps: ['Return the status as a number: 404, not "404".'],
+    related: ["E_GUEST_RESULT_INVALID"],
+  },
+  E_BODY_NOT_DECLARED: {
+    happened:
+      "The plugin reads or changes a body without having said so. Bodies stream past plugins that do not ask for them.",
+    steps: ['Add `body = "request"`, "response" or "both" to the [sandbox] table of plugin.toml.'],
+    related: ["E_BODY_TOO_LARGE", "E_PERMISSION"],
+  },
+  E_RESPONSE_BODY: {
+    happened: "A plugin reads response bodies, and this one could not be given to it.",
+    steps: [
+      "Raise `max_body` in [plugins.NAME.limits].",
+      'A plugin that can do without says `on_large_body = "skip"` in plugin.toml.',
+    ],
+    related: ["E_BODY_TOO_LARGE", "E_BODY_NOT_DECLARED"],
+  },
+  E_PERMISSION: {
+    happened: "The plugin used something it was not granted.",
+    steps: [
+      "Ask for it in the [permissions] table of plugin.toml.",
+      "Grant it in [plugins.NAME.grant] of bext.config.toml.",
+    ],
+    related: ["E_GRANT_MISSING", "E_FETCH_FORBIDDEN"],
+  },
+  E_PATH_REWRITE: {
+    happened: "The plugin set a path that is not absolute and normalised.",
+    steps: ["Start it with a slash; no //, no dot segments, no query."],
+    related: ["E_PATH_INVALID", "E_PERMISSION"],
+  },
+  E_STORAGE_KEY: {
+    happened: "A storage key is empty, longer than 512 bytes, or has a NUL, a slash, a backslash or two dots in a row.",
+    steps: ["Separate the parts of a key by a colon: user:42."],
+    related: ["E_LIMIT_STORAGE"],
+  },
+  E_FETCH_FORBIDDEN: {
+    happened:
+      "The plugin fetched a URL that its permissions do not cover, or one that leads to a private address. Redirects are checked as well.",
+    steps: [
+      "Add a pattern to `allowed_urls` in plugin.toml and in [plugins.NAME.grant].",
+      "A server in a private network also needs its address and port in `fetch.allow_private`.",
+    ],
+    related: ["E_FETCH_FAILED", "E_PERMISSION"],
+  },
+  E_FETCH_FAILED: {
+    happened: "A fetch that was allowed did not succeed: no connection, no name, a time-out, a broken answer.",
+    steps: ["Fetch the URL from this machine with curl.", "The plugin gets this error and can catch it."],
+    related: ["E_FETCH_FORBIDDEN", "E_LIMIT_FETCH"],
+  },
+  E_STATE_UNAVAILABLE: {
+    happened: "The folder of `state.dir` cannot be opened or written.",
+    steps: [
+      "Check its permissions and the free space, as the user that runs bext.",
+      "`bext doctor` tries the database.",
+    ],
+    related: ["E_FILE_UNREADABLE", "E_LIMIT_STORAGE"],
+  },
+}
