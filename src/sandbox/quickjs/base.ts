@@ -1,0 +1,164 @@
+import { readFileSync } from "node:fs"
+import { HOOK_NAMES, toCamelCase } from "../../hooks.ts"
+import { LAYOUT, type MeteredEngine } from "./binary.ts"
+import { type BaseImage, captureBase } from "./image.ts"
+import { LIBRARY_NAMES } from "./library.ts"
+import { Machine } from "./machine.ts"
+import { OP_CODES } from "./ops.ts"
+import { newString, TAG, tagOf, writeSmall } from "./values.ts"
+
+/** The engine with the prelude in it, booted once per process. Its addresses hold in every machine. */
+export interface Base {
+  readonly module: MeteredEngine
+  readonly image: BaseImage
+  readonly handles: Handles
+}
+
+/** Addresses of guest values and of memory the host uses, all inside the base image. */
+export interface Handles {
+  readonly runtime: number
+  readonly context: number
+  readonly undefined: number
+  /** Room for the argument pointers of one call. */
+  readonly argv: number
+  /** Room for argument values that own nothing. */
+  readonly slots: number
+  readonly jobContext: number
+  // Functions of the prelude, see prelude/hooks.js.
+  readonly register: number
+  readonly callRequest: number
+  readonly callResponse: number
+  readonly callEvent: number
+  readonly threw: number
+  readonly hostError: number
+  readonly configure: number
+  readonly declare: number
+  readonly need: number
+}
+
+/** C stack a guest may use. With more, deep recursion in native code would overflow the host's stack first. */
+const STACK_BYTES = 128 * 1024
+
+/** Arguments a host call of a guest function has at most. */
+export const MAX_ARGUMENTS = 8
+
+export function bootBase(module: MeteredEngine): Base {
+  const machine = new Machine(module, LAYOUT.initialPages)
+  const { engine } = machine
+  engine.constructors()
+  const runtime = engine.newRuntime()
+  engine.setMaxStackSize(runtime, STACK_BYTES)
+  engine.enableInterruptHandler(runtime)
+  engine.enableModuleLoader(runtime, 1)
+  const context = engine.newContext(runtime, 0)
+  const memory = {
+    runtime,
+    context,
+    undefined: engine.getUndefined(),
+    argv: machine.allocate(4 * MAX_ARGUMENTS),
+    slots: machine.allocate(8 * MAX_ARGUMENTS),
+    jobContext: machine.allocate(4),
+  }
+  const boot = new Boot(machine, memory)
+  const op = boot.newFunction("op")
+  const codes = boot.evaluate(`(${JSON.stringify(OP_CODES)})`, "codes")
+  const kit = boot.call(boot.evaluate(part("kit"), "bext:kit"), op, codes)
+  for (const name of ["globals", "context", "bext"]) boot.call(boot.evaluate(part(name), `bext:${name}`), kit)
+  const names = boot.evaluate(`(${JSON.stringify(LIBRARY_NAMES)})`, "names")
+  const hooks = boot.call(boot.evaluate(part("hooks"), "bext:hooks"), kit, boot.evaluate(HOOK_TABLE, "hooks"))
+  const handles: Handles = {
+    ...memory,
+    register: boot.get(hooks, "register"),
+    callRequest: boot.get(hooks, "callRequest"),
+    callResponse: boot.get(hooks, "callResponse"),
+    callEvent: boot.get(hooks, "callEvent"),
+    threw: boot.get(hooks, "threw"),
+    hostError: boot.get(hooks, "hostError"),
+    configure: boot.get(hooks, "configure"),
+    declare: boot.get(hooks, "declare"),
+    need: boot.get(hooks, "need"),
+  }
+  boot.call(handles.declare, names)
+  return { module, image: captureBase(machine, boot.findRandomState()), handles }
+}
+
+const HOOK_TABLE = `(${JSON.stringify(HOOK_NAMES.map((name) => ({ name, camel: toCamelCase(name) })))})`
+
+function part(name: string): string {
+  return readFileSync(new URL(`./prelude/${name}.js`, import.meta.url), "utf8")
+}
+
+/** Evaluates trusted code. A failure here is a bug of bext. */
+class Boot {
+  readonly #machine: Machine
+  readonly #memory: Pick<Handles, "context" | "undefined" | "argv">
+
+  constructor(machine: Machine, memory: Pick<Handles, "context" | "undefined" | "argv">) {
+    this.#machine = machine
+    this.#memory = memory
+  }
+
+  newFunction(name: string): number {
+    const text = this.#machine.newCString(name)
+    return this.#machine.engine.newFunction(this.#memory.context, text, 0, 0, 1)
+  }
+
+  evaluate(source: string, file: string): number {
+    const machine = this.#machine
+    const code = machine.newCString(source)
+    const name = machine.newCString(file)
+    const value = machine.engine.eval(this.#memory.context, code, Buffer.byteLength(source), name, 0, 0)
+    machine.engine.free(code)
+    machine.engine.free(name)
+    return this.#checked(value, file)
+  }
+
+  call(fn: number, ...values: number[]): number {
+    const { context, argv, undefined: self } = this.#memory
+    this.#machine.u32.set(values, argv >> 2)
+    return this.#checked(this.#machine.engine.call(context, fn, self, values.length, argv), "prelude")
+  }
+
+  get(object: number, name: string): number {
+    const machine = this.#machine
+    const key = newString(machine, this.#memory.context, name)
+    const value = machine.engine.getProp(this.#memory.context, object, key)
+    machine.engine.freeValue(this.#memory.context, key)
+    return this.#checked(value, name)
+  }
+
+  /** Finds the state of Math.random: the 8 bytes of the context whose successor appears after one draw. */
+  findRandomState(): number {
+    const { bytes } = this.#machine
+    const from = this.#memory.context
+    const before = Array.from({ length: 512 }, (_, i) => bytes.readBigUInt64LE(from + i * 8))
+    this.evaluate("Math.random()", "random")
+    const found = before.findIndex((state, i) => state !== 0n && bytes.readBigUInt64LE(from + i * 8) === next(state))
+    if (found === -1) throw new Error("the state of Math.random is not where it was expected")
+    return from + found * 8
+  }
+
+  #checked(value: number, what: string): number {
+    if (tagOf(this.#machine, value) !== TAG.exception) return value
+    const { context } = this.#memory
+    const error = this.#machine.engine.resolveException(context, value)
+    const text = this.#machine.engine.getString(context, error)
+    const message = this.#machine.bytes.toString("utf8", text, this.#machine.bytes.indexOf(0, text))
+    throw new Error(`prelude, ${what}: ${message}`)
+  }
+}
+
+/** One step of xorshift64*. */
+function next(state: bigint): bigint {
+  let x = state
+  x ^= x >> 12n
+  x = BigInt.asUintN(64, x ^ (x << 25n))
+  return x ^ (x >> 27n)
+}
+
+/** Passes the integer `value` as argument `index` of the next call. */
+export function passInt(machine: Machine, handles: Handles, index: number, value: number): void {
+  const slot = handles.slots + index * 8
+  writeSmall(machine, slot, TAG.int, value)
+  machine.u32[(handles.argv >> 2) + index] = slot
+}

@@ -1,0 +1,47 @@
+import type { PluginError } from "../../errors.ts"
+import type { HookCall, Json } from "../sandbox.ts"
+
+/** Something a call started and waits for: a timer, a fetch, a storage operation. */
+export interface Task {
+  readonly id: number
+  /** For the warning that names what was left behind, e.g. "timer of 500 ms". */
+  readonly what: string
+  /** Guest values it holds; freed when it ends. */
+  readonly values: readonly number[]
+  /** Cancels the host's side of it. */
+  stop(): void
+}
+
+/** One call of one hook, from entry until nothing of it is left. */
+export class Call {
+  readonly id: number
+  readonly request: HookCall
+  /** End of the whole call on the clock of performance.now(). */
+  readonly wallEndMs: number
+  cpuLeftMs: number
+  /** The hook has answered or failed. */
+  done = false
+  failure: PluginError | null = null
+  result: Json | undefined = undefined
+  /** Promises given to waitUntil that have not settled. */
+  waits = 0
+  tasks: Map<number, Task> | null = null
+  /** Errors the host threw in the guest, by serial from 1, to recognise them when they come back. */
+  hostErrors: PluginError[] | null = null
+  /** Set while somebody waits for the answer. */
+  settle: { resolve(result: Json | undefined): void; reject(error: unknown): void } | null = null
+  /** Ends the watch over wall time and abort signal. */
+  unwatch: (() => void) | null = null
+
+  constructor(id: number, request: HookCall, nowMs: number) {
+    this.id = id
+    this.request = request
+    this.wallEndMs = nowMs + request.limits.wallMs
+    this.cpuLeftMs = request.limits.cpuMs
+  }
+
+  fail(error: PluginError): void {
+    this.failure ??= error
+    this.done = true
+  }
+}

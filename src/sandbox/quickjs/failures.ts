@@ -1,0 +1,74 @@
+import { type ErrorCode, PluginError } from "../../errors.ts"
+import { LAYOUT } from "./binary.ts"
+import { BudgetSpent } from "./budget.ts"
+import type { Call } from "./call.ts"
+import type { Instance } from "./instance.ts"
+import { EngineAbort, OutOfMemory } from "./machine.ts"
+
+/** What the guest threw, in its own words. Only ever the `cause` of a PluginError: never shown to HTTP clients. */
+export class GuestError extends Error {
+  override readonly name = "GuestError"
+
+  /** @param stack - Lines of the guest's stack trace, places already mapped to the author's sources. */
+  constructor(what: string, stack: string) {
+    super(what)
+    this.stack = stack === "" ? what : `${what}\n${stack.trimEnd()}`
+  }
+}
+
+/** How the prelude classifies what a hook threw, see prelude/hooks.js. */
+const KIND = { other: 0, null: 1, memory: 2, stack: 3 } as const
+
+/**
+ * The failure of a call whose hook threw.
+ * @param refusal - The host's refusal, when it is what came back.
+ */
+export function hookFailure(
+  instance: Instance,
+  call: Call,
+  kind: number,
+  cause: GuestError,
+  refusal: PluginError | undefined,
+): PluginError {
+  const { name } = instance.setup
+  const { hook } = call.request
+  // When memory is really used up the engine cannot even make the error and throws null.
+  const starved = kind === KIND.null && heapUsed(instance) > instance.setup.limits.memoryBytes / 2
+  if (kind === KIND.memory || starved) return limit(instance, call, "E_LIMIT_MEMORY", cause)
+  if (kind === KIND.stack) return limit(instance, call, "E_LIMIT_STACK", cause)
+  if (refusal !== undefined) return new PluginError(refusal.code, name, `${hook}: ${refusal.message}`, { cause })
+  const place = /\(([^()]+:\d+(?::\d+)?)\)|at (\S+:\d+(?::\d+)?)$/m.exec(cause.stack ?? "")
+  const where = place === null ? "" : ` (${place[1] ?? place[2]})`
+  return new PluginError("E_GUEST_THREW", name, `${hook}: ${cause.message}${where}`, { cause })
+}
+
+/** The failure of a call that was stopped in the middle: the guest's memory has to be restored. */
+export function failureOf(instance: Instance, call: Call, error: unknown): PluginError {
+  const { name } = instance.setup
+  const { hook } = call.request
+  const { verdict } = instance.budget
+  if (verdict !== null && (error instanceof BudgetSpent || error instanceof WebAssembly.RuntimeError)) {
+    return limit(instance, call, verdict, error)
+  }
+  if (error instanceof OutOfMemory) return limit(instance, call, "E_LIMIT_MEMORY", error)
+  if (error instanceof RangeError) return limit(instance, call, "E_LIMIT_STACK", error)
+  if (error instanceof EngineAbort || error instanceof WebAssembly.RuntimeError) {
+    return new PluginError("E_GUEST_EXITED", name, `${hook}: the engine stopped: ${error.message}`, { cause: error })
+  }
+  return new PluginError("E_INTERNAL", name, `${hook}: an error of the host`, { cause: error })
+}
+
+function limit(instance: Instance, call: Call, code: ErrorCode, cause: Error): PluginError {
+  const { cpuMs, wallMs } = call.request.limits
+  const what: Partial<Record<ErrorCode, string>> = {
+    E_LIMIT_CPU: `used more than ${cpuMs} ms of CPU time`,
+    E_LIMIT_TIME: `ran for more than ${wallMs} ms`,
+    E_LIMIT_MEMORY: `used more than ${instance.setup.limits.memoryBytes} bytes of memory`,
+    E_LIMIT_STACK: "recursed too deeply",
+  }
+  return new PluginError(code, instance.setup.name, `${call.request.hook} ${what[code]}`, { cause })
+}
+
+function heapUsed(instance: Instance): number {
+  return instance.machine.heapEnd - LAYOUT.heapStart
+}

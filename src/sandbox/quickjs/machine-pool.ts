@@ -1,0 +1,77 @@
+import type { Base } from "./base.ts"
+import { LAYOUT } from "./binary.ts"
+import { emptyImage, type Image, restore } from "./image.ts"
+import { Machine } from "./machine.ts"
+
+/** Idle machines kept for the next guest that needs one. */
+const MAX_IDLE = 8
+/** A machine whose heap grew this far above the image is given back to the system: its pages would stay resident. */
+const HIGH_WATER_BYTES = 4 * 1024 * 1024
+/** Zero pages in a row after which the rest of the C stack is taken to be untouched. */
+const STACK_MARGIN_PAGES = 4
+/** The same after a guest was stopped in the middle, perhaps deep in native code. */
+const BROKEN_STACK_MARGIN_PAGES = 64
+
+/** The process's machines. Any of them can become an instance of any guest with the same memory limit. */
+export class MachinePool {
+  readonly #base: Base
+  readonly #empty: Image
+  readonly #idle: Machine[] = []
+
+  constructor(base: Base) {
+    this.#base = base
+    this.#empty = emptyImage(base.image)
+  }
+
+  /** @param image - What the machine's memory shall hold; null for an engine without a guest. */
+  take(memoryBytes: number, image: Image | null): Machine {
+    const maxPages = pagesFor(memoryBytes)
+    const at = this.#idle.findLastIndex((machine) => machine.maxPages === maxPages)
+    const machine = at === -1 ? new Machine(this.#base.module, maxPages) : this.#idle.splice(at, 1)[0]!
+    restore(machine, image ?? this.#empty, STACK_MARGIN_PAGES)
+    return machine
+  }
+
+  /** Takes a machine at rest back and wipes it. */
+  giveBack(machine: Machine): void {
+    machine.host = null
+    if (machine.grown || this.#idle.length >= MAX_IDLE || isSwollen(machine, this.#empty)) return
+    restore(machine, this.#empty, STACK_MARGIN_PAGES)
+    this.#idle.push(machine)
+  }
+
+  /** @returns the machine at rest with the image in it once more, or another one in its place. */
+  reset(machine: Machine, image: Image): Machine {
+    if (machine.grown || isSwollen(machine, image)) return this.#replace(machine, image)
+    restore(machine, image, STACK_MARGIN_PAGES)
+    return machine
+  }
+
+  /**
+   * As `reset` for a machine whose guest was stopped in the middle.
+   * @param spoiled - Never use the machine again.
+   */
+  renew(machine: Machine, image: Image | null, spoiled: boolean): Machine {
+    const content = image ?? this.#empty
+    if (spoiled || machine.grown || isSwollen(machine, content)) return this.#replace(machine, content)
+    restore(machine, content, BROKEN_STACK_MARGIN_PAGES)
+    return machine
+  }
+
+  #replace(machine: Machine, image: Image): Machine {
+    machine.host = null
+    const other = new Machine(this.#base.module, machine.maxPages)
+    restore(other, image, STACK_MARGIN_PAGES)
+    return other
+  }
+}
+
+function isSwollen(machine: Machine, image: Image): boolean {
+  return machine.heapEnd > image.end + HIGH_WATER_BYTES
+}
+
+/** The engine counts its own memory; the wasm maximum stands behind that, with room for fragmentation. */
+function pagesFor(memoryBytes: number): number {
+  const bytes = LAYOUT.heapStart + memoryBytes * 1.25 + 1024 * 1024
+  return Math.min(Math.max(Math.ceil(bytes / 65_536), LAYOUT.initialPages), 32_768)
+}

@@ -1,0 +1,121 @@
+import { PluginError } from "../../errors.ts"
+import type { HookName } from "../../hooks.ts"
+import type { HookCall, Json, Sandbox } from "../sandbox.ts"
+import { LAYOUT } from "./binary.ts"
+import { Call } from "./call.ts"
+import { captureImage } from "./image.ts"
+import { type GuestSetup, Instance } from "./instance.ts"
+
+/** One loaded guest: its image, and the instances made from it. */
+export class QuickjsSandbox implements Sandbox {
+  readonly hooks: ReadonlySet<HookName>
+  readonly #setup: GuestSetup
+  /** The instance the guest was loaded in, until it is ready. */
+  #first: Instance | null
+  #shared: Instance | null = null
+  #generation = 0
+  /** Fresh instances, all at rest with the image in them. */
+  readonly #idle: Instance[] = []
+  readonly #leased = new Set<Instance>()
+  #lastCall = 0
+  #disposed = false
+
+  constructor(setup: GuestSetup, first: Instance, hooks: ReadonlySet<HookName>) {
+    this.#setup = setup
+    this.#first = first
+    this.hooks = hooks
+  }
+
+  get generation(): number {
+    return this.#generation + (this.#shared?.generation ?? 0)
+  }
+
+  get memoryBytes(): number {
+    const instances = [this.#shared, this.#first, ...this.#idle, ...this.#leased].filter((one) => one !== null)
+    const heaps = instances.reduce((sum, { machine }) => sum + LAYOUT.dataEnd + machine.heapEnd - LAYOUT.heapStart, 0)
+    return heaps + (this.#setup.image?.bytes ?? 0)
+  }
+
+  async ready(start: HookCall | null): Promise<void> {
+    const first = this.#first
+    if (first === null) throw new Error("ready was called twice")
+    if (start !== null && this.hooks.has(start.hook)) await this.#runStart(first, start)
+    this.#setup.image = captureImage(first.machine, this.#setup.base.image)
+    this.#first = null
+    this.#setup.pool.giveBack(first.machine)
+  }
+
+  call(request: HookCall): Json | undefined | Promise<Json | undefined> {
+    const instance = this.#setup.mode === "shared" ? this.#sharedInstance() : this.#lease()
+    const nowMs = performance.now()
+    const call = new Call(++this.#lastCall, request, nowMs)
+    instance.start(call, nowMs)
+    if (!call.done) return instance.wait(call)
+    if (instance.busy === 0) this.#release(instance)
+    if (call.failure !== null) throw call.failure
+    return call.result
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#disposed) return
+    this.#disposed = true
+    for (const instance of [this.#first, this.#shared, ...this.#leased]) {
+      instance?.stop("E_GUEST_EXITED", "the plugin was unloaded")
+    }
+    for (const instance of [this.#first, this.#shared, ...this.#leased, ...this.#idle]) {
+      if (instance !== null) this.#setup.pool.giveBack(instance.machine)
+    }
+    this.#first = null
+    this.#shared = null
+    this.#leased.clear()
+    this.#idle.length = 0
+  }
+
+  async #runStart(first: Instance, start: HookCall): Promise<void> {
+    const nowMs = performance.now()
+    const call = new Call(++this.#lastCall, start, nowMs)
+    first.start(call, nowMs)
+    if (!call.done) await first.wait(call)
+    if (call.failure !== null) throw call.failure
+    const left = first.leftovers()
+    if (left.length > 0)
+      this.#setup.services.log("warn", `on_server_start left behind, now cancelled: ${left.join(", ")}`)
+    first.stop("E_LIMIT_TIME", "the guest is ready")
+  }
+
+  #sharedInstance(): Instance {
+    if (this.#shared !== null) return this.#shared
+    this.#shared = this.#open()
+    return this.#shared
+  }
+
+  #lease(): Instance {
+    let instance = this.#idle.pop()
+    if (instance === undefined) {
+      const { name, limits } = this.#setup
+      if (this.#leased.size >= limits.maxInstances) {
+        throw new PluginError("E_OVERLOADED", name, `all ${limits.maxInstances} instances are waiting`)
+      }
+      instance = this.#open()
+      const own = instance
+      own.onIdle = () => this.#release(own)
+    }
+    this.#leased.add(instance)
+    return instance
+  }
+
+  #open(): Instance {
+    const { image, limits, pool } = this.#setup
+    if (image === null || this.#disposed) {
+      throw new PluginError("E_GUEST_EXITED", this.#setup.name, this.#disposed ? "it was unloaded" : "it is not ready")
+    }
+    return new Instance(this.#setup, pool.take(limits.memoryBytes, image))
+  }
+
+  /** Wipes a fresh instance for the next request. A shared one keeps its state. */
+  #release(instance: Instance): void {
+    if (!this.#leased.delete(instance) || this.#setup.image === null) return
+    instance.reset(this.#setup.image)
+    this.#idle.push(instance)
+  }
+}

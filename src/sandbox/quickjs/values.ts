@@ -1,0 +1,141 @@
+import { type Machine, OutOfMemory } from "./machine.ts"
+
+/**
+ * JavaScript values across the wall. A value is 8 bytes in the guest's memory, NaN-boxed: payload in the low word, tag in
+ * the high word. Strings are read straight from the engine's memory, so that NUL and any other character survive.
+ */
+export const TAG = { string: -7, rope: -6, object: -1, int: 0, bool: 1, null: 2, undefined: 3, exception: 6 } as const
+
+/** Distance from the begin of the engine's string object to its characters. */
+const STRING_HEADER = 16
+const WIDE = 0x8000_0000
+
+/** The value at hand is longer than one message may be. */
+export class MessageTooLong extends Error {}
+
+export function tagOf(machine: Machine, value: number): number {
+  return machine.i32[(value >> 2) + 1]!
+}
+
+/** @returns the number at `value`; NaN when it is no number. Never runs guest code. */
+export function readNumber(machine: Machine, value: number): number {
+  const tag = tagOf(machine, value)
+  if (tag === TAG.int) return machine.i32[value >> 2]!
+  // Every tag of another type lies in this range; what is outside is half of a float64.
+  if (tag >= -16 && tag <= 16) return Number.NaN
+  return machine.engine.getFloat64(0, value)
+}
+
+/**
+ * @returns the string at `value`, lone surrogates replaced; undefined when it is no string. Never runs guest code.
+ * @throws {MessageTooLong} over `maxBytes` of UTF-8.
+ */
+export function readString(machine: Machine, context: number, value: number, maxBytes: number): string | undefined {
+  const tag = tagOf(machine, value)
+  if (tag !== TAG.string && tag !== TAG.rope) return undefined
+  const string = machine.u32[value >> 2]!
+  const size = machine.u32[(string + 4) >> 2]!
+  const text =
+    tag === TAG.string ? readFlat(machine, string, size, maxBytes) : readRope(machine, context, value, maxBytes)
+  if (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes) throw new MessageTooLong()
+  return text
+}
+
+function readFlat(machine: Machine, string: number, size: number, maxBytes: number): string {
+  const length = size & 0x7fff_ffff
+  if (length > maxBytes) throw new MessageTooLong()
+  const at = string + STRING_HEADER
+  if (size >= WIDE) return machine.bytes.toString("utf16le", at, at + length * 2).toWellFormed()
+  if (length > 24) return machine.bytes.toString("latin1", at, at + length)
+  let text = ""
+  for (let i = at; i < at + length; i++) text += String.fromCharCode(machine.bytes[i]!)
+  return text
+}
+
+/** A concatenation the engine has not joined yet. */
+function readRope(machine: Machine, context: number, value: number, maxBytes: number): string {
+  const length = machine.u32[(machine.u32[value >> 2]! + 4) >> 2]!
+  if (length > maxBytes) throw new MessageTooLong()
+  const at = machine.engine.getString(context, value)
+  if (at === 0) throw new OutOfMemory()
+  const size = machine.u32[(at - STRING_HEADER + 4) >> 2]! & 0x7fff_ffff
+  const text = machine.bytes.toString("utf8", at, at + size)
+  machine.engine.freeCString(context, at)
+  return text.toWellFormed()
+}
+
+/**
+ * @returns a copy of the ArrayBuffer at `value`; undefined when it is none.
+ * @throws {MessageTooLong}
+ */
+export function readBytes(machine: Machine, context: number, value: number, maxBytes: number): Uint8Array | undefined {
+  if (tagOf(machine, value) !== TAG.object) return undefined
+  const length = machine.engine.getArrayBufferLength(context, value)
+  if (length === 0) return new Uint8Array(0)
+  if (length > maxBytes) throw new MessageTooLong()
+  const at = machine.engine.getArrayBuffer(context, value)
+  if (at === 0) throw new OutOfMemory()
+  const copy = Uint8Array.prototype.slice.call(machine.bytes, at, at + length)
+  machine.engine.free(at)
+  return copy
+}
+
+/** Makes a guest string. The caller owns the value. @throws {OutOfMemory} */
+export function newString(machine: Machine, context: number, text: string): number {
+  const at = machine.allocate(text.length * 3 + 1)
+  const nul = text.includes("\0")
+  const size = writeText(machine, at, nul ? text.replaceAll("\0", "\u0001") : text)
+  machine.bytes[at + size] = 0
+  const value = machine.engine.newString(context, at)
+  machine.engine.free(at)
+  if (tagOf(machine, value) !== TAG.string) throw new OutOfMemory()
+  if (nul) putNuls(machine, value, text)
+  return value
+}
+
+function writeText(machine: Machine, at: number, text: string): number {
+  const { bytes } = machine
+  if (text.length > 64) return bytes.write(text, at, "utf8")
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code > 127) return bytes.write(text, at, "utf8")
+    bytes[at + i] = code
+  }
+  return text.length
+}
+
+/** The engine takes C strings, which end at NUL: the string was made with another character in its place. */
+function putNuls(machine: Machine, value: number, text: string): void {
+  const string = machine.u32[value >> 2]!
+  const wide = machine.u32[(string + 4) >> 2]! >= WIDE
+  for (let i = text.indexOf("\0"); i !== -1; i = text.indexOf("\0", i + 1)) {
+    if (wide) machine.bytes.writeUInt16LE(0, string + STRING_HEADER + i * 2)
+    else machine.bytes[string + STRING_HEADER + i] = 0
+  }
+}
+
+/** Makes a guest ArrayBuffer with a copy of `bytes`. The caller owns the value. @throws {OutOfMemory} */
+export function newBytes(machine: Machine, context: number, bytes: Uint8Array): number {
+  const at = machine.allocate(Math.max(bytes.length, 1))
+  machine.bytes.set(bytes, at)
+  const value = machine.engine.newArrayBuffer(context, at, bytes.length)
+  if (tagOf(machine, value) !== TAG.object) throw new OutOfMemory()
+  return value
+}
+
+/** Makes a value that owns nothing (int, bool, null, undefined). */
+export function newSmall(machine: Machine, tag: number, payload: number): number {
+  const value = machine.allocate(8)
+  writeSmall(machine, value, tag, payload)
+  return value
+}
+
+export function writeSmall(machine: Machine, at: number, tag: number, payload: number): void {
+  machine.i32[at >> 2] = payload
+  machine.i32[(at >> 2) + 1] = tag
+}
+
+export function newNumber(machine: Machine, context: number, number: number): number {
+  if (Number.isInteger(number) && Math.abs(number) < 2 ** 31) return newSmall(machine, TAG.int, number)
+  return machine.engine.newFloat64(context, number)
+}
