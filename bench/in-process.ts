@@ -1,0 +1,86 @@
+import { dirname } from "node:path"
+import { loadConfig } from "../src/config/load-config.ts"
+import { type BextServer, createServer } from "../src/create-server.ts"
+import { BextError } from "../src/errors.ts"
+import { HeaderList } from "../src/message/header-list.ts"
+import type { RequestBody, RequestContext } from "../src/message/request-context.ts"
+import { writeConfig } from "./servers.ts"
+
+/** The server that `bext serve --config` runs, in this process and not listening: budgets armed, plugins started. */
+export async function createFromFile(config: string): Promise<BextServer> {
+  const file = writeConfig(config)
+  return createServer(loadConfig(file), { folder: dirname(file) })
+}
+
+/** `on_request` of one plugin, as the stack calls it. */
+export function onRequestOf(server: BextServer, name: string): (context: RequestContext) => void | Promise<void> {
+  const entry = server.stack.find((item) => item.name === name)
+  if (entry?.onRequest === undefined) throw new Error(`no on_request in ${name}`)
+  return (context) => entry.onRequest!(context)
+}
+
+/** Fails unless the plugin named "spin" is stopped by its CPU budget. */
+export async function assertSpinStops(server: BextServer): Promise<void> {
+  try {
+    await onRequestOf(server, "spin")(toContext())
+  } catch (error) {
+    if (error instanceof BextError && error.code === "E_LIMIT_CPU") return
+    throw error
+  }
+  throw new Error("the spinning guest was not stopped")
+}
+
+export const REQUEST = {
+  method: "GET",
+  path: "/api/v1/items/42",
+  headers: {
+    host: "example.com",
+    "user-agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
+    accept: "text/html,application/xhtml+xml",
+    "accept-language": "en-US,en;q=0.5",
+    "accept-encoding": "gzip, deflate, br",
+    connection: "keep-alive",
+    cookie: "sid=abcdef0123456789; theme=dark",
+    "cache-control": "max-age=0",
+    "x-request-id": "8f14e45f-ceea-467f-a9b4-2b1c",
+    "content-type": "application/json",
+    referer: "http://example.com/",
+    "x-plugin-key": "abc",
+  },
+} as const
+
+const NO_BODY: RequestBody = {
+  present: false,
+  bytes: undefined,
+  buffer: () => Promise.reject(new Error("no body")),
+  replace() {},
+  stream() {
+    throw new Error("no body")
+  },
+}
+const NEVER = new AbortController().signal
+
+/** A request that was accepted, as the pipeline hands it to a plugin. */
+export function toContext(tenantId: string | null = null): RequestContext {
+  return {
+    method: REQUEST.method,
+    path: REQUEST.path,
+    query: "q=hello",
+    scheme: "http",
+    host: "example.com",
+    hostname: "example.com",
+    clientAddress: "127.0.0.1",
+    requestId: "0123456789abcdef0123456789abcdef",
+    startedAtMs: 0,
+    requestHeaders: HeaderList.from(Object.entries(REQUEST.headers)),
+    requestBody: NO_BODY,
+    user: null,
+    tenantId,
+    siteId: null,
+    extensions: null,
+    response: null,
+    traceparent: null,
+    timings: null,
+    signal: NEVER,
+  }
+}

@@ -1,0 +1,27 @@
+import { spawn, spawnSync } from "node:child_process"
+import { text } from "node:stream/consumers"
+
+export interface Load {
+  readonly requests: number
+  readonly perSecond: number
+}
+
+/**
+ * Loads `url` with wrk: one thread, 64 keep-alive connections.
+ * @throws When an answer was not a success: a fast error is no result.
+ */
+export async function load(url: string, seconds: number, headers: readonly string[] = []): Promise<Load> {
+  const args = ["-t1", "-c64", `-d${seconds}s`, ...headers.flatMap((header) => ["-H", header]), url]
+  const child = spawn("wrk", args, { stdio: ["ignore", "pipe", "inherit"] })
+  const output = await text(child.stdout)
+  const failed = /Non-2xx or 3xx responses: (\d+)/.exec(output)
+  if (failed !== null) throw new Error(`${url}: ${failed[1]} answers were no success`)
+  return {
+    requests: Number(/(\d+) requests in/.exec(output)![1]),
+    perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(output)![1]),
+  }
+}
+
+export function hasWrk(): boolean {
+  return spawnSync("wrk", ["-v"]).error === undefined
+}

@@ -1,0 +1,16 @@
+/**
+ * bext as a library:
+ * ```ts
+ * import { createConfig, createServer } from "bext"
+ *
+ * const folder = process.cwd()
+ * const config = createConfig({ app: { static: "public" } }, { folder, env: process.env })
+ * const server = await createServer(config, { folder })
+ * console.log((await server.listen()).url)
+ * ```
+ */
+export { loadConfig } from "./config/load-config.ts"
+export { createConfig } from "./config/parse-config.ts"
+export type { Config } from "./config/schema.ts"
+export { type BextServer, createServer, type ServerOptions } from "./create-server.ts"
+export { BextError, ERRORS, type ErrorCode, PluginError } from "./errors.ts"
