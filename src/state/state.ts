@@ -1,0 +1,59 @@
+/**
+ * Where bext keeps what must survive a restart and what all its processes share. A driver (LMDB now, a server such as
+ * Redis later) is an implementation of this file; there is no code here. Nothing outside `state/` knows the driver.
+ */
+
+/** One stored value. Text and bytes are told apart. */
+export interface Stored {
+  readonly value: string | Uint8Array
+  /** Epoch milliseconds from which the value no longer exists; 0 = never. The caller compares, a driver never does. */
+  readonly expiresAtMs: number
+}
+
+/** What happens to a key: a new value, or null to remove it. */
+export type Changes = ReadonlyMap<string, Stored | null>
+
+/**
+ * Keys and values in partitions. A partition is named by 32 lower-case hexadecimal digits (the caller hashes whatever
+ * identifies it); its keys are well-formed text of 1 to 512 bytes.
+ *
+ * `load` and `read` answer directly when the data is at hand and with a promise otherwise: the caller handles both.
+ * Failures are `E_STATE_UNAVAILABLE`.
+ */
+export interface KeyValueStore extends AsyncDisposable {
+  /** Everything in the partition as last committed by any process. */
+  load(partition: string): Map<string, Stored> | Promise<Map<string, Stored>>
+  /** One key as last committed by any process. */
+  read(partition: string, key: string): Stored | undefined | Promise<Stored | undefined>
+  /**
+   * Applies all changes or none. Calls commit in the order they were made; calls made while a commit is under way share
+   * the next one.
+   * @returns a promise that resolves once other processes can see the changes, which need not be on disk yet.
+   */
+  write(partition: string, changes: Changes): Promise<void>
+  /**
+   * Changes one key atomically across processes, after every earlier `write` of this process.
+   * @param change - Pure: it may run more than once. Returns the new value, null to remove the key, undefined to leave it.
+   */
+  update(
+    partition: string,
+    key: string,
+    change: (current: Stored | undefined) => Stored | null | undefined,
+  ): Promise<void>
+  /** Resolves when everything committed so far is on disk. */
+  flush(): Promise<void>
+  /** Calls `listener` for what other processes commit, within 50 ms. @returns a function that ends it. */
+  watch(listener: ChangeListener): () => void
+}
+
+export interface ChangeListener {
+  /** Another process changed or removed this key; `read` tells the new value. */
+  changed(partition: string, key: string): void
+  /** Changes may have been missed: whatever was loaded is to be loaded again. */
+  reset(): void
+}
+
+/** Where a driver reports what an operator must know; a pino logger fits. */
+export interface StateLog {
+  error(detail: object, message: string): void
+}

@@ -1,0 +1,134 @@
+import assert from "node:assert/strict"
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { describe, it, type TestContext } from "node:test"
+import { openLmdbStore } from "../../src/state/lmdb-store.ts"
+import { entry, keyValueContract, PARTITION } from "./key-value-contract.ts"
+
+const silent = { error: () => {} }
+
+describe("LMDB store", () => {
+  keyValueContract("lmdb", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "bext-state-"))
+    const store = openLmdbStore({ dir, log: silent })
+    const close = store[Symbol.asyncDispose].bind(store)
+    store[Symbol.asyncDispose] = async () => {
+      await close()
+      rmSync(dir, { recursive: true, force: true })
+    }
+    return store
+  })
+
+  it("keeps its folder to the user that runs the server", async (t) => {
+    const dir = temporary(t)
+    await using _store = openLmdbStore({ dir, log: silent })
+    assert.equal(statSync(join(dir, "state")).mode & 0o777, 0o700)
+  })
+
+  it("gives everything back after it was closed and opened again", async (t) => {
+    const dir = temporary(t)
+    {
+      await using store = openLmdbStore({ dir, log: silent })
+      await store.write(PARTITION, new Map([["a", entry("1", 99)]]))
+    }
+    await using store = openLmdbStore({ dir, log: silent })
+    assert.deepEqual(store.read(PARTITION, "a"), entry("1", 99))
+  })
+
+  it("loses no flushed key and tears no value when the process is killed with SIGKILL between writes", async (t) => {
+    const dir = temporary(t)
+    const flushed = new Set<number>()
+    for (let round = 0; round < 3; round++) {
+      const child = start(t, "write-until-killed.ts", dir)
+      const wanted = 5 + round * 7
+      let seen = 0
+      for await (const line of createInterface({ input: child.stdout! })) {
+        flushed.add(Number(line))
+        if (++seen === wanted) child.kill("SIGKILL")
+      }
+    }
+    await using store = openLmdbStore({ dir, log: silent })
+    const all = await store.load(PARTITION)
+    for (const number of flushed) assert.ok(all.has(`key-${number}`), `key-${number} was flushed and is gone`)
+    for (const [key, { value }] of all) {
+      const unit = key === "same" ? String(value).slice(0, 1) : key.slice(4).padStart(8, "0")
+      assert.equal(value, unit.repeat(key === "same" ? 20_000 : 2000), `${key} is torn`)
+    }
+  })
+
+  it("tells other processes which keys changed, not those it changed itself", async (t) => {
+    const dir = temporary(t)
+    await using here = openLmdbStore({ dir, log: silent })
+    await using there = openLmdbStore({ dir, log: silent })
+    const mine: string[] = []
+    const news = Promise.withResolvers<string>()
+    here.watch({ changed: (_partition, key) => mine.push(key), reset: () => mine.push("reset") })
+    there.watch({
+      changed: (partition, key) => news.resolve(`${partition} ${key}`),
+      reset: () => news.reject(new Error("reset")),
+    })
+    await here.write(PARTITION, new Map([["news", entry("1")]]))
+    assert.equal(await news.promise, `${PARTITION} news`)
+    const answer = Promise.withResolvers<void>()
+    here.watch({ changed: () => answer.resolve(), reset: () => answer.resolve() })
+    await there.update(PARTITION, "answer", () => entry("2"))
+    await answer.promise
+    assert.deepEqual(mine, ["answer"])
+  })
+
+  it("answers a full disk with a code, logs why once, keeps reading, and writes again once there is space", async (t) => {
+    const dir = temporary(t)
+    const script = join(import.meta.dirname, "children", "fill-disk.ts")
+    const child = spawn("sh", ["-c", 'ulimit -S -f 600; exec "$0" "$@"', process.execPath, script, dir], {
+      stdio: ["pipe", "pipe", "ignore"],
+    })
+    t.after(() => child.kill("SIGKILL"))
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+    const report = JSON.parse((await lines.next()).value ?? "{}")
+    assert.equal(report.code, "E_STATE_UNAVAILABLE")
+    assert.equal(report.first, "kept")
+    assert.equal(report.failures, 3)
+    assert.equal(report.logged.length, 1)
+    assert.match(report.logged[0], /cannot write the state in .*\[E_STATE_UNAVAILABLE\]/)
+    const lifted = spawnSync("prlimit", ["--pid", String(child.pid), "--fsize=unlimited"])
+    if (lifted.status !== 0) return t.diagnostic("prlimit is missing: recovery not checked")
+    child.stdin.write("go\n")
+    assert.deepEqual(JSON.parse((await lines.next()).value ?? "{}"), { recovered: true })
+  })
+
+  it("says which folder it cannot use", (t) => {
+    const dir = temporary(t)
+    writeFileSync(join(dir, "file"), "")
+    assert.throws(() => openLmdbStore({ dir: join(dir, "file"), log: silent }), {
+      code: "E_STATE_UNAVAILABLE",
+      message: /cannot open the state in .*file/,
+    })
+  })
+
+  it("says so when the folder is read-only", { skip: process.getuid?.() !== 0 && "needs root to drop it" }, (t) => {
+    const dir = temporary(t)
+    const source = `
+      process.setuid(65534)
+      const { openLmdbStore } = await import(${JSON.stringify(join(import.meta.dirname, "../../src/state/lmdb-store.ts"))})
+      try { openLmdbStore({ dir: ${JSON.stringify(dir)}, log: console }) } catch (error) { console.log(error.code) }`
+    const child = spawnSync(process.execPath, ["--input-type=module", "-e", source], { encoding: "utf8" })
+    assert.equal(child.stdout.trim(), "E_STATE_UNAVAILABLE", child.stderr)
+  })
+})
+
+function temporary(t: TestContext): string {
+  const dir = mkdtempSync(join(tmpdir(), "bext-state-"))
+  t.after(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+function start(t: TestContext, script: string, dir: string): ChildProcess {
+  const child = spawn(process.execPath, [join(import.meta.dirname, "children", script), dir], {
+    stdio: ["ignore", "pipe", "inherit"],
+  })
+  t.after(() => child.kill("SIGKILL"))
+  return child
+}
