@@ -115,6 +115,12 @@ export const ERRORS = {
   },
   E_FETCH_FORBIDDEN: { status: 502, blame: "guest", hint: "add the URL to permissions.allowed_urls and grant it" },
   E_FETCH_FAILED: { status: 502, blame: "guest", hint: "see cause" },
+  // state
+  E_STATE_UNAVAILABLE: {
+    status: 500,
+    blame: "operator",
+    hint: "check that state.dir exists, is writable and has free space; the log says what failed",
+  },
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS
