@@ -14,16 +14,9 @@ export type CorsConfig = NonNullable<Config["middleware"]["cors"]>
  * - Other requests always go on, as same-origin requests carry an Origin too and CORS protects readers, not the server; the
  *   response of an origin that is not allowed just lacks the headers that would let a script read it.
  * - The app's own CORS headers are replaced, so that this configuration is the only word on the matter.
- * @throws {BextError} `E_CONFIG_INVALID`.
  */
 export function createCors(config: CorsConfig): Middleware {
   const any = config.origins.includes("*")
-  if (config.credentials && (any || config.headers.includes("*"))) {
-    throw new BextError(
-      "E_CONFIG_INVALID",
-      'middleware.cors: credentials = true needs named origins and headers, not "*"',
-    )
-  }
   const allowed = createOriginMatcher(config.origins.filter((origin) => origin !== "*"))
   const preflightHeaders = HeaderList.from(toPreflightHeaders(config))
   const exposed = config.expose_headers.join(", ")

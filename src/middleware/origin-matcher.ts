@@ -1,6 +1,5 @@
+import { createRequire } from "node:module"
 import { LRUCache } from "lru-cache"
-import { RE2JS } from "re2js"
-import { BextError } from "../errors.ts"
 import { compileGlob } from "../host/glob.ts"
 
 /** A host name has at most 253 characters (RFC 1035 §2.3.4); the rest is scheme and port. */
@@ -14,10 +13,9 @@ const PORT = /:(\d+|\*)$/
 type Matcher = (origin: string) => boolean
 
 /**
- * Compiles the origins an operator lists: exact ones, `null`, globs (`https://*.example.com`, where `*` stays inside one
+ * Compiles the origins an operator lists, which the configuration's door has checked: exact ones, `null`, globs (`https://*.example.com`, where `*` stays inside one
  * label) and regexes between slashes, which must match the whole origin. What is not a serialised origin never matches.
  * Decisions about globs and regexes are remembered, a bounded number of them; both take linear time.
- * @throws {BextError} `E_CONFIG_INVALID` for an exact origin that browsers spell differently.
  */
 export function createOriginMatcher(patterns: readonly string[]): Matcher {
   const exact = new Set<string>()
@@ -25,7 +23,7 @@ export function createOriginMatcher(patterns: readonly string[]): Matcher {
   for (const pattern of patterns) {
     if (pattern.startsWith("/")) matchers.push(compileRegex(pattern))
     else if (pattern.includes("*")) matchers.push(compileOriginGlob(pattern))
-    else exact.add(checkedOrigin(pattern))
+    else exact.add(pattern)
   }
   if (matchers.length === 0) return (origin) => exact.has(origin)
   const decisions = new LRUCache<string, boolean>({ max: MAX_DECISIONS })
@@ -40,7 +38,9 @@ export function createOriginMatcher(patterns: readonly string[]): Matcher {
   }
 }
 
+/** The engine is loaded only for a configuration that has a regex. */
 function compileRegex(pattern: string): Matcher {
+  const { RE2JS } = createRequire(import.meta.url)("re2js") as typeof import("re2js")
   const regex = RE2JS.compile(pattern.slice(1, -1))
   return (origin) => regex.matches(origin)
 }
@@ -54,14 +54,4 @@ function compileOriginGlob(pattern: string): Matcher {
     if (port === "*" ? sentPort === undefined : sentPort !== port) return false
     return matchesHost(origin.replace(PORT, ""))
   }
-}
-
-/** A default port, for one, is never sent, so that an origin listed with it would silently match nothing. */
-function checkedOrigin(pattern: string): string {
-  const sent = /^https?:/.test(pattern) && URL.canParse(pattern) ? new URL(pattern).origin : pattern
-  if (sent === pattern) return pattern
-  throw new BextError(
-    "E_CONFIG_INVALID",
-    `middleware.cors.origins: browsers send "${pattern}" as "${sent}"; write that`,
-  )
 }

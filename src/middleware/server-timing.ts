@@ -6,8 +6,7 @@ export type TracingConfig = Config["middleware"]["tracing"]
 
 /**
  * Whether a request asked for timings and may have them: it sends `Server-Timing: 1`, and the configuration says "on", or
- * "loopback" and the client is this machine. A request that some proxy forwarded is never local, also when that proxy is
- * not a trusted one and runs on this machine.
+ * "loopback" and the client is this machine.
  */
 export function createTimingPolicy(config: TracingConfig): (context: RequestContext) => boolean {
   if (config.server_timing === "off") return () => false
@@ -38,10 +37,8 @@ function asks(context: RequestContext): boolean {
   return context.requestHeaders.get("server-timing") === "1"
 }
 
-function isLocal(context: RequestContext): boolean {
-  const { clientAddress, requestHeaders } = context
-  if (clientAddress !== "::1" && !clientAddress.startsWith("127.")) return false
-  return !requestHeaders.has("forwarded") && !requestHeaders.has("x-forwarded-for")
+function isLocal({ clientAddress }: RequestContext): boolean {
+  return clientAddress === "::1" || clientAddress.startsWith("127.")
 }
 
 function toServerTiming(context: RequestContext): string {

@@ -20,7 +20,7 @@ const TENANT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
  * @throws {BextError} `E_CONFIG_INVALID`.
  */
 export function createTenantResolver(config: TenantConfig, deps: { tenants: readonly TenantRow[] }): Middleware {
-  const byId = indexById(deps.tenants)
+  const byId = new Map(deps.tenants.map((tenant) => [tenant.id, tenant]))
   const ways = config.by.map((by) => toWay(by, deps.tenants))
   const exists = (id: string) => (byId.size > 0 ? byId.has(id) : TENANT_ID.test(id))
 
@@ -44,15 +44,6 @@ export function createTenantResolver(config: TenantConfig, deps: { tenants: read
   }
 }
 
-function indexById(tenants: readonly TenantRow[]): ReadonlyMap<string, TenantRow> {
-  const byId = new Map<string, TenantRow>()
-  for (const tenant of tenants) {
-    if (byId.has(tenant.id)) throw invalid(`two tenants have the id ${JSON.stringify(tenant.id)}`)
-    byId.set(tenant.id, tenant)
-  }
-  return byId
-}
-
 function toWay(by: string, tenants: readonly TenantRow[]): Way {
   const [kind, name = ""] = by.split(/:(.*)/s) as [string, string?]
   switch (kind) {
@@ -61,7 +52,12 @@ function toWay(by: string, tenants: readonly TenantRow[]): Way {
     case "subdomain":
       return bySubdomain(name.toLowerCase())
     case "path":
-      if (tenants.length === 0) throw invalid('by = "path" needs [[tenants]]: any first segment would be a tenant')
+      if (tenants.length === 0) {
+        throw new BextError(
+          "E_CONFIG_INVALID",
+          'middleware.tenant: by = "path" needs [[tenants]], or any first segment would be one',
+        )
+      }
       return (context) => /^\/([^/]+)/.exec(context.path)?.[1]
     case "header":
       return (context) => context.requestHeaders.get(name)
@@ -80,8 +76,6 @@ function byHost(tenants: readonly TenantRow[]): Way {
         patterns.push({ matches: compileGlob(host, { separator: "." }), id })
         continue
       }
-      const other = exact.get(host)
-      if (other !== undefined && other !== id) throw invalid(`host ${host} belongs to both ${other} and ${id}`)
       exact.set(host, id)
     }
   }
@@ -112,8 +106,4 @@ function byClaim(name: string): Way {
 function toHost({ hostname }: RequestContext): string {
   const host = hostname.toLowerCase()
   return host.endsWith(".") ? host.slice(0, -1) : host
-}
-
-function invalid(what: string): BextError {
-  return new BextError("E_CONFIG_INVALID", `tenants: ${what}`)
 }

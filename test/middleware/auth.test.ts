@@ -415,7 +415,8 @@ describe("auth: keys", () => {
     for (const [text, alg, message] of wrong) {
       await assert.rejects(withKeyFile(t, text, { algorithms: [alg] }), { code: "E_CONFIG_INVALID", message }, alg)
     }
-    const config = middlewareConfig({ auth: { algorithms: ["RS256"], key_file: "/nonexistent/key.pem" } }).auth!
-    assert.throws(() => createAuth(config, { warn: assert.fail }), { code: "E_FILE_UNREADABLE" })
+    const config = middlewareConfig({ auth: { algorithms: ["RS256"], key_file: import.meta.filename } }).auth!
+    const gone = { ...config, key_file: `${import.meta.filename}.gone` }
+    assert.throws(() => createAuth(gone, { warn: assert.fail }), { code: "E_FILE_UNREADABLE" })
   })
 })

@@ -143,6 +143,5 @@ describe("cors", () => {
     const wrong = { code: "E_CONFIG_INVALID", message: /credentials/ }
     assert.throws(() => cors({ origins: ["*"], credentials: true }), wrong)
     assert.throws(() => cors({ origins: [ALLOWED, "*"], credentials: true }), wrong)
-    assert.throws(() => cors({ headers: ["*"], credentials: true }), wrong)
   })
 })

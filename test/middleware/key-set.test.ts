@@ -288,6 +288,6 @@ describe("auth with jwks_file", () => {
   it("refuses to start with a file that is missing or no key set", async (t) => {
     const file = await fileOf(t, "hello")
     assert.throws(() => setUp({ jwks_file: file }), { code: "E_CONFIG_INVALID", message: /not a JSON Web Key Set/ })
-    assert.throws(() => setUp({ jwks_file: `${file}.not` }), { code: "E_FILE_UNREADABLE" })
+    assert.throws(() => setUp({ jwks_file: `${file}.not` }), { code: "E_CONFIG_INVALID", message: /there is no file/ })
   })
 })

@@ -1,4 +1,5 @@
-import { configSchema } from "../../src/config/schema.ts"
+import { createConfig } from "../../src/config/parse-config.ts"
+import type { Config } from "../../src/config/schema.ts"
 import { BextError } from "../../src/errors.ts"
 import { HeaderList } from "../../src/message/header-list.ts"
 import type { RequestContext, ResponseState } from "../../src/message/request-context.ts"
@@ -6,9 +7,14 @@ import type { Middleware } from "../../src/pipeline/middleware.ts"
 import { Pipeline } from "../../src/pipeline/pipeline.ts"
 import { Stack } from "../../src/pipeline/stack.ts"
 
-/** The defaulted `[middleware]` section. */
-export function middlewareConfig(section: object): ReturnType<typeof configSchema.parse>["middleware"] {
-  return configSchema.parse({ middleware: section }).middleware
+/** What the door makes of a `[middleware]` section; "env:JWT" names a secret. */
+export function middlewareConfig(section: object): Config["middleware"] {
+  return toConfig(section).middleware
+}
+
+export function toConfig(middleware: object, tenants: object[] = []): Config {
+  const input = { middleware, tenants } as Parameters<typeof createConfig>[0]
+  return createConfig(input, { folder: import.meta.dirname, env: { JWT: "read by the test itself" } })
 }
 
 export interface RequestInit {
