@@ -5,7 +5,14 @@ import { BextError } from "../errors.ts"
 import { type ChangedKey, ChangeLog } from "./change-log.ts"
 import { queueWrite } from "./queue-write.ts"
 import { decodeRecord, encodeRecord } from "./record.ts"
-import type { ChangeListener, Changes, KeyValueStore, StateLog, Stored } from "./state.ts"
+import {
+  type ChangeListener,
+  type Changes,
+  isExpired,
+  type KeyValueStore,
+  type StateLog,
+  type Stored,
+} from "./state.ts"
 
 /** How often a process looks for what others committed: well under the 50 ms promised, so that a late timer still fits. */
 const POLL_MS = 20
@@ -101,17 +108,26 @@ class LmdbStore implements KeyValueStore {
     key: string,
     change: (current: Stored | undefined) => Stored | null | undefined,
   ): Promise<void> {
-    while (this.#committing !== null) await this.#committing
-    if (this.#closed) throw unavailable(this.#path, "the state is closed")
-    const id = entryKey(partition, key)
-    const transaction = this.#root.transaction(() => {
+    await this.#transact(() => {
+      const id = entryKey(partition, key)
       const value = this.#entries.get(id)
       const next = change(value === undefined ? undefined : decodeRecord(value))
       if (next === undefined) return
       this.#put(id, next)
       this.#changeLog.append([{ partition, key }])
     })
-    await this.#settle(transaction)
+  }
+
+  async removeExpired(partition: string, keys: Iterable<string>, nowMs: number): Promise<void> {
+    // Not in the change log: every process sees for itself that a key expired.
+    await this.#transact(() => {
+      for (const key of keys) {
+        const id = entryKey(partition, key)
+        const value = this.#entries.get(id)
+        const entry = value === undefined ? undefined : decodeRecord(value)
+        if (entry !== undefined && isExpired(entry, nowMs)) this.#put(id, null)
+      }
+    })
   }
 
   async flush(): Promise<void> {
@@ -161,6 +177,22 @@ class LmdbStore implements KeyValueStore {
       }
     }
     this.#changeLog.append(changed)
+  }
+
+  /** Runs `action` under the write lock, after every earlier write. An error of its own is passed on as it is. */
+  async #transact(action: () => void): Promise<void> {
+    while (this.#committing !== null) await this.#committing
+    if (this.#closed) throw unavailable(this.#path, "the state is closed")
+    let thrown: { readonly error: unknown } | undefined
+    const transaction = this.#root.transaction(() => {
+      try {
+        action()
+      } catch (error) {
+        thrown = { error }
+      }
+    })
+    await this.#settle(transaction)
+    if (thrown !== undefined) throw thrown.error
   }
 
   #put(id: Buffer, entry: Stored | null): void {

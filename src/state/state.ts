@@ -1,12 +1,12 @@
 /**
  * Where bext keeps what must survive a restart and what all its processes share. A driver (LMDB now, a server such as
- * Redis later) is an implementation of this file; there is no code here. Nothing outside `state/` knows the driver.
+ * Redis later) is an implementation of this file; there is next to no code here. Nothing outside `state/` knows the driver.
  */
 
 /** One stored value. Text and bytes are told apart. */
 export interface Stored {
   readonly value: string | Uint8Array
-  /** Epoch milliseconds from which the value no longer exists; 0 = never. The caller compares, a driver never does. */
+  /** Epoch milliseconds from which the value no longer counts; 0 = never. Readers compare it with their own clock. */
   readonly expiresAtMs: number
 }
 
@@ -33,17 +33,24 @@ export interface KeyValueStore extends AsyncDisposable {
   write(partition: string, changes: Changes): Promise<void>
   /**
    * Changes one key atomically across processes, after every earlier `write` of this process.
-   * @param change - Pure: it may run more than once. Returns the new value, null to remove the key, undefined to leave it.
+   * @param change - Pure: it may run more than once. Returns the new value, null to remove the key, undefined to leave it;
+   *   what it throws is what the promise rejects with, and nothing changes.
    */
   update(
     partition: string,
     key: string,
     change: (current: Stored | undefined) => Stored | null | undefined,
   ): Promise<void>
+  /** Removes those of `keys` that are expired at `nowMs` in the store too: another process may have set them anew. */
+  removeExpired(partition: string, keys: Iterable<string>, nowMs: number): Promise<void>
   /** Resolves when everything committed so far is on disk. */
   flush(): Promise<void>
   /** Calls `listener` for what other processes commit, within 50 ms. @returns a function that ends it. */
   watch(listener: ChangeListener): () => void
+}
+
+export function isExpired(entry: Stored, nowMs: number): boolean {
+  return entry.expiresAtMs !== 0 && entry.expiresAtMs <= nowMs
 }
 
 export interface ChangeListener {

@@ -68,6 +68,31 @@ export function keyValueContract(driver: string, open: () => Promise<KeyValueSto
     assert.equal(await store.read(PARTITION, "n"), undefined)
   })
 
+  it(`${driver} passes on what an update throws and changes nothing`, async () => {
+    await using store = await open()
+    await store.write(PARTITION, new Map([["a", entry("1")]]))
+    const refusal = new Error("no")
+    const update = store.update(PARTITION, "a", () => {
+      throw refusal
+    })
+    await assert.rejects(update, refusal)
+    assert.deepEqual(await store.read(PARTITION, "a"), entry("1"))
+  })
+
+  it(`${driver} removes expired keys, but not one that was set anew meanwhile`, async () => {
+    await using store = await open()
+    await store.write(
+      PARTITION,
+      new Map([
+        ["old", entry("1", 100)],
+        ["anew", entry("2", 300)],
+        ["never", entry("3")],
+      ]),
+    )
+    await store.removeExpired(PARTITION, ["old", "anew", "never", "absent"], 200)
+    assert.deepEqual([...(await store.load(PARTITION)).keys()].sort(), ["anew", "never"])
+  })
+
   it(`${driver} refuses work after it was disposed`, async () => {
     const store = await open()
     await store[Symbol.asyncDispose]()

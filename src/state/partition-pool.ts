@@ -1,0 +1,114 @@
+import { BextError } from "../errors.ts"
+import { ResidentPartition } from "./resident-partition.ts"
+import type { KeyValueStore, Stored } from "./state.ts"
+
+export interface PoolOptions {
+  readonly state: KeyValueStore
+  /** Epoch milliseconds; decides what is expired. */
+  readonly nowMs: () => number
+  /** Bytes all resident partitions may use together. The one in use stays whatever its size. */
+  readonly maxBytes: number
+}
+
+/** What a resident partition costs when it is empty, roughly: many empty ones must not be free. */
+const PARTITION_BYTES = 1024
+
+/** The partitions this process has in memory, least recently used first. One object for a partition, whoever asks. */
+export class PartitionPool implements AsyncDisposable {
+  readonly #options: PoolOptions
+  readonly #resident = new Map<string, ResidentPartition>()
+  readonly #unwatch: () => void
+  #newest: ResidentPartition | null = null
+  #bytes = 0
+
+  constructor(options: PoolOptions) {
+    this.#options = options
+    this.#unwatch = options.state.watch({
+      // A store that cannot be read has told the operator already, and announces a reset once it is back.
+      changed: (partition, key) =>
+        void this.#resident
+          .get(partition)
+          ?.changedElsewhere(key)
+          ?.catch(() => {}),
+      reset: () => this.#reloadAll(),
+    })
+  }
+
+  /** Bytes of all resident partitions. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Makes a partition resident. Returns nothing when it is already, or when the store has its data at hand. */
+  prepare(id: string): void | Promise<void> {
+    if (this.#resident.has(id)) return
+    const loaded = this.#options.state.load(id)
+    if (loaded instanceof Promise) return loaded.then((entries) => void this.#admit(id, entries))
+    this.#admit(id, loaded)
+  }
+
+  /**
+   * The resident partition, loaded now if the store can do that without waiting.
+   * @throws {BextError} `E_STATE_UNAVAILABLE` when it would have to wait: `prepare` comes first.
+   */
+  get(id: string): ResidentPartition {
+    if (this.#newest !== null && this.#newest.id === id && !this.#newest.evicted) return this.#newest
+    if (this.#prepareNow(id)) return this.#touch(this.#resident.get(id)!)
+    throw new BextError("E_STATE_UNAVAILABLE", "a storage partition is used before it is loaded")
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#unwatch()
+    const closed = await Promise.allSettled([...this.#resident.values()].map((partition) => partition.close()))
+    const failed = closed.find((result) => result.status === "rejected")
+    if (failed !== undefined) throw failed.reason
+  }
+
+  #prepareNow(id: string): boolean {
+    const waiting = this.prepare(id)
+    // The data still arrives; whoever failed to prepare gets the error, this promise has nobody else to tell.
+    waiting?.catch(() => {})
+    return waiting === undefined
+  }
+
+  #admit(id: string, entries: ReadonlyMap<string, Stored>): void {
+    if (this.#resident.has(id)) return
+    const { state, nowMs } = this.#options
+    const partition = new ResidentPartition(id, entries, state, nowMs, (bytes) => this.#resize(bytes))
+    this.#resident.set(id, partition)
+    this.#touch(partition)
+    this.#resize(PARTITION_BYTES)
+  }
+
+  #touch(partition: ResidentPartition): ResidentPartition {
+    this.#resident.delete(partition.id)
+    this.#resident.set(partition.id, partition)
+    this.#newest = partition
+    return partition
+  }
+
+  #resize(bytes: number): void {
+    this.#bytes += bytes
+    if (bytes > 0) this.#evict()
+  }
+
+  #evict(): void {
+    if (this.#bytes <= this.#options.maxBytes) return
+    for (const partition of this.#resident.values()) {
+      if (partition === this.#newest || partition.busy) continue
+      partition.evicted = true
+      this.#resident.delete(partition.id)
+      this.#bytes -= partition.usedBytes + PARTITION_BYTES
+      partition.close().catch(() => {})
+      if (this.#bytes <= this.#options.maxBytes) return
+    }
+  }
+
+  #reloadAll(): void {
+    for (const partition of this.#resident.values()) {
+      const loaded = this.#options.state.load(partition.id)
+      if (loaded instanceof Promise) loaded.then((entries) => partition.reload(entries)).catch(() => {})
+      else partition.reload(loaded)
+    }
+  }
+}
