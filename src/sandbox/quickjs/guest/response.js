@@ -96,7 +96,9 @@
     }
     async text() {
       const body = this.#take()
-      return typeof body === "string" ? body.toWellFormed() : new (need("TextDecoder"))().decode(body)
+      return typeof body === "string"
+        ? body.toWellFormed().replace(/^\ufeff/, "")
+        : new (need("TextDecoder"))().decode(body)
     }
     async json() {
       return JSON.parse(await this.text())
