@@ -93,7 +93,7 @@ export class Connection {
 
   #end(): void {
     const socket = this.socket
-    const answerDue = this.#latest?.received !== false
+    const answerDue = !this.closing && this.#latest?.received !== false
     // A connection that never said anything gets no answer: it would be taken for the answer to its first request.
     if (!answerDue || !socket.writable || socket.bytesRead === 0) {
       socket.destroySoon()

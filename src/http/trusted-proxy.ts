@@ -78,10 +78,10 @@ export function toAddress(text: string): string {
 }
 
 function parseRange(text: string): Range {
-  const [address = "", bits] = text.split("/")
+  const [address = "", bits, ...rest] = text.split("/")
   const kind = isIP(address)
   const most = kind === 4 ? 32 : 128
-  if (kind === 0 || (bits !== undefined && (!/^\d{1,3}$/.test(bits) || Number(bits) > most))) {
+  if (kind === 0 || rest.length > 0 || (bits !== undefined && (!/^\d{1,3}$/.test(bits) || Number(bits) > most))) {
     throw new BextError(
       "E_CONFIG_INVALID",
       `server.trusted_proxies has ${JSON.stringify(text)}; expected an address or a range such as "10.0.0.0/8"`,

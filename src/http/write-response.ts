@@ -136,10 +136,14 @@ function isFraming(name: string): boolean {
   }
 }
 
-/** A body that is still arriving without a known end would have to be read to the end to keep the connection in step. */
+/**
+ * Not after an Upgrade that was ignored: Node's parser stops there and drops what followed. Nor in the middle of a body
+ * without a known end: it would have to be read, however long, to keep the connection in step.
+ */
 function mayKeepAlive(exchange: Exchange): boolean {
-  if (exchange.connection.refused) return false
-  return exchange.received || exchange.incoming.headers["content-length"] !== undefined
+  const { headers } = exchange.incoming
+  if (exchange.connection.refused || headers.upgrade !== undefined) return false
+  return exchange.received || headers["content-length"] !== undefined
 }
 
 function writeStream(

@@ -1,3 +1,4 @@
+import { type Logger, pino } from "pino"
 import type { RequestContext } from "../message/request-context.ts"
 
 export interface AccessResult {
@@ -7,38 +8,34 @@ export interface AccessResult {
   readonly aborted: boolean
 }
 
-/** The part of a pino logger that the access log uses. */
-export interface AccessLogger {
-  info(fields: object, message: string): void
-  isLevelEnabled(level: string): boolean
-}
-
-/** Longest path and user id in a line, in UTF-16 units. */
+/** Longest path, tenant and user id in a line, in UTF-16 units. */
 const MAX_FIELD = 2048
 
 /**
- * Writes one line per finished request. The query is left out: it is where tokens travel. Everything a client or guest
- * chose is a JSON string value, so that it can never begin a line or a field of its own.
+ * Writes one line per finished request to the logger's own stream. The query is left out: it is where tokens travel.
+ * Everything a client or guest chose is a JSON string value, so that it can never begin a line or a field of its own.
+ * The line is put together here because pino's general way takes three times as long, on every request.
  */
-export function createAccessLog(logger: AccessLogger): (context: RequestContext, result: AccessResult) => void {
+export function createAccessLog(logger: Logger): (context: RequestContext, result: AccessResult) => void {
   if (!logger.isLevelEnabled("info")) return () => {}
-  return (context, { status, bytes, durationMs, aborted }) => {
-    const line: Record<string, unknown> = {
-      method: context.method,
-      path: cut(context.path),
-      status,
-      bytes,
-      duration_ms: Math.round(durationMs * 1000) / 1000,
-      client: context.clientAddress,
-      request_id: context.requestId,
-    }
-    if (context.tenantId !== null) line.tenant = cut(context.tenantId)
-    if (context.user !== null) line.user = cut(context.user.id)
-    if (aborted) line.aborted = true
-    logger.info(line, "request")
+  const stream: { write(line: string): unknown } = logger[pino.symbols.streamSym as never]
+  return (context, result) => {
+    stream.write(toLine(context, result))
   }
 }
 
-function cut(text: string): string {
-  return text.length > MAX_FIELD ? `${text.slice(0, MAX_FIELD)}…` : text
+function toLine(context: RequestContext, { status, bytes, durationMs, aborted }: AccessResult): string {
+  let line = `{"level":"info","time":"${new Date().toISOString()}"`
+  // The parser knows all methods, addresses and ids were checked at accept: none of them needs escaping.
+  line += `,"method":"${context.method}","path":${quote(context.path)},"status":${status},"bytes":${bytes}`
+  line += `,"duration_ms":${Math.round(durationMs * 1000) / 1000},"client":"${context.clientAddress}"`
+  line += `,"request_id":"${context.requestId}"`
+  if (context.tenantId !== null) line += `,"tenant":${quote(context.tenantId)}`
+  if (context.user !== null) line += `,"user":${quote(context.user.id)}`
+  if (aborted) line += ',"aborted":true'
+  return `${line},"msg":"request"}\n`
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > MAX_FIELD ? `${text.slice(0, MAX_FIELD)}…` : text)
 }
