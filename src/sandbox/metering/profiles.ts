@@ -1,4 +1,4 @@
-import type { ModuleLimits } from "./limits.ts"
+import { DEFAULT_MODULE_LIMITS, type ModuleLimits } from "./limits.ts"
 
 /** How a module is metered. There are two ways: for a binary the host chose, and for one it did not. */
 export type Profile = TrustedProfile | UntrustedProfile
@@ -41,6 +41,14 @@ export const QUICKJS_PROFILE: TrustedProfile = {
   maxLoopCharge: 16,
   unmeteredAboveBytes: 20_000,
   initialMemoryPages: null,
+  maxMemoryPages: 1024,
+  maxTableEntries: 10_000,
+  exportGlobals: true,
+}
+
+export const GUEST_PROFILE: UntrustedProfile = {
+  trust: "untrusted",
+  limits: DEFAULT_MODULE_LIMITS,
   maxMemoryPages: 1024,
   maxTableEntries: 10_000,
   exportGlobals: true,

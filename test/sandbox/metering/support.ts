@@ -1,0 +1,90 @@
+import loadWabt from "wabt"
+import { type MeteredModule, meter } from "../../../src/sandbox/metering/meter.ts"
+import { GUEST_PROFILE, type Profile } from "../../../src/sandbox/metering/profiles.ts"
+
+const wabt = await loadWabt()
+const FEATURES = {
+  mutable_globals: true,
+  sat_float_to_int: true,
+  sign_extension: true,
+  simd: true,
+  relaxed_simd: true,
+  multi_value: true,
+  tail_call: true,
+  bulk_memory: true,
+  reference_types: true,
+  extended_const: true,
+  threads: true,
+  exceptions: true,
+  memory64: true,
+}
+
+export function toWasm(text: string): Uint8Array<ArrayBuffer> {
+  using _ = { [Symbol.dispose]: () => module.destroy() }
+  const module = wabt.parseWat("test.wat", text, FEATURES)
+  return Uint8Array.from(module.toBinary({}).buffer)
+}
+
+export type Exported = (...args: unknown[]) => unknown
+
+/** An instance of a metered module whose host grants `budget` units in slices of `slice`. */
+export class MeteredInstance {
+  readonly module: MeteredModule
+  readonly instance: WebAssembly.Instance
+  granted = 0
+  refills = 0
+  readonly #budget: number
+  readonly #slice: number
+
+  constructor(
+    original: Uint8Array,
+    { imports = {}, budget = 1e9, slice = 1000, profile = GUEST_PROFILE }: Options = {},
+  ) {
+    this.#budget = budget
+    this.#slice = slice
+    this.module = meter(original, profile)
+    const { module, name } = this.module.refill
+    this.instance = new WebAssembly.Instance(new WebAssembly.Module(this.module.bytes), {
+      ...imports,
+      [module]: { [name]: () => this.#refill() },
+    })
+  }
+
+  get exports(): Record<string, Exported> {
+    return this.instance.exports as unknown as Record<string, Exported>
+  }
+
+  get left(): number {
+    return Number((this.instance.exports[this.module.fuelExport] as WebAssembly.Global).value)
+  }
+
+  /** Units spent since instantiation. */
+  get used(): number {
+    return this.granted - this.left
+  }
+
+  #refill(): number | bigint {
+    this.refills++
+    const grant = Math.min(this.#slice, this.#budget - this.granted)
+    this.granted += grant
+    return this.module.counter === "i64" ? BigInt(grant) : grant
+  }
+}
+
+interface Options {
+  readonly imports?: WebAssembly.Imports
+  readonly budget?: number
+  readonly slice?: number
+  readonly profile?: Profile
+}
+
+/** Repeatable pseudo-random numbers (mulberry32). */
+export function random(seed: number): (below: number) => number {
+  let state = seed >>> 0
+  return (below) => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % below
+  }
+}
