@@ -1,0 +1,53 @@
+import { styleText } from "node:util"
+import { COMMANDS } from "./commands.ts"
+
+/** `bext --help` */
+export function generalHelp(): string {
+  const width = Math.max(...Object.keys(COMMANDS).map((name) => name.length))
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`)
+  return `${bold("bext")}, a web server extended by sandboxed plugins
+
+${bold("Usage")}
+  bext COMMAND [OPTIONS]
+
+${bold("Commands")}
+${commands.join("\n")}
+
+${bold("Options")}
+  -h, --help     Show this, or the help of a command: bext serve --help
+  -V, --version  Show the version
+
+${bold("To begin")}
+  bext serve --static DIR     a folder of files
+  bext serve --upstream URL   in front of an app
+  bext init && bext serve     with a configuration for this folder
+
+NO_COLOR=1 switches colours off, BEXT_DEBUG=1 shows the stack of an error.
+`
+}
+
+/** `bext COMMAND --help`. @param name - A key of COMMANDS. */
+export function commandHelp(name: string): string {
+  const { summary, usage, options, details, examples } = COMMANDS[name]!
+  const rows = Object.entries(options).map(([key, { value, description }]) => [
+    value === undefined ? `--${key}` : `--${key} ${value}`,
+    description,
+  ])
+  const sections = [
+    `${summary}.`,
+    `${bold("Usage")}\n  ${`bext ${name} ${usage}`.trimEnd()}`,
+    `${bold("Options")}\n${table([...rows, ["-h, --help", "Show this"]])}`,
+    ...details,
+    `${bold("Examples")}\n${table(examples)}`,
+  ]
+  return `${sections.join("\n\n")}\n`
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const width = Math.max(...rows.map(([first]) => first!.length))
+  return rows.map(([first, second]) => `  ${first!.padEnd(width)}  ${second}`.trimEnd()).join("\n")
+}
+
+function bold(text: string): string {
+  return styleText("bold", text, { stream: process.stdout })
+}
