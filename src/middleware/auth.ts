@@ -104,8 +104,8 @@ export function createAuth(config: AuthConfig, deps: AuthDeps): Middleware {
     const options = toVerifyOptions(config, leewaySeconds, now())
     try {
       return await checkSignature(token, key, options)
-    } catch (cause) {
-      throw cause instanceof BextError ? cause : rejected(cause instanceof Error ? cause.message : "", cause)
+    } catch (error) {
+      throw error instanceof BextError ? error : rejected(describe(error))
     }
   }
 
@@ -163,10 +163,18 @@ function deepFreeze<T extends object>(value: T): T {
   return value
 }
 
+/** The library's messages quote the token and its errors carry the claims, neither of which belongs into a log. */
+function describe(error: unknown): string {
+  if (error instanceof errors.JWTClaimValidationFailed || error instanceof errors.JWTExpired) {
+    return `${error.code} (${error.claim})`
+  }
+  if (error instanceof errors.JOSEError) return error.code
+  return error instanceof Error ? error.message : "unknown"
+}
+
 /** Source: RFC 6750 §3.1. */
-function rejected(why: string, cause?: unknown): BextError {
-  return new BextError("E_UNAUTHENTICATED", `bearer token refused: ${why}`, {
-    cause,
+function rejected(why: string): BextError {
+  return new BextError("E_UNAUTHENTICATED", `token refused: ${why}`, {
     headers: [["WWW-Authenticate", 'Bearer error="invalid_token"']],
   })
 }

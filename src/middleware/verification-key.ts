@@ -23,7 +23,7 @@ export type VerificationKey = Uint8Array | KeyObject | KeySet
 export function createVerificationKey(config: AuthConfig, deps: VerificationKeyDeps): VerificationKey {
   if (config.secret !== undefined) return toSecretKey(config, deps.secret ?? "")
   if (config.key_file !== undefined) return toPublicKey(config, config.key_file)
-  if (config.jwks_file !== undefined) return watchFile(config.jwks_file, deps)
+  if (config.jwks_file !== undefined) return createFileKeySet(config.jwks_file, deps)
   const url = config.jwks_url!
   return new KeySet({ ...deps, load: () => fetchKeySet(url), freshMs: 600_000, cooldownMs: 30_000 })
 }
@@ -81,7 +81,7 @@ function describe(key: KeyObject): string {
 }
 
 /** A file is small and its time stamps are coarse, so while requests come it is simply read again every second. */
-function watchFile(file: string, deps: VerificationKeyDeps): KeySet {
+function createFileKeySet(file: string, deps: VerificationKeyDeps): KeySet {
   const keys = new KeySet({ ...deps, load: () => readFile(file, "utf8"), freshMs: 1_000, cooldownMs: 1_000 })
   const text = readText("jwks_file", file)
   try {

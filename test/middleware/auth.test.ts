@@ -155,6 +155,31 @@ describe("auth: credentials", () => {
   })
 })
 
+describe("auth: what an operator learns", () => {
+  async function reason(value: string): Promise<Error> {
+    const auth = withSecret({ issuer: "https://id.example" })
+    try {
+      await auth.onRequest!(createContext({ headers: [bearer(value)] }))
+    } catch (error) {
+      return error as Error
+    }
+    throw new TypeError("not refused")
+  }
+
+  it("says what is wrong with a token, without repeating any of it", async () => {
+    const payload = claims({ iss: "https://id.example", email: "ada@private.example" })
+    const expired = await reason(hs256({ ...payload, exp: NOW - 100 }))
+    assert.match(expired.message, /ERR_JWT_EXPIRED \(exp\)/)
+    const issuer = await reason(hs256({ ...payload, iss: "https://evil.example" }))
+    assert.match(issuer.message, /ERR_JWT_CLAIM_VALIDATION_FAILED \(iss\)/)
+    const critical = await reason(hs256(payload, { crit: ["\u001b[31mfake log line"] }))
+    for (const error of [expired, issuer, critical]) {
+      assert.equal(error.cause, undefined)
+      assert.doesNotMatch(error.message, /private|evil|fake/)
+    }
+  })
+})
+
 describe("auth: forged tokens", () => {
   it("refuses a token without a signature, however its algorithm is spelled", async () => {
     const auth = withSecret()
