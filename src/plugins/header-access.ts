@@ -46,6 +46,7 @@ export class HeaderAccess {
   /** Request fields that say who the user is; empty when the plugin may say so. */
   readonly #identity: ReadonlySet<string>
   readonly #warnHidden: (name: string) => void
+  readonly #warned = new Set<string>()
 
   constructor(
     plugin: string,
@@ -65,10 +66,14 @@ export class HeaderAccess {
     return false
   }
 
-  /** As `isHidden`, and tells the operator which line would show it. */
+  /** As `isHidden`, and the first time tells the operator which line would show it. */
   refusesRead(name: string): boolean {
     if (!this.isHidden(name)) return false
-    this.#warnHidden(name.toLowerCase())
+    const hidden = name.toLowerCase()
+    if (!this.#warned.has(hidden)) {
+      this.#warned.add(hidden)
+      this.#warnHidden(hidden)
+    }
     return true
   }
 

@@ -1,4 +1,4 @@
-import { BextError } from "../errors.ts"
+import { BextError, type ErrorCode, PluginError } from "../errors.ts"
 import type { Logger } from "./logger.ts"
 
 /** A plugin that could not be loaded or started. */
@@ -8,30 +8,38 @@ export interface PluginFailure {
   readonly required: boolean
 }
 
+/** The operator's own mistakes: leaving the plugin out would not be what the configuration says. */
+const ALWAYS_FATAL: ReadonlySet<string> = new Set<ErrorCode>(["E_CONFIG_INVALID", "E_GRANT_MISSING"])
+
 /**
  * Decides what failing plugins mean: those that are not required are logged and left out.
- * @throws {BextError} When a required one is among them. With several failures the message lists all, and `cause` is an
+ * @throws {BextError} When a required one, or a mistake in the configuration, is among them. With several failures the message lists all, and `cause` is an
  *   AggregateError of them.
  */
 export function settleFailures(failures: readonly PluginFailure[], logger: Logger): void {
-  if (failures.some(({ required }) => required)) throw toError(failures)
+  if (failures.some(isFatal)) throw toError(failures)
   for (const { name, error } of failures) {
     const code = error instanceof BextError ? error.code : "E_INTERNAL"
-    logger.error({ plugin: name, code, err: error }, `plugin ${name} is left out: ${messageOf(error)}`)
+    logger.error({ plugin: name, code, err: error }, `left out: ${describe({ name, error, required: true })}`)
   }
+}
+
+function isFatal({ error, required }: PluginFailure): boolean {
+  return required || (error instanceof BextError && ALWAYS_FATAL.has(error.code))
 }
 
 function toError(failures: readonly PluginFailure[]): unknown {
   if (failures.length === 1) return failures[0]!.error
-  const first = failures.find(({ required }) => required)!.error
-  const list = failures.map(({ name, error, required }) => {
-    return `  ${name}${required ? "" : " (not required)"}: ${messageOf(error).replaceAll("\n", "\n    ")}`
-  })
+  const first = failures.find(isFatal)!.error
+  const list = failures.map((failure) => `  ${describe(failure).replaceAll("\n", "\n  ")}`)
   const code = first instanceof BextError ? first.code : "E_PLUGIN_LOAD_FAILED"
   const cause = new AggregateError(failures.map(({ error }) => error))
   return new BextError(code, `${failures.length} plugins failed:\n${list.join("\n")}\n`, { cause })
 }
 
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+/** A PluginError says whose it is. */
+function describe(failure: PluginFailure): string {
+  const { name, error } = failure
+  const what = error instanceof Error ? error.message : String(error)
+  return `${error instanceof PluginError ? what : `${name}: ${what}`}${isFatal(failure) ? "" : " (not required)"}`
 }

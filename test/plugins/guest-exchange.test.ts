@@ -82,7 +82,7 @@ describe("reading", () => {
   })
 
   for (const name of ["Cookie", "AUTHORIZATION", "proxy-Authorization", "Set-Cookie"]) {
-    it(`hides ${name} in any spelling and says which line shows it`, () => {
+    it(`hides ${name} in any spelling and says so once`, () => {
       const { exchange, warned } = onRequest(
         {},
         {
@@ -95,7 +95,7 @@ describe("reading", () => {
       assert.equal(exchange.header("request", name.toUpperCase()), undefined)
       assert.equal(exchange.header("request", name.toLowerCase()), undefined)
       assert.deepEqual(exchange.headers("request"), [["x", "y"]])
-      assert.deepEqual(warned, [name.toLowerCase(), name.toLowerCase()])
+      assert.deepEqual(warned, [name.toLowerCase()])
     })
   }
 

@@ -58,7 +58,7 @@ describe("FailureLog", () => {
       { level: "error", plugin: "probe", hook: "on_request", code: "E_GUEST_THREW", requestId: "id0" },
     )
     log.report("on_request", failure("same"), "later", 20_000)
-    assert.match(lines[1]!.message, /repeated 4 times/)
+    assert.match(lines[1]!.msg, /repeated 4 times/)
     assert.equal(lines[2]!.requestId, "later")
     log.flush()
     assert.equal(lines.length, 3)
@@ -70,6 +70,6 @@ describe("FailureLog", () => {
     for (let i = 0; i < 10_000; i++) log.report("on_request", failure(`different ${i}`), null, 1000)
     assert.equal(lines.length, 20)
     log.flush()
-    assert.match(lines[20]!.message, /9980 more failures/)
+    assert.match(lines[20]!.msg, /9980 more failures/)
   })
 })

@@ -1,17 +1,15 @@
-import type { Logger } from "../../src/plugins/logger.ts"
+import { type Logger, pino } from "pino"
 
 export interface LogLine {
-  readonly level: keyof Logger
-  readonly message: string
+  readonly level: string
+  readonly msg: string
   readonly [field: string]: unknown
 }
 
-/** A logger that keeps its lines. */
+/** A logger that keeps its lines, as they would be written. */
 export function recordingLogger(): { logger: Logger; lines: LogLine[] } {
   const lines: LogLine[] = []
-  const write = (level: keyof Logger) => (fields: object, message: string) => {
-    lines.push({ ...fields, level, message })
-  }
-  const logger = { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") }
+  const formatters = { level: (level: string) => ({ level }) }
+  const logger = pino({ level: "debug", formatters }, { write: (line: string) => lines.push(JSON.parse(line)) })
   return { logger, lines }
 }
