@@ -41,8 +41,8 @@ export interface GuestModules {
    * @throws {PluginError} `E_PLUGIN_LOAD_FAILED`.
    */
   load(name: string): string
-  /** Whether the text occurs anywhere in the plugin's sources, comments included. */
-  mentions(text: string): boolean
+  /** Whether the word occurs anywhere in the plugin's sources, strings and comments included. @param word - An identifier. */
+  mentions(word: string): boolean
   /** Rewrites the places in a guest's stack trace by the source maps of bundled modules. Never throws. */
   mapStack(stack: string): string
 }
@@ -254,9 +254,10 @@ class LoadedModules implements GuestModules {
     return module.code
   }
 
-  mentions(text: string): boolean {
+  mentions(word: string): boolean {
+    const whole = new RegExp(`(?<![\\w$])${word.replaceAll("$", "\\$")}(?![\\w$])`)
     for (const module of this.#found.values()) {
-      if (!(module instanceof PluginError) && module.code.includes(text)) return true
+      if (!(module instanceof PluginError) && whole.test(module.code)) return true
     }
     return false
   }

@@ -326,3 +326,12 @@ test("an endless stack is cut before it is read", async (t) => {
   const modules = await load(t, { "index.js": "" })
   assert.ok(modules.mapStack(`${":1".repeat(1_000_000)}\n`).length <= 16 * 1024)
 })
+
+test("a word is found anywhere in the plugin, but only whole", async (t) => {
+  const modules = await load(t, { "index.js": 'import "./a.js"; x.URLSearchParams', "a.js": "// Headers\nmy$atob" })
+  const words = ["URLSearchParams", "Headers", "URL", "atob", "$atob", "my$atob"]
+  assert.deepEqual(
+    words.filter((word) => modules.mentions(word)),
+    ["URLSearchParams", "Headers", "my$atob"],
+  )
+})

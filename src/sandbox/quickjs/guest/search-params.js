@@ -126,7 +126,7 @@
     let length = 0
     for (let i = 0; i < bytes.length; i++) {
       const hex = bytes[i] === 37 ? String.fromCharCode(bytes[i + 1], bytes[i + 2]) : ""
-      const isEscape = /^[0-9a-f]{2}$/i.test(hex)
+      const isEscape = /^[0-9a-fA-F]{2}$/.test(hex)
       bytes[length++] = isEscape ? Number.parseInt(hex, 16) : bytes[i]
       if (isEscape) i += 2
     }

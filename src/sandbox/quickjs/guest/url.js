@@ -12,11 +12,11 @@
   const PATH = /[\0-\x20"#<>?^`{}\x7f-\u{10ffff}]/gu
   const USERINFO = /[\0-\x20"#<>?^`{}/:;=@[\\\]|\x7f-\u{10ffff}]/gu
 
-  const DRIVE = /^[a-z][:|]$/i
-  const NORMALISED_DRIVE = /^[a-z]:$/i
-  const STARTS_WITH_DRIVE = /^[a-z][:|](?:$|[/\\])/i
-  const SINGLE_DOT = /^(?:\.|%2e)$/i
-  const DOUBLE_DOT = /^(?:\.|%2e){2}$/i
+  const DRIVE = /^[a-zA-Z][:|]$/
+  const NORMALISED_DRIVE = /^[a-zA-Z]:$/
+  const STARTS_WITH_DRIVE = /^[a-zA-Z][:|](?:$|[/\\])/
+  const SINGLE_DOT = /^(?:\.|%2[eE])$/
+  const DOUBLE_DOT = /^(?:\.|%2[eE]){2}$/
   const FORBIDDEN_HOST = /[\0\t\n\r #/:<>?@[\\\]^|]/
   const FORBIDDEN_DOMAIN = /[\0-\x20#%/:<>?@[\\\]^|\x7f]/
 
@@ -34,7 +34,7 @@
   // §4.4. The state machine of the standard, written as the grammar it accepts.
   function parse(input, base) {
     const text = removeBreaks(input.replace(/^[\0-\x20]+/, "").replace(/[\0-\x20]+$/, ""))
-    const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(text)?.[0]
+    const scheme = /^[a-zA-Z][a-zA-Z0-9+.-]*:/.exec(text)?.[0]
     const { body, query, fragment } = split(scheme === undefined ? text : text.slice(scheme.length))
     const url = { scheme: "", username: "", password: "", host: null, port: "", path: [], query: null, fragment: null }
     if (scheme !== undefined) {
@@ -213,7 +213,7 @@
       return encode(text, C0)
     }
     const domain = text
-      .replace(/%([0-9a-f]{2})/gi, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))
+      .replace(/%([0-9a-fA-F]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)))
       .toLowerCase()
     if (/[^\0-\x7f]/.test(text) || /[^\0-\x7f]/.test(domain)) fail(`${shown(text)}: write a non-ASCII host in punycode`)
     if (domain === "" || FORBIDDEN_DOMAIN.test(domain)) fail(`${shown(text)} is not a host`)
@@ -252,7 +252,7 @@
     const pieces = halves.map((half, i) => {
       if (half === "") return []
       return half.split(":").flatMap((piece, j, all) => {
-        if (/^[0-9a-f]{1,4}$/i.test(piece)) return [Number.parseInt(piece, 16)]
+        if (/^[0-9a-fA-F]{1,4}$/.test(piece)) return [Number.parseInt(piece, 16)]
         if (i !== halves.length - 1 || j !== all.length - 1) bad()
         const bytes =
           /^(?:(?:0|[1-9][0-9]{0,2})(?:\.|$)){4}$/.test(piece) && !piece.endsWith(".")
@@ -326,7 +326,7 @@
   }
 
   function setScheme(url, text) {
-    const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(`${removeBreaks(text)}:`)?.[0].toLowerCase()
+    const scheme = /^[a-zA-Z][a-zA-Z0-9+.-]*:/.exec(`${removeBreaks(text)}:`)?.[0].toLowerCase()
     if (scheme === undefined || Object.hasOwn(ports, scheme) !== isSpecial(url)) return
     if (scheme === "file:" && (url.username !== "" || url.password !== "" || url.port !== "")) return
     if (url.scheme === "file:" && url.host === "") return
