@@ -24,7 +24,7 @@ describe("a metered module", () => {
 
   it("runs its start function on fuel that the host grants during instantiation", () => {
     const metered = new MeteredInstance(toWasm(FEATURE_MODULE), { imports: imports() })
-    assert.equal((metered.instance.exports["counter"] as WebAssembly.Global).value, 5 + 3 + 12)
+    assert.equal((metered.instance.exports.counter as WebAssembly.Global).value, 5 + 3 + 12)
     assert(metered.used > 0)
   })
 })

@@ -141,14 +141,19 @@ class Generator {
       case 0: {
         const local = this.#below(this.#locals.length + 1)
         const type = this.#locals[local]
-        if (type === undefined) return code.u8(0x01)
+        if (type === undefined) {
+          code.u8(0x01)
+          return
+        }
         this.#value(type, depth)
-        return code.op(0x21, local)
+        code.op(0x21, local)
+        return
       }
       case 1: {
         const index = 1 + this.#below(this.#globals.length - 1)
         this.#value(this.#globals[index]!, depth)
-        return code.op(0x24, index)
+        code.op(0x24, index)
+        return
       }
       case 2:
         this.#value(I32, depth)
@@ -156,37 +161,50 @@ class Generator {
         code.u8(0x1a)
         this.#value(I32, depth)
         code.op(0x3b, 0)
-        return code.u32(this.#below(100))
+        code.u32(this.#below(100))
+        return
       case 3:
         this.#value(this.#pick(NUMBERS), depth)
-        return code.u8(0x1a)
+        code.u8(0x1a)
+        return
       case 4: // br
         if (this.#below(4) > 0) return
-        return this.#branch(0x0c, depth)
+        this.#branch(0x0c, depth)
+        return
       case 5: {
         // memory.fill or memory.copy, mostly in bounds
         this.#constant(I32, this.#below(70_000))
         this.#value(I32, depth)
-        if (this.#below(2)) code.u8(0x1a), this.#constant(I32, this.#below(1000))
+        if (this.#below(2)) {
+          code.u8(0x1a)
+          this.#constant(I32, this.#below(1000))
+        }
         this.#constant(I32, this.#below(200))
         code.u8(0xfc)
-        if (this.#below(2)) return code.op(11, 0)
+        if (this.#below(2)) {
+          code.op(11, 0)
+          return
+        }
         code.op(10, 0)
-        return code.u8(0)
+        code.u8(0)
+        return
       }
       case 6: {
         this.#constant(I32, this.#below(2))
         code.op(0x40, 0)
-        return code.u8(0x1a)
+        code.u8(0x1a)
+        return
       }
       case 7: // return
         if (this.#below(5) > 0) return
         this.#values(this.#results, 1)
-        return code.u8(0x0f)
+        code.u8(0x0f)
+        return
       case 8:
       case 9: // if
         this.#value(I32, depth - 1)
-        return this.#block(0x04, [], [], depth)
+        this.#block(0x04, [], [], depth)
+        return
       case 10:
       case 11: {
         const parameters = this.#someTypes(2)
@@ -200,19 +218,26 @@ class Generator {
       case 13: {
         const parameters = this.#someTypes(1)
         this.#values(parameters, depth - 1)
-        return this.#block(0x03, parameters, [], depth)
+        this.#block(0x03, parameters, [], depth)
+        return
       }
       case 14: // br_if
-        return this.#branch(0x0d, depth - 1)
+        this.#branch(0x0d, depth - 1)
+        return
       case 15: // br_table
-        return this.#branchTable(depth - 1)
+        this.#branchTable(depth - 1)
+        return
       case 16: {
         if (!this.#mayCall) return
         const callee = this.#below(this.#functions.length)
-        return this.#call(callee, depth, this.#below(3) === 0)
+        this.#call(callee, depth, this.#below(3) === 0)
+        return
       }
       case 17: {
-        if (this.#below(8) === 0) return code.u8(0x00)
+        if (this.#below(8) === 0) {
+          code.u8(0x00)
+          return
+        }
         // table.grow, table.fill or table.set, with null or a function of the table
         const kind = this.#below(3)
         if (kind > 0) this.#constant(I32, this.#below(8))
@@ -222,7 +247,10 @@ class Generator {
           code.op(0x25, 0)
         }
         if (kind < 2) this.#constant(I32, this.#below(3))
-        if (kind === 2) return code.op(0x26, 0)
+        if (kind === 2) {
+          code.op(0x26, 0)
+          return
+        }
         code.u8(0xfc)
         code.op(kind === 0 ? 15 : 17, 0)
         if (kind === 0) code.u8(0x1a)
@@ -301,38 +329,51 @@ class Generator {
   #value(type: number, depth: number): void {
     this.#size--
     const code = this.#code
-    if (depth <= 0 || this.#size < 0) return this.#leaf(type)
+    if (depth <= 0 || this.#size < 0) {
+      this.#leaf(type)
+      return
+    }
     switch (this.#below(9)) {
       case 0:
       case 1:
-        return this.#leaf(type)
+        this.#leaf(type)
+        return
       case 2:
       case 3:
         this.#value(type, depth - 1)
         this.#value(type, depth - 1)
-        return code.u8(this.#pick(BINARY.get(type)!))
+        code.u8(this.#pick(BINARY.get(type)!))
+        return
       case 4: {
         const [opcode, from] = this.#pick(CONVERSIONS.get(type)!)
         this.#value(from, depth - 1)
-        return code.u8(opcode)
+        code.u8(opcode)
+        return
       }
       case 5:
         this.#value(I32, depth - 1)
-        return this.#block(0x04, [], [type], depth - 1)
+        this.#block(0x04, [], [type], depth - 1)
+        return
       case 6:
-        return this.#block(this.#below(2) ? 0x02 : 0x03, [], [type], depth - 1)
+        this.#block(this.#below(2) ? 0x02 : 0x03, [], [type], depth - 1)
+        return
       case 7: {
         const callees = this.#functions.flatMap((f, i) => (f.results.length === 1 && f.results[0] === type ? [i] : []))
-        if (callees.length === 0 || !this.#mayCall) return this.#leaf(type)
+        if (callees.length === 0 || !this.#mayCall) {
+          this.#leaf(type)
+          return
+        }
         const callee = this.#pick(callees)
         this.#values(this.#functions[callee]!.parameters, depth - 1)
-        return code.op(0x10, callee)
+        code.op(0x10, callee)
+        return
       }
       default:
         this.#value(type, depth - 1)
         this.#value(type, depth - 1)
         this.#value(I32, depth - 1)
-        return code.u8(0x1b)
+        code.u8(0x1b)
+        return
     }
   }
 
@@ -342,22 +383,39 @@ class Generator {
     const globals = this.#globals.flatMap((global, i) => (global === type && i > 0 ? [i] : []))
     switch (this.#below(5)) {
       case 0:
-        return this.#constant(type, this.#pick([0, 1, -1, 7, 100, 65_536, 2 ** 31 - 1, -(2 ** 31)]))
+        this.#constant(type, this.#pick([0, 1, -1, 7, 100, 65_536, 2 ** 31 - 1, -(2 ** 31)]))
+        return
       case 1:
-        if (locals.length > 0) return code.op(0x20, this.#pick(locals))
-        return this.#constant(type, 3)
+        if (locals.length > 0) {
+          code.op(0x20, this.#pick(locals))
+          return
+        }
+        this.#constant(type, 3)
+        return
       case 2:
-        return code.op(0x23, this.#pick(globals))
+        code.op(0x23, this.#pick(globals))
+        return
       case 3:
-        if (type === I32 && this.#below(2)) return code.op(0x3f, 0)
-        if (type !== I32 && type !== I64) return this.#constant(type, 2)
+        if (type === I32 && this.#below(2)) {
+          code.op(0x3f, 0)
+          return
+        }
+        if (type !== I32 && type !== I64) {
+          this.#constant(type, 2)
+          return
+        }
         this.#constant(I32, this.#below(66_000))
         code.op(type === I32 ? 0x28 : 0x29, 0)
-        return code.u32(this.#below(100))
+        code.u32(this.#below(100))
+        return
       default:
-        if (locals.length === 0) return this.#constant(type, 5)
+        if (locals.length === 0) {
+          this.#constant(type, 5)
+          return
+        }
         this.#constant(type, this.#below(1000))
-        return code.op(0x22, this.#pick(locals))
+        code.op(0x22, this.#pick(locals))
+        return
     }
   }
 
@@ -366,7 +424,8 @@ class Generator {
     const view = new DataView(bytes.buffer)
     if (type === I32 || type === I64) {
       this.#code.u8(type === I32 ? 0x41 : 0x42)
-      return this.#code.s32(value)
+      this.#code.s32(value)
+      return
     }
     this.#code.u8(type === F32 ? 0x43 : 0x44)
     if (type === F32) view.setFloat32(0, value, true)

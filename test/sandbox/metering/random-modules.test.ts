@@ -28,5 +28,5 @@ function imports(): WebAssembly.Imports {
 
 /** Global 0 counts the steps a generated module may still take. */
 function refillSteps(exports: WebAssembly.Exports): void {
-  if (exports["g0"] instanceof WebAssembly.Global) exports["g0"].value = 300
+  if (exports.g0 instanceof WebAssembly.Global) exports.g0.value = 300
 }
