@@ -93,16 +93,9 @@ async function quickjs(): Promise<Finding> {
 
 async function database(): Promise<Finding> {
   const name = "database (LMDB)"
-  const dir = mkdtempSync(join(tmpdir(), "bext-doctor-"))
   const startedAtMs = performance.now()
   try {
-    const { openLmdbStore } = await import("../state/lmdb-store.ts")
-    await using store = openLmdbStore({ dir, log: { error() {} } })
-    const partition = "0".repeat(32)
-    await store.write(partition, new Map([["key", { value: "value", expiresAtMs: 0 }]]))
-    await store.flush()
-    const stored = await store.read(partition, "key")
-    if (stored?.value !== "value") throw new Error("what was written could not be read")
+    await writeAndRead()
     return { name, state: "ok", value: `wrote, synced and read in ${elapsed(startedAtMs)}` }
   } catch (error) {
     return {
@@ -111,9 +104,20 @@ async function database(): Promise<Finding> {
       value: messageOf(error),
       advice: `is there space in ${tmpdir()}? otherwise: npm ci`,
     }
-  } finally {
-    rmSync(dir, { recursive: true, force: true })
   }
+}
+
+async function writeAndRead(): Promise<void> {
+  const { openLmdbStore } = await import("../state/lmdb-store.ts")
+  const dir = mkdtempSync(join(tmpdir(), "bext-doctor-"))
+  await using parts = new AsyncDisposableStack()
+  parts.defer(() => rmSync(dir, { recursive: true, force: true }))
+  const store = parts.use(openLmdbStore({ dir, log: { error() {} } }))
+  const partition = "0".repeat(32)
+  await store.write(partition, new Map([["key", { value: "value", expiresAtMs: 0 }]]))
+  await store.flush()
+  const stored = await store.read(partition, "key")
+  if (stored?.value !== "value") throw new Error("what was written could not be read")
 }
 
 async function userNamespaces(): Promise<Finding> {
