@@ -215,6 +215,13 @@ export class Declarations {
     expectEnd(reader)
   }
 
+  /** Nothing in data segments moves. */
+  data(reader: Reader, out: Writer): void {
+    const start = reader.at
+    checkLimit("data segments", reader.count("data segment"), this.#limits?.dataSegments ?? Infinity, start)
+    out.copy(reader.bytes, start, reader.end)
+  }
+
   get #limits() {
     return this.#profile.trust === "untrusted" ? this.#profile.limits : null
   }

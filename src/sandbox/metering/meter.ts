@@ -65,7 +65,7 @@ export function meter(bytes: Uint8Array, profile: Profile): MeteredModule {
   present(SECTION.dataCount, copySection)
   const code = new CodeSection(module, profile)
   always(SECTION.code, (reader, out) => code.rewrite(reader, out))
-  present(SECTION.data, copySection)
+  present(SECTION.data, (reader, out) => module.data(reader, out))
 
   if (profile.trust === "trusted" && code.unmetered !== 1)
     invalid(`${code.unmetered} bodies over ${profile.unmeteredAboveBytes} bytes instead of one`, 0)

@@ -20,7 +20,7 @@ export function invalid(what: string, offset: number): never {
 }
 
 export function unsupported(feature: string, offset: number): never {
-  throw new ModuleRejected("E_WASM_UNSUPPORTED", `${feature} is not supported:`, offset)
+  throw new ModuleRejected("E_WASM_UNSUPPORTED", `${feature} is not supported`, offset)
 }
 
 /** Refuses a module whose `what` exceeds a limit. */

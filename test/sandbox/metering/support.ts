@@ -20,9 +20,12 @@ const FEATURES = {
 }
 
 export function toWasm(text: string): Uint8Array<ArrayBuffer> {
-  using _ = { [Symbol.dispose]: () => module.destroy() }
   const module = wabt.parseWat("test.wat", text, FEATURES)
-  return Uint8Array.from(module.toBinary({}).buffer)
+  try {
+    return Uint8Array.from(module.toBinary({}).buffer)
+  } finally {
+    module.destroy()
+  }
 }
 
 export type Exported = (...args: unknown[]) => unknown
