@@ -32,7 +32,7 @@ explain()
 for (const button of document.querySelectorAll("button[data-try]")) button.addEventListener("click", run)
 
 async function explain() {
-  const response = await fetch("/", { headers: { "x-server-timing": "1" }, cache: "no-store" })
+  const response = await fetch("/", { headers: { "server-timing": "1" }, cache: "no-store" })
   showStack(response.headers.get("server-timing") ?? "")
   showHeaders(response.headers)
   document.querySelector("#request-id").textContent = `Request ${response.headers.get("x-request-id") ?? "without id"}`

@@ -1,0 +1,119 @@
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
+import { fileURLToPath } from "node:url"
+import { loadConfig } from "../../src/config/load-config.ts"
+import { createServer } from "../../src/create-server.ts"
+
+const BEXT = fileURLToPath(new URL("../../src/cli/bext.ts", import.meta.url))
+
+/** A folder made for one test. */
+export interface Project extends Disposable {
+  readonly folder: string
+  path(file: string): string
+}
+
+/** @param files - Path in the folder → text. */
+export function createProject(files: Readonly<Record<string, string>>): Project {
+  const folder = mkdtempSync(join(tmpdir(), "bext-test-"))
+  for (const [file, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, file)), { recursive: true })
+    writeFileSync(join(folder, file), text)
+  }
+  return {
+    folder,
+    path: (file) => join(folder, file),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+export interface Served extends AsyncDisposable {
+  readonly url: string
+  readonly folder: string
+}
+
+/** What every test server has: a free port on loopback and a quiet log. */
+const base = (serverKeys: string) => `
+[server]
+listen = "127.0.0.1:0"
+grace = "1s"
+${serverKeys}
+[log]
+level = "error"
+format = "json"
+`
+
+/**
+ * The server of a bext.config.toml in this process, with files beside it.
+ * @param serverKeys - More lines of the section [server].
+ */
+export async function serve(
+  config: string,
+  files: Readonly<Record<string, string>> = {},
+  serverKeys = "",
+): Promise<Served> {
+  const text = base(serverKeys) + config
+  const project = createProject({ "public/index.html": "<h1>home</h1>", ...files, "bext.config.toml": text })
+  const file = project.path("bext.config.toml")
+  const server = await createServer(loadConfig(file), { folder: project.folder })
+  const { url } = await server.listen()
+  return {
+    url,
+    folder: project.folder,
+    async [Symbol.asyncDispose]() {
+      await server.close()
+      project[Symbol.dispose]()
+    },
+  }
+}
+
+export interface ServedChild extends Served {
+  readonly pid: number
+  /** Everything written to standard output and standard error so far. */
+  output(): string
+  /** Sends a signal. @returns the exit code, or the signal that ended the process. */
+  end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
+}
+
+/** `bext serve` in a process of its own. `env` is added to this process's environment. */
+export async function serveChild(
+  args: readonly string[],
+  options: { folder: string; env?: Readonly<Record<string, string>> },
+): Promise<ServedChild> {
+  const child = spawn(process.execPath, [BEXT, "serve", ...args], {
+    cwd: options.folder,
+    env: { ...process.env, ...options.env },
+    stdio: ["ignore", "pipe", "pipe"],
+  })
+  let output = ""
+  child.stderr.on("data", (chunk) => {
+    output += chunk
+  })
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stdout.on("data", (chunk) => {
+      output += chunk
+      const match = /listens on (http:\S+)/.exec(output)
+      if (match !== null) resolve(match[1]!)
+    })
+    child.once("exit", (code) => reject(new Error(`bext serve ended with ${code}:\n${output}`)))
+  })
+  const end = async (signal: NodeJS.Signals) => {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill(signal)
+      await once(child, "exit")
+    }
+    return child.exitCode ?? child.signalCode
+  }
+  return {
+    url,
+    folder: options.folder,
+    pid: child.pid!,
+    output: () => output,
+    end,
+    async [Symbol.asyncDispose]() {
+      await end("SIGKILL")
+    },
+  }
+}
