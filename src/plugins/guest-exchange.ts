@@ -245,9 +245,8 @@ export class GuestExchange implements Exchange {
     const response = this.#response()
     if (staged.headers !== null) response.headers = staged.headers
     if (staged.body !== null) response.body = staged.body
-    if (staged.status === null) return
-    response.status = staged.status
-    if (allowsBody(staged.status)) return
+    if (staged.status !== null) response.status = staged.status
+    if (allowsBody(response.status)) return
     if (response.body instanceof Readable) response.body.destroy()
     response.body = null
   }

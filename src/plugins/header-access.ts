@@ -7,6 +7,8 @@ import type { Side } from "../sandbox/sandbox.ts"
 /** Names and values a guest may use, longest. Chosen well above what servers and browsers accept in practice. */
 const MAX_NAME_LENGTH = 256
 const MAX_VALUE_LENGTH = 8192
+/** Names remembered for each side of a message. */
+const MAX_PASSED = 64
 
 /** Field names are tokens. Source: RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
@@ -47,6 +49,8 @@ export class HeaderAccess {
   readonly #identity: ReadonlySet<string>
   readonly #warnHidden: (name: string) => void
   readonly #warned = new Set<string>()
+  /** Names that passed `checkName`: plugins set the same few on every request. */
+  readonly #passed = { request: new Set<string>(), response: new Set<string>() }
 
   constructor(
     plugin: string,
@@ -79,6 +83,8 @@ export class HeaderAccess {
 
   /** @throws {PluginError} `E_HEADER_INVALID`, `E_HEADER_FORBIDDEN`: the guest may not set or remove this field. */
   checkName(side: Side, name: string): void {
+    const passed = this.#passed[side]
+    if (passed.has(name)) return
     this.#checkToken(name)
     this.#checkReserved(side, name)
     if (this.isHidden(name)) {
@@ -88,6 +94,7 @@ export class HeaderAccess {
         `${name.toLowerCase()} needs sensitive_headers = ["${name.toLowerCase()}"] in [permissions]`,
       )
     }
+    if (passed.size < MAX_PASSED) passed.add(name)
   }
 
   /**

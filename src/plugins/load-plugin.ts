@@ -67,6 +67,8 @@ export async function loadPlugin(name: string, options: LoadPluginOptions): Prom
     sandbox = await tier.load(source, services, limits.sandbox, instanceMode(found.manifest, match))
     const manifest = found.synthesised ? withCapabilities(found.manifest, sandbox) : found.manifest
     checkHooks(manifest, sandbox.hooks)
+    // Without a start hook there is nothing to wait for, and a thousand half-loaded guests would each hold a memory.
+    if (!sandbox.hooks.has("on_server_start")) await sandbox.ready(null)
     return new LoadedPlugin({
       name,
       tier: tier.tier,

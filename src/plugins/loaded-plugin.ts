@@ -107,14 +107,14 @@ export class LoadedPlugin implements AsyncDisposable {
     return this.#parts.match.matches(target)
   }
 
-  /** Runs `on_server_start` when the guest has it, and makes the guest ready for calls. @throws {PluginError} */
+  /** Runs `on_server_start` when the guest has it; without it the guest was ready when it was loaded. @throws {PluginError} */
   async start(): Promise<void> {
     const { sandbox, config } = this.#parts
+    if (!sandbox.hooks.has("on_server_start")) return
     const stats = this.stats.hook("on_server_start")
     const startedAtMs = performance.now()
     try {
       await this.#prepared(null)
-      if (!sandbox.hooks.has("on_server_start")) return await sandbox.ready(null)
       await sandbox.ready(this.#call("on_server_start", [config], null))
       stats.calls++
       stats.latency.record(performance.now() - startedAtMs)

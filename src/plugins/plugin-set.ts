@@ -1,6 +1,6 @@
 import type { LoadedPlugin } from "./loaded-plugin.ts"
 import type { Logger } from "./logger.ts"
-import { settleFailures } from "./plugin-failures.ts"
+import { type PluginFailure, settleFailures } from "./plugin-failures.ts"
 import { type RequestCompleteEvent, RequestCompleteQueue } from "./request-complete.ts"
 
 /** Longest time finished requests may take to reach their plugins once the server stops. */
@@ -11,7 +11,8 @@ export class PluginSet implements AsyncDisposable {
   readonly #logger: Logger
   #plugins: readonly LoadedPlugin[]
   #queues: { readonly plugin: LoadedPlugin; readonly queue: RequestCompleteQueue }[] = []
-  #started = false
+  /** Those whose start hook has run; they are told when it is over. */
+  #started: readonly LoadedPlugin[] = []
   #stopped: Promise<void> | null = null
 
   constructor(plugins: readonly LoadedPlugin[], logger: Logger) {
@@ -35,26 +36,26 @@ export class PluginSet implements AsyncDisposable {
    */
   async start(): Promise<void> {
     const results = await Promise.allSettled(this.#plugins.map((plugin) => plugin.start()))
-    const failed = new Map(
-      this.#plugins.flatMap((plugin, index) => {
-        const result = results[index]!
-        return result.status === "rejected" ? [[plugin, result.reason] as const] : []
-      }),
-    )
-    const failures = [...failed].map(([{ name, required }, error]) => ({ name, required, error }))
+    const failures: (PluginFailure & { readonly plugin: LoadedPlugin })[] = []
+    for (const [index, result] of results.entries()) {
+      const plugin = this.#plugins[index]!
+      const { name, required } = plugin
+      if (result.status === "rejected") failures.push({ plugin, name, required, error: result.reason })
+    }
+    const failed = new Set(failures.map(({ plugin }) => plugin))
+    this.#started = this.#plugins.filter((plugin) => !failed.has(plugin))
     try {
       settleFailures(failures, this.#logger)
     } catch (error) {
       await this.stop()
       throw error
     }
-    this.#started = true
-    this.#plugins = this.#plugins.filter((plugin) => !failed.has(plugin))
-    for (const plugin of this.#plugins) {
+    this.#plugins = this.#started
+    for (const plugin of this.#started) {
       if (!plugin.hooks.has("on_request_complete")) continue
       this.#queues.push({ plugin, queue: new RequestCompleteQueue(plugin, this.#logger) })
     }
-    await disposeAll([...failed.keys()])
+    await disposeAll([...failed])
   }
 
   /**
@@ -78,16 +79,14 @@ export class PluginSet implements AsyncDisposable {
   }
 
   async #stop(): Promise<void> {
-    if (this.#started) {
-      await Promise.all(this.#queues.map(({ queue }) => queue.close(DRAIN_MS)))
-      await this.#notifyAll("on_server_stop")
-      await this.#notifyAll("cleanup")
-    }
+    await Promise.all(this.#queues.map(({ queue }) => queue.close(DRAIN_MS)))
+    await this.#notifyAll("on_server_stop")
+    await this.#notifyAll("cleanup")
     await disposeAll(this.#plugins)
   }
 
   async #notifyAll(hook: "on_server_stop" | "cleanup"): Promise<void> {
-    await Promise.all(this.#plugins.map((plugin) => plugin.notify(hook, [], null, null)))
+    await Promise.all(this.#started.map((plugin) => plugin.notify(hook, [], null, null)))
   }
 }
 

@@ -80,6 +80,22 @@ describe("a plugin in the stack", () => {
     assert.equal((await request()).requestHeaders.get("x-late"), "1")
   })
 
+  it("keeps requests that wait at the same time apart", async (t) => {
+    const { request } = await probe(
+      t,
+      `export async function onRequest(ctx) {
+        await new Promise((done) => setTimeout(done, 3))
+        ctx.request.setHeader("x-path", ctx.path)
+      }`,
+    )
+    const paths = Array.from({ length: 20 }, (_, i) => `/${i}`)
+    const contexts = await Promise.all(paths.map((path) => request({ path })))
+    assert.deepEqual(
+      contexts.map((context) => context.requestHeaders.get("x-path")),
+      paths,
+    )
+  })
+
   it("is called for the requests its match names only, in both directions", async (t) => {
     const { request, plugin } = await probe(
       t,
@@ -152,6 +168,12 @@ describe("a failing call", () => {
       "E_GUEST_THREW",
     ],
     ["rejects", 'return Promise.reject(new Error("boom"))', 502, "E_GUEST_THREW"],
+    [
+      "fails late",
+      'return new Promise((_, fail) => setTimeout(() => fail(new Error("late")), 2))',
+      502,
+      "E_GUEST_THREW",
+    ],
     ["never ends", "for (;;) {}", 504, "E_LIMIT_CPU"],
     ["never resolves", "return new Promise(() => {})", 504, "E_LIMIT_TIME"],
     ["answers with a number", "return 7", 502, "E_GUEST_RESULT_INVALID"],

@@ -147,6 +147,21 @@ describe("the stop of plugins", () => {
     assert.deepEqual(said, ["stop", "cleanup"])
   })
 
+  it("is told to those that started when another plugin keeps the server from starting", async (t) => {
+    const { set, lines } = await loadProject(
+      t,
+      {
+        ...middleware("good", talk, "", '"lifecycle"'),
+        ...middleware("bad", 'export function onServerStart() { throw new Error("no") }', "", '"lifecycle"'),
+        "bext.config.toml": "[plugins.good]\n[plugins.bad]\nrequired = true",
+      },
+      { start: false },
+    )
+    await assert.rejects(set.start(), { plugin: "bad" })
+    const said = lines.map(({ plugin, msg }) => plugin === "good" && /stop|cleanup/.exec(msg)?.[0]).filter(Boolean)
+    assert.deepEqual(said, ["stop", "cleanup"])
+  })
+
   it("goes on when a plugin fails to stop", async (t) => {
     const { set, lines } = await loadProject(t, {
       ...middleware("bad", 'export function onServerStop() { throw new Error("never") }', "", '"lifecycle"'),
