@@ -31,7 +31,19 @@ export type Awaitable<T> = T | Promise<T>
 // biome-ignore lint/suspicious/noConfusingVoidType: `void` is what TypeScript infers for a hook without a return
 export type Nothing = void
 
-/** An error thrown by the host: a refused permission, a spent budget, invalid data. */
+/**
+ * An error thrown by the host: a refused permission, a spent budget, invalid data. Left uncaught, it fails the call.
+ * ```js
+ * export function onRequest(ctx) {
+ *   try {
+ *     ctx.request.setHeader("content-length", "1")
+ *   } catch (error) {
+ *     return new Response(error.code)
+ *   }
+ * }
+ * // GET / → 200 "E_HEADER_FORBIDDEN"
+ * ```
+ */
 export interface HostError extends Error {
   /** For instance `E_PERMISSION`, `E_STORAGE_KEY` or `E_FETCH_FAILED`; `bext explain CODE` describes each. */
   readonly code: string
@@ -55,11 +67,35 @@ export interface Plugin<Config = { readonly [key: string]: Json }> {
    */
   onResponse?(ctx: ResponseContext): Awaitable<Nothing | ContinueResult>
 
-  /** Capability `lifecycle`. Once per process, before the first request. Timers and fetches left behind are cancelled. */
+  /**
+   * Capability `lifecycle`. Once per process, before the first request. What it leaves in module variables is there for
+   * every request; timers and fetches it leaves behind are cancelled.
+   * ```js
+   * let allowed
+   * export function onServerStart(config) {
+   *   allowed = new Set(config.allowed)
+   * }
+   * export function onRequest(ctx) {
+   *   if (!allowed.has(ctx.method)) return { action: "respond", status: 405, headers: { allow: [...allowed].join(", ") } }
+   * }
+   * // config allowed = ["GET", "HEAD"]
+   * // GET / → continue
+   * // DELETE / → 405 allow: "GET, HEAD"
+   * ```
+   */
   onServerStart?(config: Config, ctx: EventContext): Awaitable<void>
   /** Capability `lifecycle`. Once per process, when it stops taking requests. */
   onServerStop?(ctx: EventContext): Awaitable<void>
-  /** Capability `lifecycle`. After the response went out; never delays it. */
+  /**
+   * Capability `lifecycle`. After the response went out; never delays it.
+   * ```js
+   * export function onRequestComplete(event) {
+   *   console.log(`${event.method} ${event.path} gave ${event.status}`)
+   * }
+   * // GET /page → continue
+   * // → log info "GET /page gave 200"
+   * ```
+   */
   onRequestComplete?(event: RequestCompleteEvent, ctx: EventContext): Awaitable<void>
   /** Capability `lifecycle`. After a page was stored. */
   onCacheWrite?(key: string, tags: readonly string[], ctx: EventContext): Awaitable<void>
@@ -188,6 +224,19 @@ export interface RequestContext extends ExchangeContext {
   /**
    * Says who the request speaks for. Fields that are not given stay.
    * @throws `E_PERMISSION` without `permissions.identity`.
+   * ```js
+   * export default {
+   *   onRequest(ctx) {
+   *     if (ctx.headers.get("x-key") === "ada's") ctx.setIdentity({ user: { id: "ada", claims: { admin: true } } })
+   *   },
+   *   onResponse(ctx) {
+   *     ctx.response.setHeader("x-user", ctx.user?.id ?? "nobody")
+   *   },
+   * }
+   * // plugin.toml [permissions] identity = true
+   * // GET / x-key: ada's → continue x-user: ada
+   * // GET / → continue x-user: nobody
+   * ```
    */
   setIdentity(identity: {
     readonly user?: User | null
@@ -254,6 +303,15 @@ export interface BodyReader {
 /**
  * Changes to the request for the plugins after this one and for the handler. They take effect when the call succeeds.
  * Hop-by-hop fields, Host, Content-Length, Forwarded, X-Forwarded-* and x-bext-* are not a plugin's to set.
+ * ```js
+ * export function onRequest(ctx) {
+ *   ctx.request.setHeader("x-language", ctx.headers.get("accept-language") ?? "en")
+ *   if (ctx.path.startsWith("/old/")) ctx.request.setPath(ctx.path.replace("/old/", "/new/"))
+ * }
+ * // plugin.toml [permissions] rewrite_path = true
+ * // GET /old/page → app sees /new/page x-language: en
+ * // GET /page accept-language: de → app sees /page x-language: de
+ * ```
  */
 export interface RequestChanges {
   /** @throws `E_HEADER_FORBIDDEN`, `E_HEADER_INVALID`. */
@@ -349,7 +407,15 @@ export interface CacheEntry {
 
 /** The global `bext`: everything a plugin may ask of the host outside its request. */
 export interface Bext {
-  /** The plugin's own configuration section, schema defaults applied, deeply frozen. */
+  /**
+   * The plugin's own configuration section, schema defaults applied, deeply frozen.
+   * ```js
+   * const { message = "closed" } = bext.config
+   * export const onRequest = () => new Response(message, { status: 503 })
+   * // config message = "back at nine"
+   * // GET / → 503 "back at nine"
+   * ```
+   */
   readonly config: { readonly [key: string]: Json }
   readonly storage: Storage
   readonly crypto: HostCrypto
@@ -357,9 +423,34 @@ export interface Bext {
    * Requests a URL that `permissions.allowed_urls` lists. No ambient headers, no cookies; private addresses are refused.
    * @returns The response with its whole body, whatever its status.
    * @throws (as a rejection) `E_FETCH_FORBIDDEN`, `E_LIMIT_FETCH`, `E_FETCH_FAILED`, `E_LIMIT_MESSAGE`.
+   * ```js
+   * export async function onRequest(ctx) {
+   *   const answer = await bext.fetch(bext.config.service + ctx.path, { headers: { accept: "text/plain" } })
+   *   try {
+   *     await bext.fetch("https://elsewhere.example/")
+   *   } catch (error) {
+   *     return new Response(`${answer.status} ${await answer.text()}, then ${error.code}`)
+   *   }
+   * }
+   * // plugin.toml [permissions] allowed_urls = ["$APP/**"]
+   * // config service = "$APP"
+   * // GET /x → 200 "200 the app's page, then E_FETCH_FORBIDDEN"
+   * ```
    */
   fetch(url: string | { readonly href: string }, init?: FetchInit): Promise<WebResponse>
-  /** A secret the operator mapped to this name. @throws `E_PERMISSION` when it was not granted. */
+  /**
+   * A secret the operator mapped to this name. @throws `E_PERMISSION` when it was not granted.
+   * ```js
+   * export function onRequest(ctx) {
+   *   const key = ctx.headers.get("x-key") ?? ""
+   *   if (!bext.crypto.timingSafeEqual(key, bext.secret("API_KEY"))) return new Response("wrong key", { status: 403 })
+   * }
+   * // plugin.toml [permissions] secrets = ["API_KEY"]
+   * // secret API_KEY = "open sesame"
+   * // GET / x-key: "open sesame" → continue
+   * // GET / → 403 "wrong key"
+   * ```
+   */
   secret(name: string): string
   /**
    * Records one sample; the host prefixes the plugin's name. Never throws.
@@ -368,7 +459,6 @@ export interface Bext {
    *   bext.metric("seen", 1, { method: ctx.method })
    * }
    * // GET / → continue
-   * // → metric seen 1 {"method":"GET"}
    * ```
    */
   metric(name: string, value: number, tags?: { readonly [name: string]: string }): void
@@ -435,7 +525,8 @@ export type DigestEncoding = "hex" | "base64" | "base64url"
  *   const good = bext.crypto.timingSafeEqual(mac, ctx.headers.get("x-signature") ?? "")
  *   return new Response(good ? "good" : "bad", { status: good ? 200 : 403 })
  * }
- * // GET /?a=1 x-signature: 7a5346c72f3be3ed3a2ea38b12a0b4f0a0f92a44fd11c3a8a9d5c5c9bcae7d4c → 403 "bad"
+ * // GET /?a=1 x-signature: b17f9ae9ca05727a9af1d682e302eb7729bf55bf4bef5ba64cebbe8646401b99 → 200 "good"
+ * // GET /?a=2 x-signature: b17f9ae9ca05727a9af1d682e302eb7729bf55bf4bef5ba64cebbe8646401b99 → 403 "bad"
  * ```
  */
 export interface HostCrypto {

@@ -12,6 +12,10 @@ export const MAX_MODULES = 256
 export const MAX_MODULE_BYTES = 2 * 1024 * 1024
 /** All files of one plugin together, bytes. */
 export const MAX_TOTAL_BYTES = 8 * 1024 * 1024
+/** Strings that look like relative imports, in all files together: each costs several look-ups on disk. */
+export const MAX_SPECIFIERS = 2_000
+/** Milliseconds all files of one plugin may keep the TypeScript parser busy; other plugins wait for it. */
+const MAX_STRIP_MS = 10_000
 
 /** Written without an extension, these are tried in order, then the same as `index` in a folder of that name. */
 const EXTENSIONS = [".ts", ".mts", ".js", ".mjs", ".json"]
@@ -77,6 +81,8 @@ class ModuleReader {
   readonly #root: string
   #count = 0
   #bytes = 0
+  #specifiers = 0
+  #stripMs = 0
 
   constructor(plugin: string, root: string) {
     this.#plugin = plugin
@@ -92,11 +98,23 @@ class ModuleReader {
     const pending = [first]
     for (let module = pending.pop(); module !== undefined; module = pending.pop()) {
       for (const specifier of relativeSpecifiers(module.text)) {
+        this.#checkEffort()
         const next = await this.#follow(module.name, specifier)
         if (next !== null) pending.push(next)
       }
     }
     return first.name
+  }
+
+  /** A plugin must not keep others from loading. Unlike a file that cannot be used, this is never forgiven. */
+  #checkEffort(): void {
+    this.#specifiers += 1
+    if (this.#specifiers > MAX_SPECIFIERS) {
+      throw this.#error(`more than ${MAX_SPECIFIERS} strings that look like imports ("./…"); bundle the plugin`)
+    }
+    if (this.#stripMs > MAX_STRIP_MS) {
+      throw this.#error(`its TypeScript took more than ${MAX_STRIP_MS / 1000} s to parse; load JavaScript instead`)
+    }
   }
 
   /** @returns A module that was not known before. */
@@ -183,12 +201,15 @@ class ModuleReader {
   }
 
   async #strip(name: string, text: string): Promise<string> {
+    const startedAtMs = performance.now()
     try {
       return await stripTypes(text)
     } catch (error) {
       if (!(error instanceof StripError)) throw error
       const place = error.line === 0 ? name : `${name}:${error.line}:${error.column || 1}`
       throw this.#error(`${place}: ${error.message}${stripHint(error.message)}`, error)
+    } finally {
+      this.#stripMs += performance.now() - startedAtMs
     }
   }
 

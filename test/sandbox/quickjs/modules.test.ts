@@ -5,7 +5,12 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { type TestContext, test } from "node:test"
 import { PluginError } from "../../../src/errors.ts"
-import { loadGuestModules, MAX_MODULE_BYTES, MAX_MODULES } from "../../../src/sandbox/quickjs/modules.ts"
+import {
+  loadGuestModules,
+  MAX_MODULE_BYTES,
+  MAX_MODULES,
+  MAX_SPECIFIERS,
+} from "../../../src/sandbox/quickjs/modules.ts"
 
 type Files = Readonly<Record<string, string | Uint8Array>>
 
@@ -247,6 +252,11 @@ test("files over the size and count limits are refused", async (t) => {
     }
   })
   assert.equal(refused.length, 1)
+})
+
+test("a plugin full of strings that look like imports is refused before the disk is searched for all of them", async (t) => {
+  const paths = Array.from({ length: MAX_SPECIFIERS + 1 }, (_, i) => `"./x${i}"`)
+  await assert.rejects(load(t, { "index.js": `[${paths}]` }), refusal(/more than 2000 strings that look like imports/))
 })
 
 const mapped = {
