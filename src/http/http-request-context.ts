@@ -139,6 +139,7 @@ export function hasBody(incoming: IncomingMessage): boolean {
 
 /** What the parser lets through although the next server might frame it differently. Source: RFC 9112 §6.1. */
 function checkFraming(incoming: IncomingMessage, screened: ScreenedHeaders): void {
+  if (incoming.httpVersionMajor !== 1) throw new BextError("E_REQUEST_INVALID", "the version is not HTTP/1.0 or 1.1")
   if (screened.transferEncoding === undefined) return
   if (screened.transferEncoding.toLowerCase() !== "chunked" || incoming.httpVersionMinor !== 1) {
     throw new BextError("E_REQUEST_INVALID", "the transfer coding is not supported")

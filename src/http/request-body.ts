@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http"
-import { Readable } from "node:stream"
+import { pipeline, Readable } from "node:stream"
 import { BextError } from "../errors.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestBody } from "../message/request-context.ts"
@@ -85,7 +85,8 @@ export class HttpRequestBody implements RequestBody {
   async #read(maxBytes: number): Promise<Uint8Array> {
     const decoder = createBodyDecoder(this.#options.headers().get("content-encoding"))
     const live = this.#open()
-    const source = decoder === null ? live : live.compose(decoder)
+    // A failure of either reaches the loop below through the other; here it needs no second handling.
+    const source = decoder === null ? live : pipeline(live, decoder, () => {})
     const chunks: Uint8Array[] = []
     let length = 0
     try {

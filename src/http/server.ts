@@ -45,7 +45,7 @@ export interface HttpServer {
   listen(): Promise<{ url: string; address: string; port: number }>
   /**
    * Drains: takes no new connection, answers what is in flight with `Connection: close`, and after `config.grace`
-   * destroys what is left. Resolves when no connection is open.
+   * destroys what is left. Resolves when no connection is open and every request is complete.
    */
   close(): Promise<void>
   readonly server: Server
@@ -61,6 +61,7 @@ class HttpListener implements HttpServer {
   readonly #options: HttpServerOptions
   readonly #settings: AcceptSettings
   readonly #connections = new Set<Connection>()
+  readonly #closed = Promise.withResolvers<void>()
   #draining = false
 
   constructor(options: HttpServerOptions) {
@@ -111,14 +112,20 @@ class HttpListener implements HttpServer {
   }
 
   async close(): Promise<void> {
-    if (!this.server.listening) return
+    if (!this.#draining && !this.server.listening) return
+    if (this.#draining) return this.#closed.promise
     this.#draining = true
     const force = setTimeout(() => this.server.closeAllConnections(), this.#options.config.grace)
-    await new Promise<void>((resolve) => {
-      this.server.close(() => resolve())
-      for (const { socket } of this.#connections) if (socket.bytesRead === 0) socket.destroy()
-    })
+    this.server.close()
+    // Node takes a connection that has not said anything yet for a busy one.
+    for (const { socket } of this.#connections) if (socket.bytesRead === 0) socket.destroy()
+    this.#settleClosed()
+    await this.#closed.promise
     clearTimeout(force)
+  }
+
+  #settleClosed(): void {
+    if (this.#draining && this.#connections.size === 0) this.#closed.resolve()
   }
 
   #attach(): void {
@@ -139,7 +146,10 @@ class HttpListener implements HttpServer {
     const idleMs = this.#options.config.limits.idle_timeout
     const connection = new Connection(socket, (address) => trustedProxies.has(address), idleMs)
     this.#connections.add(connection)
-    socket.once("close", () => this.#connections.delete(connection))
+    socket.once("close", () => {
+      this.#connections.delete(connection)
+      this.#settleClosed()
+    })
   }
 
   #accept(incoming: IncomingMessage, outgoing: ServerResponse): void {

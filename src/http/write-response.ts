@@ -142,8 +142,8 @@ function isFraming(name: string): boolean {
  */
 function mayKeepAlive(exchange: Exchange): boolean {
   const { headers } = exchange.incoming
-  if (exchange.connection.refused || headers.upgrade !== undefined) return false
-  return exchange.received || headers["content-length"] !== undefined
+  if (headers.upgrade !== undefined) return false
+  return exchange.received || (headers["content-length"] !== undefined && !exchange.connection.refused)
 }
 
 function writeStream(
