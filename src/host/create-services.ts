@@ -1,0 +1,80 @@
+import type { Permissions } from "../config/manifest-schema.ts"
+import type { Json } from "../sandbox/sandbox.ts"
+import type { Host } from "./create-host.ts"
+import { createGuardedFetch } from "./fetch.ts"
+import { GuestLog } from "./guest-log.ts"
+import { Secrets } from "./secrets.ts"
+import type { GuestServices } from "./services.ts"
+import { PartitionStorage } from "./storage.ts"
+
+export interface ServiceOptions {
+  readonly plugin: string
+  /** Whose storage it is: the publisher, or the absolute path of the plugin's folder. */
+  readonly owner: string
+  /** Effective ones, from `effectivePermissions`. */
+  readonly permissions: Permissions
+  /** The plugin's settings, defaults applied. */
+  readonly config: Json
+  /** Name → value of the secrets the operator mapped. */
+  readonly secrets: ReadonlyMap<string, string>
+  /** Storage for each tenant: keys, values and 32 bytes for each entry. */
+  readonly quotaBytes: number
+  /** Largest body of a fetch, in either direction. */
+  readonly messageBytes: number
+}
+
+/** The services of one plugin. Disposing cancels its fetches; its storage stays with the host. */
+export interface BoundServices extends GuestServices, AsyncDisposable {
+  /**
+   * Comes before the first storage operation of a call: makes the tenant's partition resident.
+   * @returns nothing when it is, or when the store has it at hand.
+   */
+  prepare(tenant: string | null): void | Promise<void>
+  /** Text with the values of this plugin's secrets replaced; for whatever the guest said that gets logged elsewhere. */
+  mask(text: string): string
+}
+
+/** @throws {PluginError} `E_PLUGIN_MANIFEST_INVALID`: a URL pattern cannot be parsed. */
+export function createGuestServices(host: Host, options: ServiceOptions): BoundServices {
+  const { plugin, owner, permissions, quotaBytes } = options
+  const secrets = new Secrets(plugin, options.secrets, permissions.secrets)
+  const log = new GuestLog(host.log, plugin, (text) => secrets.mask(text))
+  const metrics = host.metrics.plugin(plugin, (message) => log.write("warn", message))
+  const disposed = new AbortController()
+  const guardedFetch = createGuardedFetch({
+    plugin,
+    allowedUrls: permissions.allowed_urls,
+    maxPerMinute: permissions.max_fetch_per_minute,
+    maxBytes: options.messageBytes,
+    transport: host.transport,
+  })
+  const partitions = new Map<string | null, PartitionStorage>()
+  const storage = (tenant: string | null): PartitionStorage => {
+    const present = partitions.get(tenant)
+    if (present !== undefined) return present
+    const { partitions: pool, nowMs } = host
+    const opened = new PartitionStorage({ plugin, owner, tenant }, { pool, nowMs, quotaBytes })
+    partitions.set(tenant, opened)
+    return opened
+  }
+  return {
+    config: deepFreeze(structuredClone(options.config)),
+    storage,
+    prepare: (tenant) => storage(tenant).prepare(),
+    fetch: (request, signal) => guardedFetch(request, AbortSignal.any([signal, disposed.signal])),
+    secret: (name) => secrets.get(name),
+    mask: (text) => secrets.mask(text),
+    metric: (name, value, tags) => metrics.record(name, value, tags),
+    log: (level, message) => log.write(level, message),
+    async [Symbol.asyncDispose]() {
+      disposed.abort()
+      log.tellDropped()
+    },
+  }
+}
+
+function deepFreeze(value: Json): Json {
+  if (typeof value !== "object" || value === null) return value
+  for (const inner of Object.values(value)) deepFreeze(inner)
+  return Object.freeze(value)
+}
