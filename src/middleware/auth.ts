@@ -34,8 +34,7 @@ const ENTRY_SIZE = 1_024
 
 /** Three parts of base64url, none empty: a signed token in compact form (RFC 7515 §7.1), never an unsigned one. */
 const SIGNED_TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what an id must not have
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/
+const CONTROL = /\p{Cc}/u
 
 /**
  * Sets `context.user` from a signed JSON Web Token (RFC 7519) in `Authorization: Bearer` or the configured cookie.
