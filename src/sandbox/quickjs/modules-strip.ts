@@ -9,12 +9,20 @@ export type StripReply =
 export class StripError extends Error {
   readonly line: number
   readonly column: number
+  readonly tookMs: number
 
-  constructor(message: string, line: number, column: number) {
+  constructor(message: string, line: number, column: number, tookMs: number) {
     super(message)
     this.line = line
     this.column = column
+    this.tookMs = tookMs
   }
+}
+
+export interface Stripped {
+  readonly code: string
+  /** Milliseconds the parser worked, waits for other sources excluded. */
+  readonly tookMs: number
 }
 
 /** Milliseconds one file may take. A megabyte of ordinary TypeScript takes well under one second. */
@@ -31,23 +39,22 @@ let queue: Promise<unknown> = Promise.resolve()
  * one WebAssembly instance per thread, and a source that nests deeply enough to overflow its stack breaks it for good.
  * @throws {StripError}
  */
-export function stripTypes(code: string): Promise<string> {
+export function stripTypes(code: string): Promise<Stripped> {
   const result = queue.then(() => stripNext(code))
   queue = result.catch(() => {})
   return result
 }
 
-async function stripNext(code: string): Promise<string> {
+async function stripNext(code: string): Promise<Stripped> {
   clearTimeout(idle)
   worker ??= startWorker()
+  const startedAtMs = performance.now()
   const reply = await ask(worker, code)
-  if ("code" in reply) {
-    idle = setTimeout(stopWorker, IDLE_MS).unref()
-    return reply.code
-  }
-  if (reply.broken) stopWorker()
+  const tookMs = performance.now() - startedAtMs
+  if (!("code" in reply) && reply.broken) stopWorker()
   else idle = setTimeout(stopWorker, IDLE_MS).unref()
-  throw new StripError(reply.message, reply.line, reply.column)
+  if ("code" in reply) return { code: reply.code, tookMs }
+  throw new StripError(reply.message, reply.line, reply.column, tookMs)
 }
 
 function startWorker(): Worker {
@@ -55,6 +62,12 @@ function startWorker(): Worker {
     execArgv: ["--disable-warning=ExperimentalWarning"],
     env: {},
   })
+  // One that ends while nobody waits for it is replaced, and must not end the process with it.
+  started
+    .on("error", () => {})
+    .on("exit", () => {
+      if (worker === started) worker = null
+    })
   started.unref()
   return started
 }

@@ -201,15 +201,15 @@ class ModuleReader {
   }
 
   async #strip(name: string, text: string): Promise<string> {
-    const startedAtMs = performance.now()
     try {
-      return await stripTypes(text)
+      const { code, tookMs } = await stripTypes(text)
+      this.#stripMs += tookMs
+      return code
     } catch (error) {
       if (!(error instanceof StripError)) throw error
+      this.#stripMs += error.tookMs
       const place = error.line === 0 ? name : `${name}:${error.line}:${error.column || 1}`
       throw this.#error(`${place}: ${error.message}${stripHint(error.message)}`, error)
-    } finally {
-      this.#stripMs += performance.now() - startedAtMs
     }
   }
 
