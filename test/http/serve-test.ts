@@ -66,7 +66,7 @@ export async function readToEnd(socket: Socket): Promise<string> {
   socket.on("data", (chunk) => {
     text += chunk
   })
-  await once(socket, "close")
+  if (!socket.closed) await once(socket, "close")
   return text
 }
 
