@@ -1,7 +1,7 @@
 import type { BextError } from "../errors.ts"
 import type { HookName } from "../hooks.ts"
+import { guestStack, printableLines } from "./guest-text.ts"
 import type { Logger } from "./logger.ts"
-import { guestStack } from "./plugin-stats.ts"
 
 const WINDOW_MS = 10_000
 /** Different failures written out per plugin and window: a guest can make every message different. */
@@ -37,8 +37,8 @@ export class FailureLog {
       return
     }
     this.#seen.set(key, { repeated: 0, hook, error })
-    const { code, message } = error
-    this.#logger.error({ plugin: this.#plugin, hook, code, requestId, stack: guestStack(error) }, message)
+    const fields = { plugin: this.#plugin, hook, code: error.code, requestId, stack: guestStack(error) }
+    this.#logger.error(fields, printableLines(error.message))
   }
 
   /** Says what was counted since the last time. */
@@ -46,7 +46,7 @@ export class FailureLog {
     for (const { repeated, hook, error } of this.#seen.values()) {
       if (repeated === 0) continue
       const fields = { plugin: this.#plugin, hook, code: error.code, repeated }
-      this.#logger.error(fields, `${error.message} (repeated ${repeated} times)`)
+      this.#logger.error(fields, `${printableLines(error.message)} (repeated ${repeated} times)`)
     }
     if (this.#others > 0) {
       this.#logger.error({ plugin: this.#plugin }, `${this.#plugin}: ${this.#others} more failures, all different`)

@@ -1,4 +1,5 @@
 import { BextError, type ErrorCode, PluginError } from "../errors.ts"
+import { guestStack, printableLines } from "./guest-text.ts"
 import type { Logger } from "./logger.ts"
 
 /** A plugin that could not be loaded or started. */
@@ -13,14 +14,15 @@ const ALWAYS_FATAL: ReadonlySet<string> = new Set<ErrorCode>(["E_CONFIG_INVALID"
 
 /**
  * Decides what failing plugins mean: those that are not required are logged and left out.
- * @throws {BextError} When a required one, or a mistake in the configuration, is among them. With several failures the message lists all, and `cause` is an
- *   AggregateError of them.
+ * @throws {BextError} When a required one, or a mistake in the configuration, is among them. With several failures the
+ *   message lists all, and `cause` is an AggregateError of them.
  */
 export function settleFailures(failures: readonly PluginFailure[], logger: Logger): void {
   if (failures.some(isFatal)) throw toError(failures)
   for (const { name, error } of failures) {
     const code = error instanceof BextError ? error.code : "E_INTERNAL"
-    logger.error({ plugin: name, code, err: error }, `left out: ${describe({ name, error, required: true })}`)
+    const stack = error instanceof Error ? guestStack(error) : undefined
+    logger.error({ plugin: name, code, stack }, `left out: ${describe(name, error)}`)
   }
 }
 
@@ -31,15 +33,17 @@ function isFatal({ error, required }: PluginFailure): boolean {
 function toError(failures: readonly PluginFailure[]): unknown {
   if (failures.length === 1) return failures[0]!.error
   const first = failures.find(isFatal)!.error
-  const list = failures.map((failure) => `  ${describe(failure).replaceAll("\n", "\n  ")}`)
+  const list = failures.map((failure) => {
+    const what = describe(failure.name, failure.error).replaceAll("\n", "\n  ")
+    return `  ${what}${isFatal(failure) ? "" : " (not required)"}`
+  })
   const code = first instanceof BextError ? first.code : "E_PLUGIN_LOAD_FAILED"
   const cause = new AggregateError(failures.map(({ error }) => error))
   return new BextError(code, `${failures.length} plugins failed:\n${list.join("\n")}\n`, { cause })
 }
 
 /** A PluginError says whose it is. */
-function describe(failure: PluginFailure): string {
-  const { name, error } = failure
-  const what = error instanceof Error ? error.message : String(error)
-  return `${error instanceof PluginError ? what : `${name}: ${what}`}${isFatal(failure) ? "" : " (not required)"}`
+function describe(name: string, error: unknown): string {
+  const what = printableLines(error instanceof Error ? error.message : String(error))
+  return error instanceof PluginError ? what : `${name}: ${what}`
 }

@@ -1,5 +1,6 @@
 import type { BextError, ErrorCode } from "../errors.ts"
 import type { HookName } from "../hooks.ts"
+import { guestStack, printableLines } from "./guest-text.ts"
 
 /** What one plugin has done since it was loaded. */
 export class PluginStats {
@@ -22,7 +23,13 @@ export class PluginStats {
   failed(hook: HookName, error: BextError): void {
     const { failures } = this.hook(hook)
     failures.set(error.code, (failures.get(error.code) ?? 0) + 1)
-    this.lastError = { atMs: Date.now(), hook, code: error.code, message: error.message, stack: guestStack(error) }
+    this.lastError = {
+      atMs: Date.now(),
+      hook,
+      code: error.code,
+      message: printableLines(error.message),
+      stack: guestStack(error),
+    }
   }
 
   /** Plain data, for the log, the admin listener and tests. */
@@ -113,10 +120,4 @@ export class LatencyHistogram {
 function upperBoundUs(index: number): number {
   const power = 2 ** (index >> 1)
   return (index % 2 === 0 && index > 0 ? power * 1.5 : power * 2) / TICKS_PER_US
-}
-
-/** The stack of what the guest threw, when the tier passed it on as the cause. */
-export function guestStack(error: BextError): string {
-  const inner = error.cause instanceof Error ? error.cause : error
-  return inner.stack ?? inner.message
 }

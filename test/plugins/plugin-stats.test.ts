@@ -64,6 +64,23 @@ describe("FailureLog", () => {
     assert.equal(lines.length, 3)
   })
 
+  it("does not let a guest draw on the operator's terminal, or write without end", () => {
+    const { logger, lines } = recordingLogger()
+    const evil = `\u001b[2J\u202egnp.exe\r${"x".repeat(100_000)}`
+    const cause = new Error("stack")
+    cause.stack = `${evil}\n    at onRequest`
+    new FailureLog("probe", logger).report(
+      "on_request",
+      new PluginError("E_GUEST_THREW", "probe", evil, { cause }),
+      null,
+    )
+    for (const text of [lines[0]!.msg, lines[0]!.stack as string]) {
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not be there
+      assert.doesNotMatch(text, /[\u0000-\u0009\u000b-\u001f\u202e]/)
+      assert.ok(text.length < 9000)
+    }
+  })
+
   it("does not let a guest flood the log with failures that all differ", () => {
     const { logger, lines } = recordingLogger()
     const log = new FailureLog("probe", logger)

@@ -1,0 +1,15 @@
+import { printable } from "../config/printable.ts"
+
+/** Longest text of a guest in a log line, UTF-16 units. */
+const MAX_LENGTH = 8192
+
+/** Text of which a guest chose parts, safe for a terminal: no control characters but line ends, and it has an end. */
+export function printableLines(text: string): string {
+  return text.slice(0, MAX_LENGTH).split("\n").map(printable).join("\n")
+}
+
+/** The stack of what the guest threw, when the tier passed it on as the cause, else the host's own. */
+export function guestStack(error: Error): string {
+  const inner = error.cause instanceof Error ? error.cause : error
+  return printableLines(inner.stack ?? inner.message)
+}
