@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs"
 import { HOOK_NAMES, toCamelCase } from "../../hooks.ts"
 import { LAYOUT, type MeteredEngine } from "./binary.ts"
 import { type BaseImage, captureBase } from "./image.ts"
-import { LIBRARY_NAMES } from "./library.ts"
+import { LIBRARY_GLOBALS } from "./library.ts"
 import { Machine } from "./machine.ts"
 import { OP_CODES } from "./ops.ts"
 import { newString, TAG, tagOf, writeSmall } from "./values.ts"
@@ -24,6 +24,8 @@ export interface Handles {
   /** Room for argument values that own nothing. */
   readonly slots: number
   readonly jobContext: number
+  /** Room for a string on its way in, SCRATCH_BYTES long. */
+  readonly scratch: number
   // Functions of the prelude, see prelude/hooks.js.
   readonly register: number
   readonly callRequest: number
@@ -31,13 +33,16 @@ export interface Handles {
   readonly callEvent: number
   readonly threw: number
   readonly hostError: number
-  readonly configure: number
-  readonly declare: number
   readonly need: number
 }
 
 /** C stack a guest may use. With more, deep recursion in native code would overflow the host's stack first. */
 const STACK_BYTES = 128 * 1024
+
+export const SCRATCH_BYTES = 256
+
+/** Largest part of the prelude. */
+const PART_BYTES = 64 * 1024
 
 /** Arguments a host call of a guest function has at most. */
 export const MAX_ARGUMENTS = 8
@@ -58,13 +63,16 @@ export function bootBase(module: MeteredEngine): Base {
     argv: machine.allocate(4 * MAX_ARGUMENTS),
     slots: machine.allocate(8 * MAX_ARGUMENTS),
     jobContext: machine.allocate(4),
+    scratch: machine.allocate(SCRATCH_BYTES),
   }
   const boot = new Boot(machine, memory)
+  // The prelude's own functions need neither source text nor line numbers, and every byte here is copied for each reset.
+  machine.bytes[runtime + LAYOUT.stripFlags] = 3
   const op = boot.newFunction("op")
   const codes = boot.evaluate(`(${JSON.stringify(OP_CODES)})`, "codes")
-  const kit = boot.call(boot.evaluate(part("kit"), "bext:kit"), op, codes)
-  for (const name of ["globals", "context", "bext"]) boot.call(boot.evaluate(part(name), `bext:${name}`), kit)
-  const names = boot.evaluate(`(${JSON.stringify(LIBRARY_NAMES)})`, "names")
+  const globals = boot.evaluate(`(${JSON.stringify(LIBRARY_GLOBALS)})`, "globals")
+  const kit = boot.call(boot.evaluate(part("kit"), "bext:kit"), op, codes, globals)
+  boot.call(boot.evaluate(part("context"), "bext:context"), kit)
   const hooks = boot.call(boot.evaluate(part("hooks"), "bext:hooks"), kit, boot.evaluate(HOOK_TABLE, "hooks"))
   const handles: Handles = {
     ...memory,
@@ -74,11 +82,10 @@ export function bootBase(module: MeteredEngine): Base {
     callEvent: boot.get(hooks, "callEvent"),
     threw: boot.get(hooks, "threw"),
     hostError: boot.get(hooks, "hostError"),
-    configure: boot.get(hooks, "configure"),
-    declare: boot.get(hooks, "declare"),
     need: boot.get(hooks, "need"),
   }
-  boot.call(handles.declare, names)
+  // Guests keep their line numbers, for stack traces. Nobody reads their source text in there.
+  machine.bytes[runtime + LAYOUT.stripFlags] = 1
   return { module, image: captureBase(machine, boot.findRandomState()), handles }
 }
 
@@ -91,9 +98,9 @@ function part(name: string): string {
 /** Evaluates trusted code. A failure here is a bug of bext. */
 class Boot {
   readonly #machine: Machine
-  readonly #memory: Pick<Handles, "context" | "undefined" | "argv">
+  readonly #memory: Pick<Handles, "context" | "undefined" | "argv" | "scratch">
 
-  constructor(machine: Machine, memory: Pick<Handles, "context" | "undefined" | "argv">) {
+  constructor(machine: Machine, memory: Pick<Handles, "context" | "undefined" | "argv" | "scratch">) {
     this.#machine = machine
     this.#memory = memory
   }
@@ -105,11 +112,13 @@ class Boot {
 
   evaluate(source: string, file: string): number {
     const machine = this.#machine
-    const code = machine.newCString(source)
-    const name = machine.newCString(file)
-    const value = machine.engine.eval(this.#memory.context, code, Buffer.byteLength(source), name, 0, 0)
-    machine.engine.free(code)
-    machine.engine.free(name)
+    // High above the heap, so that the texts leave no holes in it.
+    const code = machine.bytes.length - 2 * PART_BYTES
+    const name = machine.bytes.length - PART_BYTES
+    const size = machine.bytes.write(source, code, PART_BYTES - 1, "utf8")
+    machine.bytes.write(file, name, PART_BYTES - 1, "utf8")
+    const value = machine.engine.eval(this.#memory.context, code, size, name, 0, 0)
+    machine.bytes.fill(0, code)
     return this.#checked(value, file)
   }
 
@@ -121,7 +130,7 @@ class Boot {
 
   get(object: number, name: string): number {
     const machine = this.#machine
-    const key = newString(machine, this.#memory.context, name)
+    const key = newString(machine, this.#memory.context, this.#memory.scratch, name)
     const value = machine.engine.getProp(this.#memory.context, object, key)
     machine.engine.freeValue(this.#memory.context, key)
     return this.#checked(value, name)

@@ -51,6 +51,8 @@ export const LAYOUT = {
   heapStart: 5_333_088,
   /** Where the allocator keeps the end of the heap (`sbrk`); it never moves back. */
   heapEndPointer: 86_864,
+  /** Offset in the runtime of the byte that says what the compiler drops: 1 = source text, 2 = names and lines. */
+  stripFlags: 228,
   /** Pages of 64 KiB the binary wants at least. */
   initialPages: 256,
 } as const

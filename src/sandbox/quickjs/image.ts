@@ -55,7 +55,7 @@ export function restore(machine: Machine, image: Image, zeroPages: number): void
   machine.bytes.set(base.heap, LAYOUT.heapStart)
   for (const patch of patches) machine.bytes.set(patch.bytes, patch.at)
   if (dirtyEnd > end) machine.bytes.fill(0, end, dirtyEnd)
-  machine.unwindStack()
+  machine.unwind()
   zeroStack(machine, zeroPages)
   reseed(machine, base.randomState)
 }
@@ -66,6 +66,9 @@ export function emptyImage(base: BaseImage): Image {
 }
 
 const PAGE = 4096
+const ZEROS = new Uint8Array(PAGE)
+/** C stack that most calls use; zeroed without looking. */
+const USUAL_STACK = 16 * 1024
 /** Differences closer together than this are kept as one. */
 const GAP = 128
 
@@ -102,22 +105,17 @@ function difference(machine: Machine, base: Uint8Array, from: number, to: number
 }
 
 function zeroStack(machine: Machine, zeroPages: number): void {
-  let clean = 0
-  for (let end = LAYOUT.heapStart; end > LAYOUT.dataEnd && clean < zeroPages; end -= PAGE) {
+  const { bytes } = machine
+  let end: number = LAYOUT.heapStart - USUAL_STACK
+  bytes.fill(0, end, LAYOUT.heapStart)
+  for (let clean = 0; end > LAYOUT.dataEnd && clean < zeroPages; end -= PAGE) {
     const from = Math.max(end - PAGE, LAYOUT.dataEnd)
-    if (isZero(machine, from, end)) {
-      clean++
-      continue
+    if (bytes.compare(ZEROS, 0, end - from, from, end) === 0) clean++
+    else {
+      bytes.fill(0, from, end)
+      clean = 0
     }
-    machine.bytes.fill(0, from, end)
-    clean = 0
   }
-}
-
-function isZero(machine: Machine, from: number, to: number): boolean {
-  const { u32 } = machine
-  for (let i = from >> 2; i < to >> 2; i++) if (u32[i] !== 0) return false
-  return true
 }
 
 /** Without this every copy of an image would draw the same numbers from Math.random. */

@@ -7,7 +7,7 @@ import type { Call, Task } from "./call.ts"
 import { failureOf, GuestError, hookFailure } from "./failures.ts"
 import { GuestMistake } from "./guest-mistake.ts"
 import type { Image } from "./image.ts"
-import { LIBRARY_NAMES } from "./library.ts"
+import { libraryOf } from "./library.ts"
 import type { Machine, MachineHost } from "./machine.ts"
 import type { MachinePool } from "./machine-pool.ts"
 import type { GuestModules } from "./modules.ts"
@@ -103,8 +103,8 @@ export class Instance implements MachineHost {
       const kind = answersJson(hook) ? 1 : 0
       const prepare = () => [
         this.#int(call.id),
-        this.#string(hook),
-        this.#string(JSON.stringify(params)),
+        this.newString(hook),
+        this.newString(JSON.stringify(params)),
         this.#int(kind),
       ]
       status = this.#enter(call, handles.callEvent, 4, prepare, nowMs)
@@ -224,6 +224,12 @@ export class Instance implements MachineHost {
     return tagOf(this.machine, at) === TAG.undefined ? undefined : this.textOrBytes(at)
   }
 
+  /** The caller owns the value. */
+  newString(text: string): number {
+    const { context, scratch } = this.setup.base.handles
+    return newString(this.machine, context, scratch, text)
+  }
+
   /** @throws {MessageTooLong} */
   fits<T extends string | Uint8Array>(value: T): T {
     const { messageBytes } = this.setup.limits
@@ -307,7 +313,6 @@ export class Instance implements MachineHost {
     if (this.#current !== null) throw new Error(`${this.setup.name}: a call entered the guest from inside the guest`)
     this.#current = call
     this.#budget.enter(nowMs, call.cpuLeftMs, call.wallEndMs)
-    this.machine.refuel()
   }
 
   #end(call: Call): void {
@@ -349,10 +354,8 @@ export class Instance implements MachineHost {
     const { engine } = this.machine
     const { modules, limits } = this.setup
     engine.setMemoryLimit(runtime, limits.memoryBytes)
-    engine.freeValue(context, this.#checked(this.#callGuest(handles.configure)))
-    for (const name of LIBRARY_NAMES) {
-      if (!modules.mentions(name)) continue
-      const value = this.#string(name)
+    for (const name of libraryOf((word) => modules.mentions(word))) {
+      const value = this.newString(name)
       engine.freeValue(context, this.#checked(this.#callGuest(handles.need, value)))
       engine.freeValue(context, value)
     }
@@ -470,7 +473,7 @@ export class Instance implements MachineHost {
       serial = call.hostErrors.push(refusal)
     }
     if (refusal instanceof BextError) code = refusal.code
-    const values = [newString(this.machine, context, code), newString(this.machine, context, refusal.message)]
+    const values = [this.newString(code), this.newString(refusal.message)]
     this.#pass(values)
     passInt(this.machine, this.setup.base.handles, 2, serial)
     const value = this.machine.engine.call(context, hostError, self, 3, argv)
@@ -596,10 +599,6 @@ export class Instance implements MachineHost {
   #isSlot(value: number): boolean {
     const { slots } = this.setup.base.handles
     return value >= slots && value < slots + 64
-  }
-
-  #string(value: string): number {
-    return newString(this.machine, this.setup.base.handles.context, value)
   }
 
   #orLoadError(look: () => string): string | null {

@@ -1,13 +1,54 @@
+import { readFileSync } from "node:fs"
 import { GUEST_FILES } from "./guest/globals.ts"
 
-const SOURCES = new Map(GUEST_FILES.flatMap(({ provides, source }) => provides.map((name) => [name, source])))
+/** A script of the guest library, evaluated in a guest that uses something of it. See GuestFile for its form. */
+interface LibraryFile {
+  readonly provides: readonly string[]
+  /** A guest whose sources hold one of these words gets the file into its image; others at first touch. */
+  readonly words: readonly string[]
+  readonly source: string
+}
+
+const FILES: readonly LibraryFile[] = [
+  prelude("marshal", ["$headersText", "$payload", "$respond", "$toBytes", "$fillArray"], ["respond", "Response"]),
+  prelude(
+    "changes",
+    ["$BodyReader", "$Changes", "$Extensions", "$setIdentity"],
+    ["request", "response", "body", "extensions", "setIdentity"],
+  ),
+  prelude("wait-until", ["$waitUntil"], ["waitUntil"]),
+  prelude("bext", ["bext"], ["bext"]),
+  prelude("storage", ["$storage"], ["storage"]),
+  prelude("host-crypto", ["$hostCrypto"], ["hmac", "sha256", "timingSafeEqual"]),
+  prelude("fetch", ["$fetch"], ["fetch"]),
+  prelude("console", ["console", "$headline", "$inspect", "$isError", "$report"], ["console"]),
+  prelude("timers", ["setTimeout", "setInterval", "clearTimeout", "clearInterval"], ["setTimeout", "setInterval"]),
+  prelude("crypto", ["crypto", "performance"], ["getRandomValues", "randomUUID", "performance"]),
+  ...GUEST_FILES.map(({ provides, source }) => ({ provides, words: provides.filter(isGlobal), source })),
+]
 
 /** Globals of the guest library, made when a guest first reads one. */
-export const LIBRARY_NAMES: readonly string[] = [...SOURCES.keys()].filter((name) => !name.startsWith("$"))
+export const LIBRARY_GLOBALS: readonly string[] = FILES.flatMap(({ provides }) => provides.filter(isGlobal))
+
+const SOURCES = new Map(FILES.flatMap(({ provides, source }) => provides.map((name) => [name, source])))
 
 /** Source of the library file that provides `name`. Only the prelude asks. */
 export function librarySource(name: string): string {
   const source = SOURCES.get(name)
   if (source === undefined) throw new Error(`no library file provides ${name}`)
   return source
+}
+
+/** One name of each file that a guest is going to use, judging by its sources. */
+export function libraryOf(mentions: (word: string) => boolean): string[] {
+  return FILES.filter(({ words }) => words.some(mentions)).map(({ provides }) => provides[0]!)
+}
+
+function isGlobal(name: string): boolean {
+  return !name.startsWith("$")
+}
+
+function prelude(file: string, provides: readonly string[], words: readonly string[]): LibraryFile {
+  const text = readFileSync(new URL(`./prelude/${file}.js`, import.meta.url), "utf8")
+  return { provides, words, source: text }
 }

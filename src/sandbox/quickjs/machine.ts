@@ -51,14 +51,10 @@ export class Machine {
     ) as EngineFunctions
   }
 
-  /** Call before every entry: a guest that was stopped left the counter negative. */
-  refuel(): void {
-    this.#fuel.value = FUEL_SLICE
-  }
-
-  /** The C stack is empty again, also after the guest was stopped in the middle. */
-  unwindStack(): void {
+  /** Nothing is on the stack any more and the fuel is full, also after the guest was stopped in the middle. */
+  unwind(): void {
     this.#stackPointer.value = LAYOUT.heapStart
+    this.#fuel.value = FUEL_SLICE
   }
 
   /** End of the heap in use, bytes from 0. Never moves back except by writing an image. */

@@ -4,7 +4,7 @@ import type { Json, Side } from "../sandbox.ts"
 import { GuestMistake } from "./guest-mistake.ts"
 import type { Instance } from "./instance.ts"
 import { librarySource } from "./library.ts"
-import { newBytes, newNumber, newSmall, newString, TAG } from "./values.ts"
+import { newBytes, newNumber, newSmall, TAG } from "./values.ts"
 
 /**
  * One operation the prelude may ask for. `at` is the address of its first argument, each further one 8 bytes on.
@@ -115,8 +115,7 @@ const COURSE = {
 
 /** Services, for the call that runs now. Functions that answer later take `resolve` and `reject` first. */
 const SERVICES = {
-  config: (guest) =>
-    newString(guest.machine, guest.setup.base.handles.context, JSON.stringify(guest.setup.services.config)),
+  config: (guest) => guest.newString(JSON.stringify(guest.setup.services.config)),
   secret: (guest, at) => text(guest, guest.setup.services.secret(guest.text(at))),
   log: (guest, at) => {
     guest.setup.services.log(LEVELS[guest.number(at)] ?? "info", guest.text(at + 8))
@@ -180,7 +179,7 @@ const SERVICES = {
   now: (guest) => number(guest, Math.floor(performance.now())),
   utf8Encode: (guest, at) => bytes(guest, Buffer.from(guest.text(at))),
   utf8Decode: (guest, at) => text(guest, Buffer.from(guest.bytes(at)).toString("utf8")),
-  library: (guest, at) => newString(guest.machine, guest.setup.base.handles.context, librarySource(guest.text(at))),
+  library: (guest, at) => guest.newString(librarySource(guest.text(at))),
 } as const satisfies Record<string, Operation>
 
 const ALL: Readonly<Record<string, Operation>> = { ...EXCHANGE, ...COURSE, ...SERVICES }
@@ -194,7 +193,7 @@ export const OP_CODES: Readonly<Record<string, number>> = Object.fromEntries(
 )
 
 function text(guest: Instance, value: string): number {
-  return newString(guest.machine, guest.setup.base.handles.context, guest.fits(value))
+  return guest.newString(guest.fits(value))
 }
 
 function optionalText(guest: Instance, value: string | undefined): number {

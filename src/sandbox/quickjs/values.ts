@@ -80,28 +80,46 @@ export function readBytes(machine: Machine, context: number, value: number, maxB
   return copy
 }
 
-/** Makes a guest string. The caller owns the value. @throws {OutOfMemory} */
-export function newString(machine: Machine, context: number, text: string): number {
+/**
+ * Makes a guest string. The caller owns the value.
+ * @param scratch - Address of SCRATCH_BYTES of memory that short strings pass through.
+ * @throws {OutOfMemory}
+ */
+export function newString(machine: Machine, context: number, scratch: number, text: string): number {
+  if (text.length <= FAST_LENGTH) {
+    const { bytes } = machine
+    let i = 0
+    for (; i < text.length; i++) {
+      const code = text.charCodeAt(i)
+      if (code === 0 || code > 127) break
+      bytes[scratch + i] = code
+    }
+    if (i === text.length) {
+      bytes[scratch + i] = 0
+      return checkedString(machine, machine.engine.newString(context, scratch))
+    }
+  }
+  return newLongString(machine, context, text)
+}
+
+/** Longest ASCII text that is copied character by character. */
+const FAST_LENGTH = 200
+
+function newLongString(machine: Machine, context: number, text: string): number {
   const at = machine.allocate(text.length * 3 + 1)
   const nul = text.includes("\0")
-  const size = writeText(machine, at, nul ? text.replaceAll("\0", "\u0001") : text)
+  const size = machine.bytes.write(nul ? text.replaceAll("\0", "\u0001") : text, at, "utf8")
   machine.bytes[at + size] = 0
   const value = machine.engine.newString(context, at)
   machine.engine.free(at)
-  if (tagOf(machine, value) !== TAG.string) throw new OutOfMemory()
+  checkedString(machine, value)
   if (nul) putNuls(machine, value, text)
   return value
 }
 
-function writeText(machine: Machine, at: number, text: string): number {
-  const { bytes } = machine
-  if (text.length > 64) return bytes.write(text, at, "utf8")
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code > 127) return bytes.write(text, at, "utf8")
-    bytes[at + i] = code
-  }
-  return text.length
+function checkedString(machine: Machine, value: number): number {
+  if (tagOf(machine, value) !== TAG.string) throw new OutOfMemory()
+  return value
 }
 
 /** The engine takes C strings, which end at NUL: the string was made with another character in its place. */

@@ -1,7 +1,7 @@
 /* Finds the hooks a plugin exports and runs them. */
 ;(kit, hookNames) => {
-  const { apply, append, codes, Context, EventContext, getPrototypeOf, headline, inspect, isError, op } = kit
-  const { parse, respond, serialOf, sliceText, stringify, text, TypeErrorCtor } = kit
+  const { append, apply, codes, Context, getPrototypeOf, need, op, parse, serialOf, sliceText, stringify, text } = kit
+  const { TypeErrorCtor } = kit
   const InternalErrorPrototype = InternalError.prototype
 
   /** Hook name → function, once `register` found it. */
@@ -55,14 +55,8 @@
 
   function answerRequest(id, result) {
     if (result === undefined || result === null || result.action === "continue") return 0
-    if (!respond(id, result))
-      return invalid(
-        id,
-        "on_request",
-        'nothing, { action: "continue" }, { action: "respond", … } or a Response',
-        result,
-      )
-    return 0
+    if (typeof result === "object" && need("$respond")(id, result)) return 0
+    return invalid(id, "on_request", 'nothing, { action: "continue" }, { action: "respond", … } or a Response', result)
   }
 
   function callResponse(id) {
@@ -96,6 +90,20 @@
     }
   }
 
+  /** The context of hooks without a request. */
+  class EventContext {
+    #id
+    constructor(id) {
+      this.#id = id
+    }
+    get leader() {
+      return op(codes.leader, this.#id) === 1
+    }
+    waitUntil(promise) {
+      need("$waitUntil")(this.#id, promise)
+    }
+  }
+
   const ignore = () => 0
 
   function answerJson(id, result) {
@@ -121,7 +129,7 @@
   function invalid(id, hook, expected, result) {
     let shown = "something else"
     try {
-      shown = sliceText(inspect(result), 0, 200)
+      shown = sliceText(need("$inspect")(result, 1), 0, 200)
     } catch {}
     op(codes.invalidResult, id, `${hook} returned ${shown}; expected ${expected}`)
     return 0
@@ -136,30 +144,18 @@
     let what = "something that cannot be shown"
     let stack = ""
     try {
-      if (!isError(error)) what = `threw ${inspect(error)}`
-      else {
-        what = headline(error)
-        stack = text(error.stack)
-        if (getPrototypeOf(error) === InternalErrorPrototype) {
-          if (error.message === "out of memory") kind = MEMORY
-          else if (error.message === "stack overflow") kind = STACK
-        }
+      if (typeof error === "object" && error !== null && getPrototypeOf(error) === InternalErrorPrototype) {
+        if (error.message === "out of memory") kind = MEMORY
+        else if (error.message === "stack overflow") kind = STACK
       }
+      if (need("$isError")(error)) {
+        what = need("$headline")(error)
+        stack = text(error.stack)
+      } else what = `threw ${need("$inspect")(error, 1)}`
     } catch {}
     op(codes.threw, id, kind, sliceText(what, 0, 2000), sliceText(stack, 0, 4000), serialOf(error) ?? 0)
     return 0
   }
 
-  return {
-    __proto__: null,
-    register,
-    callRequest,
-    callResponse,
-    callEvent,
-    threw,
-    hostError: kit.hostError,
-    configure: kit.configure,
-    declare: kit.declare,
-    need: kit.need,
-  }
+  return { __proto__: null, register, callRequest, callResponse, callEvent, threw, hostError: kit.hostError, need }
 }
