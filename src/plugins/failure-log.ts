@@ -1,7 +1,7 @@
+import type { Logger } from "pino"
 import type { BextError } from "../errors.ts"
 import type { HookName } from "../hooks.ts"
 import { guestStack, printableLines } from "./guest-text.ts"
-import type { Logger } from "./logger.ts"
 
 const WINDOW_MS = 10_000
 /** Different failures written out per plugin and window: a guest can make every message different. */

@@ -13,3 +13,11 @@ export function guestStack(error: Error): string {
   const inner = error.cause instanceof Error ? error.cause : error
   return printableLines(inner.stack ?? inner.message)
 }
+
+/** Takes the plugin's secrets out of an error and what caused it, in place: a guest may throw what it was told. */
+export function maskError(error: unknown, mask: (text: string) => string): void {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    at.message = mask(at.message)
+    if (at.stack !== undefined) at.stack = mask(at.stack)
+  }
+}

@@ -1,5 +1,6 @@
 import { realpathSync } from "node:fs"
 import { join, sep } from "node:path"
+import type { Logger } from "pino"
 import { checkPlugin } from "../config/check-plugin.ts"
 import type { Manifest, Permissions } from "../config/manifest-schema.ts"
 import { configError } from "../config/parse-config.ts"
@@ -13,9 +14,9 @@ import { effectivePermissions } from "../host/permissions.ts"
 import type { InstanceMode, Json, Sandbox, SandboxTier, Tier } from "../sandbox/sandbox.ts"
 import type { ByteBudget } from "./buffer-response.ts"
 import { capabilitiesOf, checkHooks } from "./check-hooks.ts"
+import { maskError } from "./guest-text.ts"
 import { HeaderAccess } from "./header-access.ts"
 import { LoadedPlugin } from "./loaded-plugin.ts"
-import type { Logger } from "./logger.ts"
 import { mergeLimits } from "./plugin-limits.ts"
 import { PluginMatch } from "./plugin-match.ts"
 import { type ResolvedPlugin, resolvePlugin } from "./resolve-plugin.ts"
@@ -100,6 +101,7 @@ export async function loadPlugin(name: string, options: LoadPluginOptions): Prom
       logger,
     })
   } catch (error) {
+    maskError(error, services.mask)
     await sandbox?.[Symbol.asyncDispose]()
     await services[Symbol.asyncDispose]()
     throw error
@@ -120,7 +122,7 @@ function grant(name: string, found: ResolvedPlugin, options: LoadPluginOptions):
   const requested = found.manifest.permissions
   const everything = found.local && options.grantLocalFolders === true
   const secrets = [...(entry.grant?.secrets ?? []), ...Object.keys(entry.secrets)]
-  const granted = everything ? "all" : { ...entry.grant, secrets }
+  const granted = everything ? "all" : { ...defined(entry.grant ?? {}), secrets }
   const { permissions, missing } = effectivePermissions(name, requested, granted, config.sandbox.ceilings)
   if (missing !== null) {
     const what = `asks for more than it was granted; to allow it, put into bext.config.toml:\n${missing.toml}`
@@ -138,6 +140,12 @@ function grant(name: string, found: ResolvedPlugin, options: LoadPluginOptions):
     )
   }
   return permissions
+}
+
+function defined<T extends object>(row: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }
 }
 
 function asksForAnything(permissions: Permissions): boolean {

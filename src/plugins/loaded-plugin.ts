@@ -1,3 +1,4 @@
+import type { Logger } from "pino"
 import type { Manifest, Permissions } from "../config/manifest-schema.ts"
 import { BextError, PluginError } from "../errors.ts"
 import { HOOKS, type HookName } from "../hooks.ts"
@@ -7,7 +8,7 @@ import { type ByteBudget, bodyState, bufferResponse } from "./buffer-response.ts
 import { FailureLog } from "./failure-log.ts"
 import type { GuestAccess } from "./guest-access.ts"
 import { GuestExchange } from "./guest-exchange.ts"
-import type { Logger } from "./logger.ts"
+import { maskError } from "./guest-text.ts"
 import { pathsBefore } from "./path-history.ts"
 import type { MatchTarget, PluginMatch } from "./plugin-match.ts"
 import { type HookStats, PluginStats } from "./plugin-stats.ts"
@@ -38,6 +39,8 @@ export interface PluginParts {
 export interface PluginServices extends AsyncDisposable {
   /** Makes the tenant's storage resident. Returns nothing when it already is. */
   prepare(tenant: string | null): void | Promise<void>
+  /** Replaces the values of the plugin's secrets. */
+  mask(text: string): string
 }
 
 const NO_PARAMS: readonly Json[] = []
@@ -300,6 +303,7 @@ export class LoadedPlugin implements AsyncDisposable {
 
   #failed(hook: HookName, error: unknown, requestId: string | null): BextError {
     const failure = error instanceof BextError ? error : this.#unexpected(hook, error)
+    maskError(failure, (text) => this.#parts.services.mask(text))
     this.stats.failed(hook, failure)
     this.#failures.report(hook, failure, requestId)
     return failure

@@ -1,6 +1,6 @@
+import type { Logger } from "pino"
 import { BextError, type ErrorCode, PluginError } from "../errors.ts"
 import { guestStack, printableLines } from "./guest-text.ts"
-import type { Logger } from "./logger.ts"
 
 /** A plugin that could not be loaded or started. */
 export interface PluginFailure {

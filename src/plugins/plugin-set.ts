@@ -1,5 +1,5 @@
+import type { Logger } from "pino"
 import type { LoadedPlugin } from "./loaded-plugin.ts"
-import type { Logger } from "./logger.ts"
 import { type PluginFailure, settleFailures } from "./plugin-failures.ts"
 import { type RequestCompleteEvent, RequestCompleteQueue } from "./request-complete.ts"
 

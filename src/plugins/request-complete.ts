@@ -1,5 +1,5 @@
+import type { Logger } from "pino"
 import type { LoadedPlugin } from "./loaded-plugin.ts"
-import type { Logger } from "./logger.ts"
 
 /** One finished request, as guests see it: see `RequestCompleteEvent` of plugin-api.ts. */
 export interface RequestCompleteEvent {

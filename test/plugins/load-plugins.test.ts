@@ -200,6 +200,28 @@ describe("grants", () => {
   })
 })
 
+describe("a secret that a plugin throws", () => {
+  const keyed = '[permissions]\nsecrets = ["KEY"]'
+  const config = '[plugins.probe]\non_error = "open"\n[plugins.probe.secrets]\nKEY = "env:PROBE_KEY"'
+  const env = { PROBE_KEY: "hunter2-hunter2" }
+
+  it("does not reach the log", async (t) => {
+    const source = 'export function onRequest() { throw new Error("the key is " + bext.secret("KEY")) }'
+    const { request, plugin, lines } = await probe(t, source, config, keyed, { env })
+    await request()
+    assert.ok(lines.some(({ msg }) => msg.includes("the key is")))
+    assert.doesNotMatch(JSON.stringify(lines), /hunter2/)
+    assert.doesNotMatch(JSON.stringify(plugin("probe").stats.snapshot()), /hunter2/)
+  })
+
+  it("does not reach the message of a failed load", async (t) => {
+    const source = 'throw new Error("the key is " + bext.secret("KEY"))\nexport function onRequest() {}'
+    const { lines } = await probe(t, source, config, keyed, { env })
+    assert.ok(lines.some(({ msg }) => msg.includes("left out")))
+    assert.doesNotMatch(JSON.stringify(lines), /hunter2/)
+  })
+})
+
 describe("settings", () => {
   const schema = JSON.stringify({
     type: "object",
