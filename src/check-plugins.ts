@@ -1,13 +1,13 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { pino } from "pino"
 import type { Config } from "./config/schema.ts"
 import { createTiers } from "./create-tiers.ts"
 import { createHost } from "./host/create-host.ts"
 import { BodyBudget } from "./http/body-budget.ts"
 import { loadPlugin } from "./plugins/load-plugin.ts"
 import type { LoadedPlugin } from "./plugins/loaded-plugin.ts"
-import type { Logger } from "./plugins/logger.ts"
 import { openLmdbStore } from "./state/lmdb-store.ts"
 
 /** What became of one plugin. The plugin is disposed when the next result is asked for. */
@@ -19,12 +19,14 @@ export type PluginCheck =
  * Loads every enabled plugin as the server would, one after the other, with a state of its own that is thrown away. Their
  * top level runs, their start hooks do not.
  * @param options.folder - Absolute folder of the configuration file.
+ * @param options.warn - Gets what the server would log as a warning or an error.
  */
 export async function* checkPlugins(
   config: Config,
-  options: { folder: string; logger: Logger },
+  options: { folder: string; warn: (message: string) => void },
 ): AsyncGenerator<PluginCheck, void> {
-  const { folder, logger } = options
+  const { folder, warn } = options
+  const logger = pino({ level: "warn" }, { write: (line) => warn((JSON.parse(line) as { msg: string }).msg) })
   const dir = mkdtempSync(join(tmpdir(), "bext-check-"))
   await using parts = new AsyncDisposableStack()
   parts.defer(() => rmSync(dir, { recursive: true, force: true }))

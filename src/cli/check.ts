@@ -1,6 +1,7 @@
 import { dirname, resolve } from "node:path"
 import { styleText } from "node:util"
 import { loadConfig } from "../config/load-config.ts"
+import { printable } from "../config/printable.ts"
 import type { Config } from "../config/schema.ts"
 import { parseOptions } from "./parse-options.ts"
 import { printError } from "./print-error.ts"
@@ -26,7 +27,7 @@ async function reportPlugins(config: Config, folder: string): Promise<number> {
   // Loaded here: a configuration without plugins needs no sandbox.
   const { checkPlugins } = await import("../check-plugins.ts")
   let failures = 0
-  for await (const result of checkPlugins(config, { folder, logger })) {
+  for await (const result of checkPlugins(config, { folder, warn })) {
     if ("plugin" in result) {
       const { manifest, tier, priority, hooks } = result.plugin
       const what = `${manifest.manifest.version}  ${tier}, priority ${priority}: ${[...hooks].join(", ")}`
@@ -48,14 +49,6 @@ function mark(colour: "green" | "red", text: string): string {
   return styleText(colour, text, { stream: process.stdout })
 }
 
-/** Warnings are part of the result; the rest is for a server that runs. */
-const logger = {
-  debug() {},
-  info() {},
-  warn(_fields: object, message: string) {
-    process.stderr.write(`warning: ${message}\n`)
-  },
-  error(_fields: object, message: string) {
-    process.stderr.write(`error: ${message}\n`)
-  },
+function warn(message: string): void {
+  process.stderr.write(`warning: ${printable(message)}\n`)
 }

@@ -1,10 +1,10 @@
 import { z } from "zod"
-import type { Problem } from "./config-error.ts"
-import { formatPath } from "./config-error.ts"
+import { formatPath, type Problem } from "./config-error.ts"
 import { nearest } from "./nearest.ts"
 import { isTomlDate } from "./read-toml.ts"
-import { alternatives, childSchema, keysOf, kindOf, schemaAt, written } from "./schema-walk.ts"
+import { alternatives, keysOf, kindOf, schemaAt, written } from "./schema-walk.ts"
 import type { Path } from "./toml-positions.ts"
+import { unknownKey } from "./unknown-key.ts"
 
 /** Turns what the schema found into problems an operator can act on: what was found, what is allowed, the likely typo. */
 export function toProblems(schema: z.ZodType, input: unknown, issues: readonly z.core.$ZodIssue[]): Problem[] {
@@ -55,27 +55,6 @@ function toProblem(schema: z.ZodType, input: unknown, issue: z.core.$ZodIssue, p
   }
 }
 
-function unknownKey(schema: z.ZodType, path: Path, key: string): Problem {
-  const section = schemaAt(schema, path)
-  const allowed = keysOf(section) ?? []
-  const meant = nearest(key, allowed)
-  const fixes = meant === undefined ? elsewhere(section, path, key) : [`did you mean ${meant}?`]
-  if (allowed.length > 0) fixes.push(`allowed: ${allowed.join(", ")}`)
-  const hidden = meant !== undefined && kindOf(childSchema(section, meant)) === "secret"
-  return { path: [...path, key], what: "unknown key", fixes, at: "key", hidden }
-}
-
-/** The key may be right but stand one level too high. */
-function elsewhere(section: unknown, path: Path, key: string): string[] {
-  const allowed = keysOf(section) ?? []
-  for (const name of allowed) {
-    const inner = childSchema(section, name)
-    const meant = alternatives(inner).length === 1 ? nearest(key, keysOf(inner) ?? []) : undefined
-    if (meant !== undefined) return [`${meant} belongs in [${formatPath([...path, name])}]`]
-  }
-  return allowed.includes("config") ? [`the plugin's own settings go in [${formatPath([...path, "config"])}]`] : []
-}
-
 /** A union's branch that fits the value's type speaks for it; when none does, all types are named. */
 function fromUnion(
   schema: z.ZodType,
@@ -109,6 +88,15 @@ function missing(path: Path, expected: string, schema: unknown): Problem {
 
 const EXAMPLE: Record<string, string> = { string: '"…"', array: "[…]", boolean: "true", object: "{ … }" }
 
+const BOOLEANS = new Map([
+  ["true", true],
+  ["yes", true],
+  ["on", true],
+  ["false", false],
+  ["no", false],
+  ["off", false],
+])
+
 /** A value of the right kind in the wrong quotes or brackets is shown as it should be written. */
 function typeFixes(schema: z.ZodType, path: Path, found: unknown): string[] {
   const key = path.at(-1)
@@ -117,12 +105,15 @@ function typeFixes(schema: z.ZodType, path: Path, found: unknown): string[] {
     if (option instanceof z.ZodNumber && typeof found === "string" && /^-?\d+$/.test(found)) {
       return [`write it without quotes: ${key} = ${found}`]
     }
-    if (option instanceof z.ZodBoolean && (found === "true" || found === "false")) {
-      return [`write it without quotes: ${key} = ${found}`]
+    if (option instanceof z.ZodBoolean && typeof found === "string" && BOOLEANS.has(found.toLowerCase())) {
+      return [`write it without quotes: ${key} = ${BOOLEANS.get(found.toLowerCase())}`]
     }
-    if (option instanceof z.ZodArray && !isTable(found) && !Array.isArray(found)) {
-      return [`write a list: ${key} = [${JSON.stringify(found)}]`]
+    if (option instanceof z.ZodArray && typeof found === "string") {
+      const firstKey = keysOf(option.element)?.[0]
+      const entry = firstKey === undefined ? JSON.stringify(found) : `{ ${firstKey} = ${JSON.stringify(found)} }`
+      return [`write a list: ${key} = [${entry}]`]
     }
+    if (option instanceof z.ZodArray && isTable(found)) return [`write a list of tables: [[${formatPath(path)}]]`]
     if (option instanceof z.ZodString && typeof found === "number") {
       const example = exampleOf(option)
       return [

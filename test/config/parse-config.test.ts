@@ -237,6 +237,17 @@ max_memory_mb = 128
   })
 
   const cases: [title: string, text: string, expected: RegExp][] = [
+    ["the word of another program", "[server]\nport = 3000", /did you mean listen\?/],
+    ["a key of another section", '[server]\nstatic_dir = "public"', /static belongs in \[app\]/],
+    [
+      "a key of plugin.toml",
+      '[plugins.a]\ncapabilities = ["middleware"]',
+      /capabilities belongs in the plugin's plugin\.toml/,
+    ],
+    ["a built-in by another name", "[middleware.jwt]", /did you mean auth\?/],
+    ["text instead of a list of tables", "[plugins.a]\nmatch = '/a'", /write a list: match = \[\{ path = "\/a" \}\]/],
+    ["a table instead of a list of them", "[routes]\npath = '/a'", /write a list of tables: \[\[routes\]\]/],
+    ["yes", '[plugins.a]\nenabled = "yes"', /write it without quotes: enabled = true/],
     ["an unknown section", "[middlware.cors]", /1:2 middlware: unknown key \| did you mean middleware\?/],
     ["camelCase", "[plugins.a]\nonError = 'open'", /did you mean on_error\?/],
     ["a key one level too high", "[plugins.a]\nmax_memory_mb = 3", /max_memory_mb belongs in \[plugins\.a\.limits\]/],
