@@ -30,8 +30,9 @@ function isFatal({ error, required }: PluginFailure): boolean {
   return required || (error instanceof BextError && ALWAYS_FATAL.has(error.code))
 }
 
-function toError(failures: readonly PluginFailure[]): unknown {
-  if (failures.length === 1) return failures[0]!.error
+function toError(failures: readonly PluginFailure[]): BextError {
+  const [{ name, error }] = failures as [PluginFailure]
+  if (failures.length === 1) return error instanceof BextError ? error : unexpected(name, error)
   const first = failures.find(isFatal)!.error
   const list = failures.map((failure) => {
     const what = describe(failure.name, failure.error).replaceAll("\n", "\n  ")
@@ -40,6 +41,11 @@ function toError(failures: readonly PluginFailure[]): unknown {
   const code = first instanceof BextError ? first.code : "E_PLUGIN_LOAD_FAILED"
   const cause = new AggregateError(failures.map(({ error }) => error))
   return new BextError(code, `${failures.length} plugins failed:\n${list.join("\n")}\n`, { cause })
+}
+
+function unexpected(name: string, cause: unknown): PluginError {
+  const what = cause instanceof Error ? cause.message : String(cause)
+  return new PluginError("E_INTERNAL", name, printableLines(what), { cause })
 }
 
 /** A PluginError says whose it is. */

@@ -1,5 +1,5 @@
 import { existsSync, realpathSync, statSync } from "node:fs"
-import { dirname, extname, join, relative, sep } from "node:path"
+import { basename, dirname, extname, join, relative, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { loadManifest } from "../config/load-manifest.ts"
 import type { Manifest } from "../config/manifest-schema.ts"
@@ -50,7 +50,7 @@ function fromPath(name: string, path: string, tier: Tier | undefined, project: s
   const folder = manifestFolder(dirname(entry), local ? root : dirname(entry))
   if (folder !== undefined) return { ...withManifest(name, folder), entry, local }
   return {
-    manifest: synthesise(name, tier ?? tierOf(entry)),
+    manifest: synthesise(name, entry, tier ?? tierOf(entry)),
     synthesised: true,
     folder: dirname(entry),
     entry,
@@ -102,8 +102,8 @@ function findEntry(name: string, folder: string, { manifest, sandbox }: Manifest
 }
 
 /** A single file asks for nothing and runs in the tier its ending names. */
-function synthesise(name: string, tier: Tier): Manifest {
-  const entry = tier === "nsjail" ? 'entry = "-"\n' : ""
+function synthesise(name: string, file: string, tier: Tier): Manifest {
+  const entry = tier === "nsjail" ? `entry = ${JSON.stringify(basename(file))}\n` : ""
   const text = `[manifest]\nname = "${name}"\nversion = "0.0.0"\n${entry}[sandbox]\ntype = "${tier}"\n`
   return parseManifest(text, { file: `${name} (no plugin.toml)` })
 }
