@@ -74,7 +74,7 @@ async function expectOutcome(statement: Statement & { kind: "request" }, url: st
   app.seen = null
   const response = await send(url, statement.request)
   const shown = `${line}\ngot ${response.status} ${JSON.stringify(response.headers)} ${JSON.stringify(response.body)}`
-  assert.equal(app.seen === null ? "plugin" : "app", outcome.by === "plugin" ? "plugin" : "app", shown)
+  assert.equal(response.headers["x-app"] === undefined, outcome.by === "plugin", `${shown}\nanswered by the wrong one`)
   if (outcome.by === "plugin") assert.equal(String(response.status), outcome.words[0], shown)
   const actual: Received = outcome.by === "app sees" ? app.seen! : response
   if (outcome.by === "app sees" && outcome.words.length > 0) assert.equal(app.seen!.path, outcome.words[0], shown)
@@ -106,7 +106,7 @@ interface App extends AsyncDisposable {
 async function startApp(): Promise<App> {
   const server = createHttpServer(async (incoming, outgoing) => {
     app.seen = { path: incoming.url!, headers: incoming.headers, body: await text(incoming) }
-    outgoing.setHeader("server", "app").end("the app's page")
+    outgoing.setHeader("server", "app").setHeader("x-app", "yes").end("the app's page")
   })
   server.listen(0, "127.0.0.1")
   await once(server, "listening")

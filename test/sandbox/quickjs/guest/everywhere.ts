@@ -1,16 +1,8 @@
 import assert from "node:assert/strict"
-import { mkdtemp, rm, writeFile } from "node:fs/promises"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { test } from "node:test"
 import { runInThisContext } from "node:vm"
-import type { GuestServices } from "../../../../src/host/services.ts"
-import { GuestExchange } from "../../../../src/plugins/guest-exchange.ts"
-import { HeaderAccess } from "../../../../src/plugins/header-access.ts"
-import { createQuickjsTier } from "../../../../src/sandbox/quickjs/tier.ts"
-import type { SandboxTier } from "../../../../src/sandbox/sandbox.ts"
-import { requestContext, textOf } from "../../../plugins/request-context.ts"
 import { createNodeContext } from "./node-context.ts"
+import { answerOf, loadGuest } from "./quickjs-guest.ts"
 
 /** Expressions that give the same JSON value with the guest's globals, in V8 and in QuickJS, as with Node's own. */
 export function likeNode(title: string, expressions: readonly string[]): void {
@@ -58,61 +50,10 @@ async function inRealm(script: string): Promise<string[]> {
   return Array.from((await createNodeContext().run(script)) as string[])
 }
 
-let tier: Promise<SandboxTier> | undefined
-
 async function inQuickjs(script: string): Promise<string[]> {
-  tier ??= createQuickjsTier()
-  const folder = await mkdtemp(join(tmpdir(), "bext-guest-"))
-  try {
-    const entry = join(folder, "index.js")
-    await writeFile(entry, answering(script))
-    const limits = { memoryBytes: 64 * 1024 * 1024, messageBytes: 8 * 1024 * 1024, maxInstances: 1 }
-    const source = { name: "sample", folder, entry }
-    await using sandbox = await (await tier).load(source, services, limits, "shared")
-    await sandbox.ready(null)
-    const context = requestContext()
-    const exchange = new GuestExchange(access, context, "request", null)
-    await sandbox.call({
-      hook: "on_request",
-      exchange,
-      params: [],
-      tenant: null,
-      limits: { cpuMs: 20_000, wallMs: 60_000, fuel: 0 },
-      leader: true,
-      signal: null,
-    })
-    exchange.commit()
-    return JSON.parse(await textOf(context.response!.body))
-  } finally {
-    await rm(folder, { recursive: true })
-  }
-}
-
-function answering(script: string): string {
-  return `export async function onRequest() {
+  const code = `export async function onRequest() {
     return { action: "respond", body: JSON.stringify(await ${script}) }
   }`
-}
-
-const permissions = { sensitive_headers: [], set_cookies: [], identity: false, rewrite_path: false }
-const access = {
-  plugin: "sample",
-  headers: new HeaderAccess("sample", permissions, [], () => {}),
-  permissions,
-  body: "none",
-  maxBodyBytes: 0,
-  maxAnswerBytes: 8 * 1024 * 1024,
-} as const
-
-function unused(): never {
-  throw new Error("the library asks for no service")
-}
-
-const services: GuestServices = {
-  config: {},
-  storage: unused,
-  fetch: unused,
-  secret: unused,
-  metric: unused,
-  log: unused,
+  await using guest = await loadGuest({ "index.js": code })
+  return JSON.parse(await answerOf(guest))
 }
