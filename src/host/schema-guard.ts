@@ -7,7 +7,7 @@ export class SchemaProblem extends Error {
   override readonly name = "SchemaProblem"
 }
 
-const MAX_STEPS = 200_000
+const MAX_STEPS = 20_000
 const MAX_DEPTH = 32
 const MAX_PATTERNS = 200
 const MAX_PATTERN_LENGTH = 512
