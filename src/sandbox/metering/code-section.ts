@@ -37,6 +37,8 @@ export class CodeSection {
   readonly #scan: BodyScan
   readonly #place: FuelPlace = { local: 0, countLocal: 0, cached: false }
   readonly #out = new Writer(65_536)
+  readonly #hints = new Writer(4096)
+  #hintedFunctions = 0
 
   constructor(module: Declarations, profile: Profile) {
     this.#module = module
@@ -52,15 +54,37 @@ export class CodeSection {
     if (count !== functions.length) invalid(`${functions.length} functions but ${count} bodies`, reader?.at ?? 0)
     out.u32(count + 1)
     if (reader !== undefined) {
-      for (const type of functions) {
+      functions.forEach((type, index) => {
         this.#rewriteFunction(reader, type)
         out.sized(this.#out)
-      }
+        this.#hint(this.#module.importedFunctions + 1 + index)
+      })
       expectEnd(reader)
     }
     this.#out.clear()
     this.#fuel.writeSlowFunction(this.#out)
     out.sized(this.#out)
+  }
+
+  /** The custom section that tells V8 which branches are unlikely, so that it moves the slow path out of the way. */
+  branchHints(out: Writer): void {
+    out.name("metadata.code.branch_hint")
+    out.u32(this.#hintedFunctions)
+    out.append(this.#hints)
+  }
+
+  #hint(index: number): void {
+    const { unlikely } = this.#fuel
+    if (unlikely.length === 0) return
+    this.#hintedFunctions++
+    this.#hints.u32(index)
+    this.#hints.u32(unlikely.length)
+    for (const offset of unlikely) {
+      this.#hints.u32(offset)
+      this.#hints.u8(1)
+      this.#hints.u8(0)
+    }
+    unlikely.length = 0
   }
 
   #rewriteFunction(section: Reader, type: number): void {

@@ -11,6 +11,8 @@ COSTS[OP.call] = 5
 COSTS[OP.returnCall] = 5
 COSTS[OP.callIndirect] = 7
 COSTS[OP.returnCallIndirect] = 7
+// V8 leaves wasm code to write a function into a table.
+COSTS[OP.tableSet] = 100
 
 /**
  * An instruction that works through `count` pages, bytes or entries. It costs `base`, and `count` shifted by `shift` (left
@@ -26,7 +28,7 @@ export const MEMORY_GROW = 0
 export const MEMORY_BULK = 1
 export const TABLE_BULK = 2
 export const SIZED_COSTS: readonly SizedCost[] = [
-  { unit: "pages", base: 16, shift: 8 },
+  { unit: "pages", base: 200, shift: 8 },
   { unit: "bytes", base: 16, shift: -3 },
-  { unit: "entries", base: 16, shift: 4 },
+  { unit: "entries", base: 64, shift: 6 },
 ]

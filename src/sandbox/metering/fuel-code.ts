@@ -19,6 +19,8 @@ export interface FuelPlace {
 /** Writes the instructions that charge, check, save and load the counter. Each leaves the operand stack as it was. */
 export class FuelCode {
   readonly counterType: number
+  /** Where in the current function body the code branches to the slow path, for the branch hints. */
+  readonly unlikely: number[] = []
   readonly #wide: boolean
   readonly #global: number
   readonly #slow: number
@@ -125,6 +127,7 @@ export class FuelCode {
     out.op(OP.localTee, place.local)
     this.#constant(out, 0)
     out.u8(this.#wide ? OP.i64LtS : OP.i32LtS)
+    this.unlikely.push(out.length)
     out.op(OP.if, VOID)
     out.op(OP.localGet, place.local)
     out.op(OP.call, this.#slow)

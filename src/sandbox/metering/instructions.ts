@@ -24,6 +24,7 @@ export const OP = {
   localTee: 0x22,
   globalGet: 0x23,
   globalSet: 0x24,
+  tableSet: 0x26,
   memoryGrow: 0x40,
   i32Const: 0x41,
   i64Const: 0x42,

@@ -64,7 +64,10 @@ export function meter(bytes: Uint8Array, profile: Profile): MeteredModule {
   present(SECTION.element, (reader, out) => module.elements(reader, out))
   present(SECTION.dataCount, copySection)
   const code = new CodeSection(module, profile)
-  always(SECTION.code, (reader, out) => code.rewrite(reader, out))
+  const bodies = new Writer(bytes.length * 2)
+  code.rewrite(sections.get(SECTION.code), bodies)
+  always(SECTION.custom, (_, out) => code.branchHints(out))
+  always(SECTION.code, (_, out) => out.append(bodies))
   present(SECTION.data, (reader, out) => module.data(reader, out))
 
   if (profile.trust === "trusted" && code.unmetered !== 1)

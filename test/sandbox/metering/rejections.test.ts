@@ -5,19 +5,7 @@ import { meter } from "../../../src/sandbox/metering/meter.ts"
 import { ModuleRejected } from "../../../src/sandbox/metering/module-rejected.ts"
 import { GUEST_PROFILE, QUICKJS_PROFILE } from "../../../src/sandbox/metering/profiles.ts"
 import { FEATURE_MODULE } from "./feature-module.ts"
-import { toWasm } from "./support.ts"
-
-const HEADER = [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
-
-/** A module of hand-written sections: `[id, ...contents]`. */
-function binary(...sections: number[][]): Uint8Array {
-  return Uint8Array.from([...HEADER, ...sections.flatMap(([id, ...contents]) => [id!, contents.length, ...contents])])
-}
-
-/** A module with one function `() -> ()` of these instructions. */
-function body(...instructions: number[]): Uint8Array {
-  return binary([1, 1, 0x60, 0, 0], [3, 1, 0], [10, 1, instructions.length + 2, 0, ...instructions, 0x0b])
-}
+import { binary, moduleOf, toWasm } from "./support.ts"
 
 function rejection(bytes: Uint8Array, profile = GUEST_PROFILE): ModuleRejected {
   try {
@@ -32,27 +20,27 @@ function rejection(bytes: Uint8Array, profile = GUEST_PROFILE): ModuleRejected {
 describe("meter refuses what it cannot meter, naming feature and offset", () => {
   const cases: [what: string, bytes: Uint8Array, feature: RegExp, offset: number][] = [
     ["a shared memory", toWasm("(module (memory 1 1 shared))"), /shared memory \(threads\)/, 11],
-    ["an atomic instruction", body(0xfe, 0x03, 0x00), /thread instruction/, 23],
+    ["an atomic instruction", moduleOf(0xfe, 0x03, 0x00), /thread instruction/, 28],
     ["memory64", toWasm("(module (memory i64 1))"), /memory64/, 11],
     ["a tag section", toWasm("(module (tag))"), /exception handling/, 14],
     ["an imported tag", binary([1, 1, 0x60, 0, 0], [2, 1, 1, 0x61, 1, 0x62, 4, 0, 0]), /exception handling/, 21],
-    ["try of legacy exceptions", body(0x06, 0x40, 0x0b), /exception handling/, 23],
-    ["try_table", body(0x1f, 0x40, 0, 0x0b), /exception handling/, 23],
-    ["throw_ref", body(0x0a), /exception handling/, 23],
+    ["try of legacy exceptions", moduleOf(0x06, 0x40, 0x0b), /exception handling/, 28],
+    ["try_table", moduleOf(0x1f, 0x40, 0, 0x0b), /exception handling/, 28],
+    ["throw_ref", moduleOf(0x0a), /exception handling/, 28],
     ["a second memory", binary([5, 2, 0, 1, 0, 1]), /more than one memory/, 13],
-    ["a memory access with a memory index", body(0x41, 0, 0x28, 0x42, 0, 0, 0x1a), /more than one memory/, 26],
+    ["a memory access with a memory index", moduleOf(0x41, 0, 0x28, 0x42, 0, 0, 0x1a), /more than one memory/, 31],
     ["a struct type", binary([1, 1, 0x5f, 0]), /garbage collection/, 11],
     ["a recursive type group", binary([1, 1, 0x4e, 1, 0x60, 0, 0]), /garbage collection/, 11],
-    ["a GC instruction", body(0xfb, 0x1c), /garbage collection/, 23],
+    ["a GC instruction", moduleOf(0xfb, 0x1c), /garbage collection/, 28],
     ["an anyref local", binary([1, 1, 0x60, 0, 0], [3, 1, 0], [10, 1, 4, 1, 1, 0x6e, 0x0b]), /garbage-collected/, 24],
     ["a typed function reference", binary([1, 1, 0x60, 1, 0x63, 0x70, 0]), /typed function reference/, 13],
-    ["call_ref", body(0x14, 0), /typed function reference/, 23],
-    ["ref.null of a type index", body(0xd0, 0, 0x1a), /unknown type/, 24],
+    ["call_ref", moduleOf(0x14, 0), /typed function reference/, 28],
+    ["ref.null of a type index", moduleOf(0xd0, 0, 0x1a), /unknown type/, 29],
     ["a table with an initial value", binary([4, 1, 0x40, 0, 0x70, 0, 1, 0xd0, 0x70, 0x0b]), /initial value/, 11],
     ["a shared global", binary([6, 1, 0x7f, 2, 0x41, 0, 0x0b]), /shared global/, 12],
-    ["an unknown opcode", body(0x27), /opcode 0x27/, 23],
-    ["an unassigned vector opcode", body(0xfd, 0x9a, 0x01), /opcode 0xfd 0x9a/, 23],
-    ["wide arithmetic", body(0xfc, 0x13), /opcode 0xfc 0x13/, 23],
+    ["an unknown opcode", moduleOf(0x27), /opcode 0x27/, 28],
+    ["an unassigned vector opcode", moduleOf(0xfd, 0x9a, 0x01), /opcode 0xfd 0x9a/, 28],
+    ["wide arithmetic", moduleOf(0xfc, 0x13), /opcode 0xfc 0x13/, 28],
   ]
   for (const [what, bytes, feature, offset] of cases)
     it(what, () => {
@@ -70,29 +58,29 @@ describe("meter refuses invalid modules", () => {
     ["another version", Uint8Array.of(0, 0x61, 0x73, 0x6d, 2, 0, 0, 0), /not a WebAssembly 1 module at byte 4/],
     ["an integer of more than five bytes", binary([3, 0x80, 0x80, 0x80, 0x80, 0x80, 0]), /integer too long at byte 10/],
     ["an integer over 32 bits", binary([3, 0x80, 0x80, 0x80, 0x80, 0x10]), /integer too long at byte 10/],
-    ["a constant of more than five bytes", body(0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0, 0x1a), /integer too long/],
-    ["a section that overruns the module", Uint8Array.of(...HEADER, 1, 5, 0), /unexpected end at byte 10/],
+    ["a constant of more than five bytes", moduleOf(0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0, 0x1a), /integer too long/],
+    ["a section that overruns the module", Uint8Array.of(...binary(), 1, 5, 0), /unexpected end at byte 10/],
     ["a section twice", binary([3, 0], [3, 0]), /repeated or out of order at byte 11/],
     ["a section out of order", binary([3, 0], [1, 0]), /repeated or out of order at byte 11/],
     ["an unknown section", binary([77]), /unknown section 77 at byte 8/],
     ["bytes behind the last entry of a section", binary([3, 0, 0]), /after the end of the section at byte 11/],
     ["a vector longer than its section", binary([1, 0xff, 0xff, 0xff, 0xff, 0x0f]), /type count exceeds its section/],
     ["fewer bodies than functions", binary([1, 1, 0x60, 0, 0], [3, 1, 0]), /1 functions but 0 bodies/],
-    ["a body that ends early", body(0x0b, 0x01), /after the end of the function/],
+    ["a body that ends early", moduleOf(0x0b, 0x01), /after the end of the function/],
     ["a body that does not end", binary([1, 1, 0x60, 0, 0], [3, 1, 0], [10, 1, 2, 0, 1]), /unexpected end/],
-    ["a call of a function that does not exist", body(0x10, 1), /no function 1/],
-    ["a call of what would become the meter's function", body(0x10, 2), /no function 2/],
+    ["a call of a function that does not exist", moduleOf(0x10, 1), /no function 1/],
+    ["a call of what would become the meter's function", moduleOf(0x10, 2), /no function 2/],
     [
       "a type index of what would become the meter's type",
       binary([1, 1, 0x60, 0, 0], [3, 1, 1], [10, 1, 2, 0, 0x0b]),
       /no type 1/,
     ],
-    ["a block type of what would become the meter's type", body(0x02, 1, 0x0b), /no type 1/],
-    ["a write to what would become the fuel counter", body(0x42, 0xff, 0, 0x24, 0), /no global 0/],
-    ["a read of what would become the fuel counter", body(0x23, 0, 0x1a), /no global 0/],
+    ["a block type of what would become the meter's type", moduleOf(0x02, 1, 0x0b), /no type 1/],
+    ["a write to what would become the fuel counter", moduleOf(0x42, 0xff, 0, 0x24, 0), /no global 0/],
+    ["a read of what would become the fuel counter", moduleOf(0x23, 0, 0x1a), /no global 0/],
     ["an export of what would become the fuel counter", binary([7, 1, 1, 0x78, 3, 0]), /no global 0/],
-    ["a branch to a label that is not open", body(0x0c, 1), /no label 1/],
-    ["wrong operand types", body(0x42, 0, 0x45, 0x1a), /expected type i32/],
+    ["a branch to a label that is not open", moduleOf(0x0c, 1), /no label 1/],
+    ["wrong operand types", moduleOf(0x42, 0, 0x45, 0x1a), /expected type i32/],
     ["a custom section whose name is not UTF-8", binary([0, 1, 0xff]), /UTF-8/i],
     [
       "an export name that is not UTF-8",

@@ -28,6 +28,17 @@ export function toWasm(text: string): Uint8Array<ArrayBuffer> {
   }
 }
 
+/** A module of hand-written sections of less than 128 bytes: `[id, ...contents]`. */
+export function binary(...sections: number[][]): Uint8Array {
+  const contents = sections.flatMap(([id, ...bytes]) => [id!, bytes.length, ...bytes])
+  return Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0, ...contents)
+}
+
+/** A module with a memory and one function `() -> ()` of these instructions, the first at byte 28. */
+export function moduleOf(...instructions: number[]): Uint8Array {
+  return binary([1, 1, 0x60, 0, 0], [3, 1, 0], [5, 1, 0, 1], [10, 1, instructions.length + 2, 0, ...instructions, 0x0b])
+}
+
 export type Exported = (...args: unknown[]) => unknown
 
 /** An instance of a metered module whose host grants `budget` units in slices of `slice`. */
