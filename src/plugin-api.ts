@@ -143,7 +143,7 @@ export interface ContinueResult {
  *   if (!ctx.path.startsWith("/private/")) return
  *   return { action: "respond", status: 401, headers: [["www-authenticate", "Basic"]], body: "Who are you?" }
  * }
- * // GET /private/diary → 401 www-authenticate: Basic "Who are you?"
+ * // GET /private/diary → 401 www-authenticate: Basic content-type: text/plain;charset=UTF-8 "Who are you?"
  * // GET /public → continue
  * ```
  */

@@ -96,9 +96,7 @@
     }
     async text() {
       const body = this.#take()
-      return typeof body === "string"
-        ? body.toWellFormed().replace(/^\ufeff/, "")
-        : new (need("TextDecoder"))().decode(body)
+      return typeof body === "string" ? body.replace(/^\ufeff/, "") : new (need("TextDecoder"))().decode(body)
     }
     async json() {
       return JSON.parse(await this.text())
@@ -135,7 +133,7 @@
   function toBody(body) {
     if (isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength).slice()
     if (body instanceof ArrayBuffer) return new Uint8Array(body.slice(0))
-    return `${body}`
+    return `${body}`.toWellFormed()
   }
 
   function typeOf(body) {
