@@ -1,8 +1,8 @@
 import { dirname, resolve } from "node:path"
 import { styleText } from "node:util"
+import type { PluginCheck } from "../check-server.ts"
 import { loadConfig } from "../config/load-config.ts"
 import { printable } from "../config/printable.ts"
-import type { Config } from "../config/schema.ts"
 import { parseOptions } from "./parse-options.ts"
 import { printError } from "./print-error.ts"
 
@@ -10,39 +10,36 @@ import { printError } from "./print-error.ts"
 export async function check(args: readonly string[]): Promise<number> {
   const file = resolve(String(parseOptions("check", args).options.get("config") ?? "bext.config.toml"))
   const config = loadConfig(file)
-  const count = Object.values(config.plugins).filter(({ enabled }) => enabled).length
-  const failures = count === 0 ? 0 : await reportPlugins(config, dirname(file))
+  // Loaded here: a file with mistakes needs no server to say so.
+  const { checkBuiltIns, checkPlugins } = await import("../check-server.ts")
+  const options = { folder: dirname(file), warn }
+  await checkBuiltIns(config, options)
+  let count = 0
+  let failures = 0
+  for await (const result of checkPlugins(config, options)) {
+    count++
+    if ("error" in result) failures++
+    report(result)
+  }
   if (failures > 0) {
-    process.stderr.write(`\n${failures} of ${plural(count)} cannot be used\n`)
+    process.stderr.write(`${count === 1 ? "the plugin" : `${failures} of ${count} plugins`} cannot be used\n`)
     return 1
   }
-  process.stdout.write(
-    `${file} is right${count === 0 ? "" : `, and so ${count === 1 ? "is" : "are"} its ${plural(count)}`}\n`,
-  )
+  const plugins = ["", ", and so is its plugin"][count] ?? `, and so are its ${count} plugins`
+  process.stdout.write(`${file} is right${plugins}\n`)
   return 0
 }
 
-/** @returns how many failed. */
-async function reportPlugins(config: Config, folder: string): Promise<number> {
-  // Loaded here: a configuration without plugins needs no sandbox.
-  const { checkPlugins } = await import("../check-plugins.ts")
-  let failures = 0
-  for await (const result of checkPlugins(config, { folder, warn })) {
-    if ("plugin" in result) {
-      const { manifest, tier, priority, hooks } = result.plugin
-      const what = `${manifest.manifest.version}  ${tier}, priority ${priority}: ${[...hooks].join(", ")}`
-      process.stdout.write(`${mark("green", "ok  ")}  ${result.name} ${what}\n`)
-    } else {
-      failures++
-      process.stdout.write(`${mark("red", "FAIL")}  ${result.name}\n`)
-      printError(result.error)
-    }
+function report(result: PluginCheck): void {
+  if ("error" in result) {
+    process.stdout.write(`${mark("red", "FAIL")}  ${result.name}\n`)
+    printError(result.error)
+    process.stderr.write("\n")
+    return
   }
-  return failures
-}
-
-function plural(count: number): string {
-  return count === 1 ? "plugin" : `${count} plugins`
+  const { manifest, tier, priority, hooks } = result.plugin
+  const what = `${manifest.manifest.version}  ${tier}, priority ${priority}: ${[...hooks].join(", ")}`
+  process.stdout.write(`${mark("green", "ok  ")}  ${result.name} ${what}\n`)
 }
 
 function mark(colour: "green" | "red", text: string): string {

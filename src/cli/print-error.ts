@@ -15,10 +15,15 @@ function describeError(error: unknown): string {
   return `${title("E_INTERNAL")} bext itself failed; this is a defect of it\n${inspect(error)}`
 }
 
+/** More than anybody reads at once; the mistakes further down often follow from these. */
+const MOST_PROBLEMS = 30
+
 function describeProblems(error: ConfigError): string {
+  const rest = error.problems.length - MOST_PROBLEMS
   return [
     `${title(error.code)} ${countProblems(error.file, error.problems)}`,
-    ...error.problems.map((problem) => indent(colourProblem(error.file, problem))),
+    ...error.problems.slice(0, MOST_PROBLEMS).map((problem) => indent(colourProblem(error.file, problem))),
+    ...(rest > 0 ? [`  … and ${rest} more`] : []),
     more(error),
   ].join("\n\n")
 }

@@ -59,6 +59,17 @@ describe("bext check", { concurrency: 2 }, () => {
     assert.equal(existsSync(join(folder, ".bext")), false)
   })
 
+  it("makes the built-in middleware: a key that is none is an error", async (t) => {
+    const folder = temporaryFolder(t)
+    write(folder, {
+      "key.pem": "not a key",
+      "bext.config.toml": '[middleware.auth]\nalgorithms = ["ES256"]\nkey_file = "key.pem"\n',
+    })
+    const { code, err } = await runBext(["check"], { cwd: folder })
+    assert.equal(code, 1)
+    assert.match(err, /^error E_[A-Z_]+: .*key\.pem/)
+  })
+
   it("does not run start hooks", async (t) => {
     const folder = temporaryFolder(t)
     write(folder, {

@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { pino } from "pino"
+import { type Logger, pino } from "pino"
 import type { Config } from "./config/schema.ts"
+import { createServer } from "./create-server.ts"
 import { createTiers } from "./create-tiers.ts"
 import { createHost } from "./host/create-host.ts"
 import { BodyBudget } from "./http/body-budget.ts"
@@ -15,22 +16,34 @@ export type PluginCheck =
   | { readonly name: string; readonly plugin: LoadedPlugin }
   | { readonly name: string; readonly error: unknown }
 
+export interface CheckOptions {
+  /** Absolute folder of the configuration file. */
+  readonly folder: string
+  /** Gets what the server would log as a warning or an error. */
+  readonly warn: (message: string) => void
+}
+
+/**
+ * Makes everything but the plugins as the server would: keys, error pages, handlers, built-in middleware.
+ * @throws {BextError} What the first part that cannot be made says.
+ */
+export async function checkBuiltIns(config: Config, options: CheckOptions): Promise<void> {
+  await using parts = new AsyncDisposableStack()
+  const state = { dir: temporaryFolder(parts) }
+  parts.use(
+    await createServer({ ...config, plugins: {}, state }, { folder: options.folder, logger: toLogger(options) }),
+  )
+}
+
 /**
  * Loads every enabled plugin as the server would, one after the other, with a state of its own that is thrown away. Their
  * top level runs, their start hooks do not.
- * @param options.folder - Absolute folder of the configuration file.
- * @param options.warn - Gets what the server would log as a warning or an error.
  */
-export async function* checkPlugins(
-  config: Config,
-  options: { folder: string; warn: (message: string) => void },
-): AsyncGenerator<PluginCheck, void> {
-  const { folder, warn } = options
-  const logger = pino({ level: "warn" }, { write: (line) => warn((JSON.parse(line) as { msg: string }).msg) })
-  const dir = mkdtempSync(join(tmpdir(), "bext-check-"))
+export async function* checkPlugins(config: Config, options: CheckOptions): AsyncGenerator<PluginCheck, void> {
+  const { folder } = options
+  const logger = toLogger(options)
   await using parts = new AsyncDisposableStack()
-  parts.defer(() => rmSync(dir, { recursive: true, force: true }))
-  const state = parts.use(openLmdbStore({ dir, log: logger }))
+  const state = parts.use(openLmdbStore({ dir: temporaryFolder(parts), log: logger }))
   const allowPrivate = config.fetch.allow_private
   const host = parts.use(createHost({ state, log: logger, isOwnListener: () => false, allowPrivate }))
   const bodies = new BodyBudget(config.server.limits.buffered_bodies)
@@ -50,4 +63,14 @@ export async function* checkPlugins(
       await plugin[Symbol.asyncDispose]()
     }
   }
+}
+
+function temporaryFolder(parts: AsyncDisposableStack): string {
+  const dir = mkdtempSync(join(tmpdir(), "bext-check-"))
+  parts.defer(() => rmSync(dir, { recursive: true, force: true }))
+  return dir
+}
+
+function toLogger({ warn }: CheckOptions): Logger {
+  return pino({ level: "warn" }, { write: (line) => warn((JSON.parse(line) as { msg: string }).msg) })
 }
