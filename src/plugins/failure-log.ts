@@ -37,7 +37,7 @@ export class FailureLog {
       return
     }
     this.#seen.set(key, { repeated: 0, hook, error })
-    const fields = { plugin: this.#plugin, hook, code: error.code, requestId, stack: guestStack(error) }
+    const fields = { plugin: this.#plugin, hook, code: error.code, request_id: requestId, stack: guestStack(error) }
     this.#logger.error(fields, printableLines(error.message))
   }
 

@@ -244,7 +244,8 @@ export class GuestExchange implements Exchange {
   #commitResponse(staged: Staged): void {
     const response = this.#response()
     if (staged.headers !== null) response.headers = staged.headers
-    if (staged.body !== null) response.body = staged.body
+    // What a plugin makes of the absent content of HEAD is not what GET would give (RFC 9110 §9.3.2).
+    if (staged.body !== null) response.body = this.#context.method === "HEAD" ? null : staged.body
     if (staged.status !== null) response.status = staged.status
     if (allowsBody(response.status)) return
     if (response.body instanceof Readable) response.body.destroy()

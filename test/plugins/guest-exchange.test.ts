@@ -504,6 +504,15 @@ describe("bodies", () => {
     )
   })
 
+  it("of HEAD stay absent; the length, which GET would have changed, is gone", () => {
+    const input = { method: "HEAD", response: response(null, [["Content-Length", "4"]]) }
+    const { context, exchange } = onResponse({ body: "response" }, input)
+    exchange.setBody("response", Buffer.from(`${exchange.body("response")} and a footer`))
+    exchange.commit()
+    assert.equal(context.response!.body, null)
+    assert.deepEqual([...context.response!.headers], [])
+  })
+
   it("are not replaced unseen: an event stream stays what it is", () => {
     const { exchange } = onResponse({ body: "response" }, { response: response(Readable.from(["data: 1\n\n"])) })
     refuses("E_BODY_NOT_DECLARED", () => exchange.body("response"))

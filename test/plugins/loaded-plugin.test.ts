@@ -220,7 +220,7 @@ describe("a failing call", () => {
       const logged = lines.filter((line) => line.level === "error")
       assert.equal(logged.length, 1)
       assert.deepEqual(
-        [logged[0]!.plugin, logged[0]!.hook, logged[0]!.requestId],
+        [logged[0]!.plugin, logged[0]!.hook, logged[0]!.request_id],
         ["probe", "on_request", failed.requestId],
       )
       assert.equal((await request({ path: "/fine" })).response.status, 200)

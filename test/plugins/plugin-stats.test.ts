@@ -52,14 +52,14 @@ describe("FailureLog", () => {
     const log = new FailureLog("probe", logger)
     for (let i = 0; i < 5; i++) log.report("on_request", failure("same"), `id${i}`, 1000 + i)
     assert.equal(lines.length, 1)
-    const { level, plugin, hook, code, requestId } = lines[0]!
+    const { level, plugin, hook, code, request_id } = lines[0]!
     assert.deepEqual(
-      { level, plugin, hook, code, requestId },
-      { level: "error", plugin: "probe", hook: "on_request", code: "E_GUEST_THREW", requestId: "id0" },
+      { level, plugin, hook, code, request_id },
+      { level: "error", plugin: "probe", hook: "on_request", code: "E_GUEST_THREW", request_id: "id0" },
     )
     log.report("on_request", failure("same"), "later", 20_000)
     assert.match(lines[1]!.msg, /repeated 4 times/)
-    assert.equal(lines[2]!.requestId, "later")
+    assert.equal(lines[2]!.request_id, "later")
     log.flush()
     assert.equal(lines.length, 3)
   })
