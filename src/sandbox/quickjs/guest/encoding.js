@@ -35,8 +35,7 @@
     #tail = new Bytes(0)
     #started = false
     constructor(label = "utf-8", options = undefined) {
-      const name = `${label}`.replace(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, "").toLowerCase()
-      if (!labels.includes(name)) throw new RangeError(`${name}: only utf-8 is supported`)
+      if (label !== "utf-8") checkLabel(label)
       this.#fatal = Boolean(options?.fatal)
       this.#ignoreBOM = Boolean(options?.ignoreBOM)
     }
@@ -68,6 +67,11 @@
       if (!stream) this.#started = false
       return text
     }
+  }
+
+  function checkLabel(label) {
+    const name = `${label}`.replace(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, "").toLowerCase()
+    if (!labels.includes(name)) throw new RangeError(`${name}: only utf-8 is supported`)
   }
 
   function bytesOf(input) {

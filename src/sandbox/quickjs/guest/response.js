@@ -13,7 +13,9 @@
     #used = false
     #status
     #statusText
-    #headers
+    // null until somebody gives or asks for them: most responses have a content-type at most.
+    #headers = null
+    #contentType = null
     #url = ""
     #redirected = false
     // Came from bext.fetch, or was made after one that did.
@@ -25,11 +27,10 @@
     }
 
     constructor(body = null, init = {}, key = undefined) {
-      const Headers = need("Headers")
       if (key === internal) {
         this.#status = init.status
         this.#statusText = ""
-        this.#headers = new Headers(init.headers)
+        this.#headers = new (need("Headers"))(init.headers)
         this.#url = init.url ?? ""
         this.#redirected = init.redirected ?? false
         this.#fetched = init.fetched ?? false
@@ -41,21 +42,24 @@
       if (typeof options !== "object") throw new TypeError("init is an object")
       this.#status = toStatus(options.status)
       this.#statusText = toStatusText(options.statusText)
-      this.#headers = new Headers(options.headers)
+      if (options.headers !== undefined) this.#headers = new (need("Headers"))(options.headers)
       this.#fetched = #body in options && options.#fetched
       if (body === null || body === undefined) return
       if (nullBody.includes(this.#status)) throw new TypeError(`a ${this.#status} response has no body`)
       this.#body = toBody(body)
-      const type = typeOf(body)
-      if (type !== null && !this.#headers.has("content-type")) this.#headers.set("content-type", type)
+      this.#contentType = typeOf(body)
+      if (this.#headers !== null) this.#addContentType()
     }
 
     static json(data, init = undefined) {
       const text = JSON.stringify(data)
       if (text === undefined) throw new TypeError("the value has no JSON form")
-      const headers = new (need("Headers"))(init?.headers)
-      if (!headers.has("content-type")) headers.set("content-type", "application/json")
-      return new Response(text, { status: init?.status, statusText: init?.statusText, headers })
+      const response = new Response(null, init)
+      if (nullBody.includes(response.#status)) throw new TypeError(`a ${response.#status} response has no body`)
+      response.#body = text.toWellFormed()
+      response.#contentType = "application/json"
+      if (response.#headers !== null) response.#addContentType()
+      return response
     }
     static redirect(url, status = 302) {
       const location = new (need("URL"))(url).href
@@ -76,6 +80,10 @@
       return this.#status >= 200 && this.#status <= 299
     }
     get headers() {
+      if (this.#headers === null) {
+        this.#headers = new (need("Headers"))()
+        this.#addContentType()
+      }
       return this.#headers
     }
     get url() {
@@ -110,7 +118,7 @@
     }
     clone() {
       if (this.#used) throw new TypeError("the body was read already")
-      const copy = new Response(this.#body, { status: this.#status, headers: this.#headers }, internal)
+      const copy = new Response(this.#body, { status: this.#status, headers: this.headers }, internal)
       copy.#statusText = this.#statusText
       copy.#url = this.#url
       copy.#redirected = this.#redirected
@@ -119,13 +127,19 @@
       return copy
     }
 
+    #addContentType() {
+      if (this.#contentType === null || this.#headers.has("content-type")) return
+      this.#headers.set("content-type", this.#contentType)
+    }
     #take() {
       if (this.#used) throw new TypeError("the body was read already")
       this.#used = this.#body !== null
       return this.#body ?? ""
     }
     #parts() {
-      const pairs = need("$headerPairs")(this.#headers)
+      const type = this.#contentType
+      const pairs =
+        this.#headers === null ? (type === null ? [] : [["content-type", type]]) : need("$headerPairs")(this.#headers)
       const headers = this.#fetched ? pairs.filter((pair) => !perTransfer.test(pair[0])) : pairs
       return { status: this.#status, headers, body: this.#body }
     }
