@@ -245,7 +245,7 @@ export class LoadedPlugin implements AsyncDisposable {
     try {
       result = sandbox.call(new RequestCall(hook, exchange, context, limits[hook], leader))
     } catch (error) {
-      this.#left(stats, startedAtMs)
+      this.#record(stats, startedAtMs)
       exchange.close()
       return this.#settleFailure(hook, context, error)
     }
@@ -253,7 +253,7 @@ export class LoadedPlugin implements AsyncDisposable {
       stats.busyMs += performance.now() - startedAtMs
       return this.#finish(hook, context, exchange, stats, startedAtMs, result)
     }
-    this.#left(stats, startedAtMs)
+    this.#record(stats, startedAtMs)
     return this.#settle(hook, context, exchange, result)
   }
 
@@ -277,7 +277,7 @@ export class LoadedPlugin implements AsyncDisposable {
     return this.#settle(hook, context, exchange, result)
   }
 
-  #left(stats: HookStats, startedAtMs: number): void {
+  #record(stats: HookStats, startedAtMs: number): void {
     const durationMs = performance.now() - startedAtMs
     stats.busyMs += durationMs
     stats.latency.record(durationMs)

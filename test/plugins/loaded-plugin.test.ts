@@ -181,6 +181,27 @@ describe("a failing call", () => {
     ["answers through a getter that throws", 'return { get action() { throw new Error("x") } }', 502, "E_GUEST_THREW"],
     ["answers with an impossible status", 'return { action: "respond", status: 999 }', 502, "E_STATUS_INVALID"],
     ["answers with 101", 'return { action: "respond", status: 101 }', 502, "E_STATUS_INVALID"],
+    ["answers with NaN for a status", 'return { action: "respond", status: NaN }', 502, ""],
+    [
+      "answers with an object for a body",
+      'return { action: "respond", body: { a: 1 } }',
+      502,
+      "E_GUEST_RESULT_INVALID",
+    ],
+    ["answers with two megabytes", 'return { action: "respond", body: "x".repeat(2 << 20) }', 502, "E_LIMIT_MESSAGE"],
+    [
+      "answers with a thousand headers",
+      'return { action: "respond", headers: Array.from({ length: 1000 }, () => ["a", "b"]) }',
+      502,
+      "",
+    ],
+    [
+      "spins in a getter of its answer",
+      'return { action: "respond", get headers() { for (;;) {} } }',
+      504,
+      "E_LIMIT_CPU",
+    ],
+    ["sets an extension without a proper key", 'ctx.extensions.set("a b", "x")', 502, "E_GUEST_RESULT_INVALID"],
     ["splits a header", 'return new Response("", { headers: [["x", "a\\r\\nSet-Cookie: b=1"]] })', 502, ""],
     [
       "splits a header by hand",
