@@ -73,7 +73,7 @@ export function meter(bytes: Uint8Array, profile: Profile): MeteredModule {
   if (profile.trust === "trusted" && code.unmetered !== 1)
     invalid(`${code.unmetered} bodies over ${profile.unmeteredAboveBytes} bytes instead of one`, 0)
   // The rewritten module can be valid although the original is not: an index past the end may now name one of ours.
-  if (!WebAssembly.validate(bytes)) invalid(whyInvalid(bytes), 0)
+  if (!WebAssembly.validate(bytes)) rejectInvalid(bytes)
   return {
     bytes: out.finish(),
     counter: profile.trust === "trusted" ? "i32" : "i64",
@@ -89,11 +89,14 @@ function copySection(reader: Reader, out: Writer): void {
   out.copy(reader.bytes, reader.at, reader.end)
 }
 
-function whyInvalid(bytes: Uint8Array): string {
+/** Rejects with V8's reason and offset: "Compiling function #3 failed: expected type i32 @+57". */
+function rejectInvalid(bytes: Uint8Array): never {
   try {
     new WebAssembly.Module(bytes)
   } catch (error) {
-    if (error instanceof WebAssembly.CompileError) return error.message
+    if (!(error instanceof WebAssembly.CompileError)) throw error
+    const [, reason, offset] = /^(?:WebAssembly\.Module\(\): )?(.*?)(?: @\+(\d+))?$/s.exec(error.message)!
+    invalid(reason!, Number(offset ?? 0))
   }
-  return "not a valid module"
+  return invalid("not a valid module", 0)
 }

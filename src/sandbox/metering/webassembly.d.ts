@@ -15,6 +15,7 @@ declare namespace WebAssembly {
     constructor(bytes: Uint8Array)
     static imports(module: Module): { module: string; name: string; kind: string }[]
     static exports(module: Module): { name: string; kind: string }[]
+    static customSections(module: Module, name: string): ArrayBuffer[]
   }
 
   class Instance {
