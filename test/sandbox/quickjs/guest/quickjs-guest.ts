@@ -29,8 +29,8 @@ export async function loadGuest(files: Readonly<Record<string, string>>): Promis
   }
 }
 
-/** The body of what `onRequest` answers to `GET /?query`. */
-export async function answerOf(guest: Sandbox, query = ""): Promise<string> {
+/** The body of what `onRequest` answers to `GET /?query`, "" when it goes on. */
+export async function answerOf(guest: Sandbox, query = "", cpuMs = 20_000): Promise<string> {
   const context = requestContext({ query })
   const exchange = new GuestExchange(access, context, "request", null)
   await guest.call({
@@ -38,12 +38,12 @@ export async function answerOf(guest: Sandbox, query = ""): Promise<string> {
     exchange,
     params: [],
     tenant: null,
-    limits: { cpuMs: 20_000, wallMs: 60_000, fuel: 0 },
+    limits: { cpuMs, wallMs: 60_000, fuel: 0 },
     leader: true,
     signal: null,
   })
   exchange.commit()
-  return textOf(context.response!.body)
+  return textOf(context.response?.body ?? null)
 }
 
 const permissions = { sensitive_headers: [], set_cookies: [], identity: false, rewrite_path: false }
