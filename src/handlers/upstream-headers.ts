@@ -45,6 +45,7 @@ export function toUpstreamHeaders(
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at]!.toLowerCase()
     if (name === "via") via = `${raw[at + 1]!}, `
+    else if (name === "traceparent" && context.traceparent !== null) continue
     else if (!REPLACED.has(name) && !name.startsWith("x-bext-")) fields.push(name, raw[at + 1]!)
   }
   fields.push("via", `${via}1.1 bext`)
@@ -53,6 +54,7 @@ export function toUpstreamHeaders(
   fields.push("x-forwarded-host", context.host)
   fields.push("forwarded", toForwarded(context))
   fields.push("x-request-id", context.requestId)
+  if (context.traceparent !== null) fields.push("traceparent", context.traceparent)
   const length = bodyLength(context)
   if (length !== undefined) fields.push("content-length", length)
   for (const key of forwardExtensions) {

@@ -101,11 +101,11 @@ class UpstreamHandler implements Handler {
 
   #toError(error: unknown): unknown {
     if (error instanceof BextError) return error
-    const { code = "", message } = error as NodeJS.ErrnoException
+    const { code = "", message, name } = error as NodeJS.ErrnoException
     if (/^UND_ERR_(HEADERS|CONNECT|BODY)_TIMEOUT$/.test(code)) {
       return new BextError("E_UPSTREAM_TIMEOUT", `${this.#origin} did not answer in time`, { cause: error })
     }
-    if (/^(HPE_|UND_ERR_HEADERS_OVERFLOW|UND_ERR_RES_)/.test(code)) {
+    if (name === "HTTPParserError" || /^UND_ERR_(HEADERS_OVERFLOW|RES_)/.test(code)) {
       return new BextError("E_UPSTREAM_INVALID", `${this.#origin} sent invalid HTTP: ${message}`, { cause: error })
     }
     if (code === "UND_ERR_INVALID_ARG") return error

@@ -2,18 +2,24 @@
 const UNPRINTABLE = /[\p{Cc}\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu
 
 /**
- * Rewrites one JSON line so that no string in it can move the cursor, start a line or hide text once a pretty printer
- * has decoded it. Line ends stay in `stack`, which is printed indented.
+ * Rewrites one JSON line so that no name and no string in it can move the cursor, start a line or hide text once a
+ * pretty printer has decoded it. Line ends stay in `stack`, which is printed indented.
  */
 export function escapeControls(line: string): string {
-  const value: unknown = JSON.parse(line, (key, inner: unknown) => {
-    if (typeof inner !== "string") return inner
-    return inner.replace(UNPRINTABLE, (char) => (char === "\n" && key === "stack" ? char : toEscape(char)))
-  })
-  return `${JSON.stringify(value)}\n`
+  return `${JSON.stringify(escapeValue(JSON.parse(line), false))}\n`
 }
 
-function toEscape(char: string): string {
-  if (char === "\n") return "\\n"
-  return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`
+function escapeValue(value: unknown, keepLines: boolean): unknown {
+  if (typeof value === "string") return escapeText(value, keepLines)
+  if (Array.isArray(value)) return value.map((item) => escapeValue(item, false))
+  if (typeof value !== "object" || value === null) return value
+  const entries = Object.entries(value)
+  return Object.fromEntries(entries.map(([key, item]) => [escapeText(key, false), escapeValue(item, key === "stack")]))
+}
+
+function escapeText(text: string, keepLines: boolean): string {
+  return text.replace(UNPRINTABLE, (char) => {
+    if (char === "\n") return keepLines ? char : "\\n"
+    return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`
+  })
 }

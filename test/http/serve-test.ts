@@ -66,7 +66,8 @@ export async function readToEnd(socket: Socket): Promise<string> {
   socket.on("data", (chunk) => {
     text += chunk
   })
-  if (!socket.closed) await once(socket, "close")
+  // Not events.once: it would reject when the other side resets the connection.
+  if (!socket.closed) await new Promise((resolve) => socket.on("close", resolve))
   return text
 }
 
