@@ -96,7 +96,8 @@ function rejectInvalid(bytes: Uint8Array): never {
   } catch (error) {
     if (!(error instanceof WebAssembly.CompileError)) throw error
     const [, reason, offset] = /^(?:WebAssembly\.Module\(\): )?(.*?)(?: @\+(\d+))?$/s.exec(error.message)!
-    invalid(reason!, Number(offset ?? 0))
+    // The reason may quote a name of the module, which may contain anything.
+    invalid(reason!.replace(/[^ -~]+/g, "?"), Number(offset ?? 0))
   }
   return invalid("not a valid module", 0)
 }

@@ -80,7 +80,7 @@ describe("meter refuses invalid modules", () => {
     ["a read of what would become the fuel counter", moduleOf(0x23, 0, 0x1a), /no global 0/],
     ["an export of what would become the fuel counter", binary([7, 1, 1, 0x78, 3, 0]), /no global 0/],
     ["a branch to a label that is not open", moduleOf(0x0c, 1), /no label 1/],
-    ["wrong operand types", moduleOf(0x42, 0, 0x45, 0x1a), /expected type i32.* at byte 30/],
+    ["wrong operand types", moduleOf(0x42, 0, 0x45, 0x1a), /expected type i32.* at byte 28/],
     ["a custom section whose name is not UTF-8", binary([0, 1, 0xff]), /UTF-8/i],
     [
       "an export name that is not UTF-8",
@@ -95,6 +95,10 @@ describe("meter refuses invalid modules", () => {
       assert.equal(error.code, "E_WASM_INVALID")
       assert.match(error.message, why)
     })
+
+  it("without line breaks or control characters of the module's names in the message", () => {
+    assert.match(rejection(toDuplicateExports("a\n\u{1b}[31m", "a\n\u{1b}[31m")).message, /'a\?\[31m'/)
+  })
 
   it("every prefix of a module, without an error of another kind", () => {
     const whole = toWasm(FEATURE_MODULE)
