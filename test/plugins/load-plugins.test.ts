@@ -138,7 +138,7 @@ describe("loadPlugins", () => {
   it("runs a plugin of several tenants fresh, so that they do not meet in its memory", async (t) => {
     const counter = "let seen = 0\nexport function onRequest() { return new Response(String(++seen)) }"
     const two =
-      '[plugins.probe]\nmatch = [{ tenants = ["a", "b"] }]\n[middleware.tenant]\n[[tenants]]\nid = "a"\n[[tenants]]\nid = "b"'
+      '[plugins.probe]\nmatch = [{ tenants = ["a", "b"] }]\n[middleware.tenant]\nby = ["header:x-tenant"]\n[[tenants]]\nid = "a"\n[[tenants]]\nid = "b"'
     const shared = await probe(t, counter, "[plugins.probe]")
     const fresh = await probe(t, counter, two)
     const told = await probe(t, counter, two, '[sandbox]\ninstance = "shared"')

@@ -95,7 +95,7 @@ describe("finished requests", () => {
     const { set, lines } = await lifecycle(
       t,
       "export function onRequestComplete(event) { console.log('done', event.tenant_id) }",
-      '[plugins.probe]\nmatch = [{ tenants = ["a"] }]\n[middleware.tenant]\n[[tenants]]\nid = "a"\n[[tenants]]\nid = "b"',
+      '[plugins.probe]\nmatch = [{ tenants = ["a"] }]\n[middleware.tenant]\nby = ["header:x-tenant"]\n[[tenants]]\nid = "a"\n[[tenants]]\nid = "b"',
     )
     for (const tenant of ["a", "b", null]) set.requestComplete(event({ tenant_id: tenant }), "example.com")
     await set.stop()
