@@ -2,6 +2,7 @@ import type { Logger } from "pino"
 import type { Manifest, Permissions } from "../config/manifest-schema.ts"
 import { BextError, PluginError } from "../errors.ts"
 import { HOOKS, type HookName } from "../hooks.ts"
+import type { HeaderList } from "../message/header-list.ts"
 import type { RequestContext } from "../message/request-context.ts"
 import type { CallLimits, Exchange, HookCall, Json, Sandbox, Tier } from "../sandbox/sandbox.ts"
 import { type ByteBudget, bodyState, bufferResponse } from "./buffer-response.ts"
@@ -158,8 +159,9 @@ export class LoadedPlugin implements AsyncDisposable {
     const reads = access.body === "request" || access.body === "both"
     if (reads && context.requestBody.present) {
       const { bytes } = context.requestBody
+      const length = bytes?.length ?? declaredLength(context.requestHeaders)
+      if (length > access.maxBodyBytes) return this.#largeRequest()
       if (bytes === undefined) return this.#bufferRequest(context)
-      if (bytes.length > access.maxBodyBytes) return this.#largeRequest()
     }
     const waiting = services.prepare(context.tenantId)
     if (waiting !== undefined) return waiting.then(() => this.#run("on_request", context, null))
@@ -345,6 +347,12 @@ class RequestCall implements HookCall {
   get signal(): AbortSignal {
     return this.#context.signal
   }
+}
+
+/** What Content-Length says of a body without content coding, 0 when it says nothing; not a byte of it has to be read. */
+function declaredLength(headers: HeaderList): number {
+  const length = headers.get("content-length")
+  return length === undefined || headers.has("content-encoding") ? 0 : Number(length)
 }
 
 function sizeOf(body: unknown): number {

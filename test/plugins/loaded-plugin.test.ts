@@ -360,6 +360,14 @@ describe("request bodies", () => {
     assert.equal(plugin("probe").stats.skippedBodies, 1)
   })
 
+  it("that say how long they are are not read in vain", async (t) => {
+    const manifest = '[sandbox]\nbody = "request"\nmax_body = "1kb"\non_large_body = "skip"'
+    const { request, plugin } = await probe(t, echo, undefined, manifest)
+    const context = await request({ method: "POST", body: "x".repeat(1025), headers: [["Content-Length", "1025"]] })
+    assert.equal(context.requestBody.bytes, undefined)
+    assert.equal(plugin("probe").stats.skippedBodies, 1)
+  })
+
   it("are capped by the operator's ceiling", async (t) => {
     const config = '[plugins.probe]\n[sandbox.ceilings]\nmax_body = "1kb"'
     const { request } = await probe(t, echo, config, '[sandbox]\nbody = "request"\nmax_body = "1mb"')
