@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer"
 import { isIP } from "node:net"
 import { compileGlob } from "./glob.ts"
 
@@ -95,15 +96,18 @@ function matchesEveryReading(pattern: UrlPattern, pathname: string): boolean {
   return false
 }
 
-/** @returns the path decoded once, without dot segments; undefined when it cannot be. */
+/**
+ * @returns the path decoded once, without dot segments; undefined when it has a NUL. As lenient as the most lenient
+ *   server: what is not an escape stays, what is not UTF-8 is taken for Latin-1.
+ */
 function decodePath(path: string): string | undefined {
   if (!path.includes("%")) return path
-  try {
-    const decoded = decodeURIComponent(path)
-    return decoded.includes("\0") ? undefined : withoutDots(decoded)
-  } catch {
-    return undefined
-  }
+  const decoded = path.replace(/(?:%[0-9a-f]{2})+/gi, (escapes) => {
+    const bytes = Buffer.from(escapes.replaceAll("%", ""), "hex")
+    return isUtf8(bytes) ? bytes.toString("utf8") : bytes.toString("latin1")
+  })
+  if (decoded === path) return path
+  return decoded.includes("\0") ? undefined : withoutDots(decoded)
 }
 
 /** RFC 3986 §5.2.4, a backslash counting as a slash as in the WHATWG URL standard. */
@@ -119,7 +123,7 @@ function withoutDots(path: string): string {
 }
 
 function splitAuthority(text: string, authority: string): { host: string; port: number | undefined } {
-  const parts = /^(\[[^\]]*\]|[^:]*)(?::(.*))?$/.exec(authority)
+  const parts = /^(\[[^\]]*\]|[^:[\]]*)(?::([^:]*))?$/.exec(authority)
   if (parts === null) throw mistake(text, "an IPv6 address is written in brackets, such as [2001:db8::1]")
   const [, host, digits] = parts
   if (digits === undefined) return { host: host!, port: undefined }
@@ -150,10 +154,9 @@ function toLabels(host: string): string[] {
 }
 
 function normaliseGlob(text: string, path: string): string {
-  const glob = decodePath(path)
-  if (glob === undefined || /(^|\/)\.{1,2}(\/|$)/.test(glob)) {
-    throw mistake(text, "the path has dot segments or broken percent-encoding")
-  }
+  const dots = /(^|[/\\])(\.|%2e){1,2}([/\\]|$)/i.test(path)
+  const glob = dots ? undefined : decodePath(path)
+  if (glob === undefined) throw mistake(text, "the path has dot segments or a NUL")
   return glob
 }
 
