@@ -5,12 +5,8 @@ import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { type TestContext, test } from "node:test"
 import { PluginError } from "../../../src/errors.ts"
-import {
-  loadGuestModules,
-  MAX_MODULE_BYTES,
-  MAX_MODULES,
-  MAX_SPECIFIERS,
-} from "../../../src/sandbox/quickjs/modules.ts"
+import { loadGuestModules } from "../../../src/sandbox/quickjs/modules.ts"
+import { MAX_MODULE_BYTES, MAX_MODULES, MAX_SPECIFIERS } from "../../../src/sandbox/quickjs/modules-read.ts"
 
 type Files = Readonly<Record<string, string | Uint8Array>>
 
@@ -190,6 +186,8 @@ test("an entry outside the folder, missing or not a file does not load", async (
   await assert.rejects(entry(join(folder, "other.js")), refusal(/leads outside/))
   await assert.rejects(entry(join(plugin, "missing.js")), refusal(/does not exist/))
   await assert.rejects(entry(plugin), refusal(/does not exist/))
+  const gone = join(folder, "gone")
+  await assert.rejects(loadGuestModules({ name: "sample", folder: gone, entry: gone }), refusal(/cannot be read/))
 })
 
 test("a FIFO in the folder does not block the load", async (t) => {
