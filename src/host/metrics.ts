@@ -27,7 +27,10 @@ export class MetricRegistry {
   /** The one recorder of a plugin; a plugin loaded anew goes on where it was. */
   plugin(name: string, warn: (message: string) => void): MetricRecorder {
     const present = this.#recorders.get(name)
-    if (present !== undefined) return present
+    if (present !== undefined) {
+      present.warn = warn
+      return present
+    }
     const recorder = new MetricRecorder(name, warn)
     this.#recorders.set(name, recorder)
     return recorder
@@ -40,8 +43,9 @@ export class MetricRegistry {
 
 /** Checks and keeps the samples of one plugin: at most 200 series, 8 tags each, 10,000 samples a second. */
 export class MetricRecorder {
+  /** Where the reason of a dropped sample goes, once for each reason. */
+  warn: (message: string) => void
   readonly #plugin: string
-  readonly #warn: (message: string) => void
   readonly #series = new Map<string, Series>()
   readonly #bucket = new TokenBucket(SAMPLES_PER_MINUTE, performance.now())
   readonly #warned = new Set<string>()
@@ -49,7 +53,7 @@ export class MetricRecorder {
 
   constructor(plugin: string, warn: (message: string) => void) {
     this.#plugin = plugin
-    this.#warn = warn
+    this.warn = warn
   }
 
   /** Samples that were refused. */
@@ -63,7 +67,7 @@ export class MetricRecorder {
     this.#dropped++
     if (this.#warned.has(reason)) return
     this.#warned.add(reason)
-    this.#warn(`a metric sample was dropped: ${reason} (said once)`)
+    this.warn(`a metric sample was dropped: ${reason} (said once)`)
   }
 
   snapshot(): Series[] {

@@ -4,8 +4,8 @@ import { queueWrite } from "./queue-write.ts"
 
 /** How long a batch stays in the log. A process that did not look for longer loads everything again. */
 const KEPT_MS = 10_000
-/** A writer that committed nothing for this long is forgotten, with its rows. */
-const WRITER_KEPT_MS = 3_600_000
+/** The stream of a writer that committed nothing for this long is removed; it comes back, numbered on, with its next batch. */
+const WRITER_KEPT_MS = 60_000
 const WRITER_BYTES = 8
 
 export interface ChangedKey {
@@ -62,8 +62,8 @@ export class ChangeLog {
     return complete ? changed : null
   }
 
-  /** Queues the removal of streams whose writer is long gone. */
-  removeForgotten(): void {
+  /** Queues the removal of streams whose writer has been quiet: most of them are processes that ended. */
+  removeQuiet(): void {
     const nowMs = Date.now()
     for (const { key: writer, value } of this.#streams.getRange({})) {
       if (value.readDoubleLE(8) > nowMs - WRITER_KEPT_MS || writer.equals(this.#self)) continue

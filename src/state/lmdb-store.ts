@@ -167,8 +167,7 @@ class LmdbStore implements KeyValueStore {
   }
 
   #queue(batch: readonly Waiting[]): void {
-    if (!this.#tidied) this.#changeLog.removeForgotten()
-    this.#tidied = true
+    if (!this.#tidied) this.#tidy()
     const changed: ChangedKey[] = []
     for (const { partition, changes } of batch) {
       for (const [key, entry] of changes) {
@@ -177,6 +176,13 @@ class LmdbStore implements KeyValueStore {
       }
     }
     this.#changeLog.append(changed)
+  }
+
+  /** Clears up after processes that were killed: their streams, and read locks that would keep old pages alive. */
+  #tidy(): void {
+    this.#tidied = true
+    this.#root.readerCheck()
+    this.#changeLog.removeQuiet()
   }
 
   /** Runs `action` under the write lock, after every earlier write. An error of its own is passed on as it is. */

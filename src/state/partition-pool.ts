@@ -10,6 +10,14 @@ export interface PoolOptions {
   readonly maxBytes: number
 }
 
+type Entries = ReadonlyMap<string, Stored>
+
+/** Data on its way from the store. */
+interface Loading {
+  entries: Promise<Entries>
+  outdated: boolean
+}
+
 /** What a resident partition costs when it is empty, roughly: many empty ones must not be free. */
 const PARTITION_BYTES = 1024
 
@@ -17,6 +25,7 @@ const PARTITION_BYTES = 1024
 export class PartitionPool implements AsyncDisposable {
   readonly #options: PoolOptions
   readonly #resident = new Map<string, ResidentPartition>()
+  readonly #loading = new Map<string, Loading>()
   readonly #unwatch: () => void
   #newest: ResidentPartition | null = null
   #bytes = 0
@@ -24,12 +33,7 @@ export class PartitionPool implements AsyncDisposable {
   constructor(options: PoolOptions) {
     this.#options = options
     this.#unwatch = options.state.watch({
-      // A store that cannot be read has told the operator already, and announces a reset once it is back.
-      changed: (partition, key) =>
-        void this.#resident
-          .get(partition)
-          ?.changedElsewhere(key)
-          ?.catch(() => {}),
+      changed: (partition, key) => this.#changed(partition, key),
       reset: () => this.#reloadAll(),
     })
   }
@@ -42,8 +46,8 @@ export class PartitionPool implements AsyncDisposable {
   /** Makes a partition resident. Returns nothing when it is already, or when the store has its data at hand. */
   prepare(id: string): void | Promise<void> {
     if (this.#resident.has(id)) return
-    const loaded = this.#options.state.load(id)
-    if (loaded instanceof Promise) return loaded.then((entries) => void this.#admit(id, entries))
+    const loaded = this.#load(id)
+    if (loaded instanceof Promise) return loaded.then((entries) => this.#admit(id, entries))
     this.#admit(id, loaded)
   }
 
@@ -71,7 +75,38 @@ export class PartitionPool implements AsyncDisposable {
     return waiting === undefined
   }
 
-  #admit(id: string, entries: ReadonlyMap<string, Stored>): void {
+  #load(id: string): Entries | Promise<Entries> {
+    const underWay = this.#loading.get(id)
+    if (underWay !== undefined) return underWay.entries
+    const loaded = this.#options.state.load(id)
+    if (!(loaded instanceof Promise)) return loaded
+    const loading: Loading = { entries: loaded, outdated: false }
+    loading.entries = this.#loadCurrent(id, loading).finally(() => this.#loading.delete(id))
+    this.#loading.set(id, loading)
+    return loading.entries
+  }
+
+  /** Loads again as long as a change came while the data was on its way. */
+  async #loadCurrent(id: string, loading: Loading): Promise<Entries> {
+    let entries = await loading.entries
+    while (loading.outdated) {
+      loading.outdated = false
+      entries = await this.#options.state.load(id)
+    }
+    return entries
+  }
+
+  #changed(id: string, key: string): void {
+    const loading = this.#loading.get(id)
+    if (loading !== undefined) loading.outdated = true
+    // A store that cannot be read has told the operator already, and announces a reset once it is back.
+    this.#resident
+      .get(id)
+      ?.changedElsewhere(key)
+      ?.catch(() => {})
+  }
+
+  #admit(id: string, entries: Entries): void {
     if (this.#resident.has(id)) return
     const { state, nowMs } = this.#options
     const partition = new ResidentPartition(id, entries, state, nowMs, (bytes) => this.#resize(bytes))
@@ -105,8 +140,9 @@ export class PartitionPool implements AsyncDisposable {
   }
 
   #reloadAll(): void {
+    for (const loading of this.#loading.values()) loading.outdated = true
     for (const partition of this.#resident.values()) {
-      const loaded = this.#options.state.load(partition.id)
+      const loaded = this.#load(partition.id)
       if (loaded instanceof Promise) loaded.then((entries) => partition.reload(entries)).catch(() => {})
       else partition.reload(loaded)
     }

@@ -99,7 +99,8 @@ export class ResidentPartition {
   /** Whether `key` can have `value` within `quotaBytes`; gives back what expired when that is what it takes. */
   fits(key: string, value: string | Uint8Array, quotaBytes: number): boolean {
     const grows = entryBytes(key, value) - (this.#entries.get(key)?.bytes ?? 0)
-    if (this.#usedBytes + grows <= quotaBytes) return true
+    // Shrinking is always allowed: the quota may have been lowered below what is used.
+    if (grows <= 0 || this.#usedBytes + grows <= quotaBytes) return true
     for (const other of this.#entries.keys()) if (other !== key) this.#live(other)
     return this.#usedBytes + grows <= quotaBytes
   }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { describe, it, type TestContext } from "node:test"
+import { open as openRaw } from "lmdb"
 import { openLmdbStore } from "../../src/state/lmdb-store.ts"
 import { entry, keyValueContract, PARTITION } from "./key-value-contract.ts"
 
@@ -77,6 +78,35 @@ describe("LMDB store", () => {
     await there.update(PARTITION, "answer", () => entry("2"))
     await answer.promise
     assert.deepEqual(mine, ["answer"])
+  })
+
+  it("tells a process that did not look for long that it must load everything again", async (t) => {
+    const dir = temporary(t)
+    await using here = openLmdbStore({ dir, log: silent })
+    await using there = openLmdbStore({ dir, log: silent })
+    await there.write(PARTITION, new Map([["missed", entry("1")]]))
+    const later = Date.now() + 11_000
+    t.mock.method(Date, "now", () => later)
+    await there.write(PARTITION, new Map([["seen", entry("2")]]))
+    const told = Promise.withResolvers<string>()
+    here.watch({ changed: (_partition, key) => told.resolve(key), reset: () => told.resolve("reset") })
+    assert.equal(await told.promise, "reset")
+  })
+
+  it("clears up the streams of processes that ended", async (t) => {
+    const dir = temporary(t)
+    for (let process = 0; process < 3; process++) {
+      await using store = openLmdbStore({ dir, log: silent })
+      await store.write(PARTITION, new Map([["k", entry(String(process))]]))
+    }
+    const later = Date.now() + 61_000
+    t.mock.method(Date, "now", () => later)
+    await using last = openLmdbStore({ dir, log: silent })
+    await last.write(PARTITION, new Map([["k", entry("last")]]))
+    const root = openRaw({ path: join(dir, "state"), maxDbs: 8, noSubdir: false })
+    const count = (name: string) => root.openDB({ name, encoding: "binary", keyEncoding: "binary" }).getCount()
+    assert.deepEqual([count("streams"), count("batches"), count("entries")], [1, 1, 1])
+    await root.close()
   })
 
   it("answers a full disk with a code, logs why once, keeps reading, and writes again once there is space", async (t) => {
