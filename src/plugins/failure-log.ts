@@ -13,7 +13,8 @@ export class FailureLog {
   readonly #logger: Logger
   readonly #seen = new Map<string, { repeated: number; readonly hook: HookName; readonly error: BextError }>()
   #others = 0
-  #windowEndsMs = 0
+  /** Ends the window. Never what keeps the process alive. */
+  #timer: NodeJS.Timeout | null = null
 
   constructor(plugin: string, logger: Logger) {
     this.#plugin = plugin
@@ -21,11 +22,8 @@ export class FailureLog {
   }
 
   /** @param requestId - null for hooks without a request. */
-  report(hook: HookName, error: BextError, requestId: string | null, nowMs: number = performance.now()): void {
-    if (nowMs >= this.#windowEndsMs) {
-      this.flush()
-      this.#windowEndsMs = nowMs + WINDOW_MS
-    }
+  report(hook: HookName, error: BextError, requestId: string | null): void {
+    this.#timer ??= setTimeout(() => this.flush(), WINDOW_MS).unref()
     const key = `${hook} ${error.message.slice(0, 200)}`
     const seen = this.#seen.get(key)
     if (seen !== undefined) {
@@ -41,8 +39,10 @@ export class FailureLog {
     this.#logger.error(fields, printableLines(error.message))
   }
 
-  /** Says what was counted since the last time. */
+  /** Says what was counted since the last time, and starts anew. */
   flush(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
     for (const { repeated, hook, error } of this.#seen.values()) {
       if (repeated === 0) continue
       const fields = { plugin: this.#plugin, hook, code: error.code, repeated }
