@@ -2,12 +2,14 @@ import assert from "node:assert/strict"
 import { createServer, type IncomingMessage, type RequestListener } from "node:http"
 import net, { type AddressInfo } from "node:net"
 import { describe, it, type TestContext } from "node:test"
+import { createServer as createTlsServer } from "node:tls"
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from "node:zlib"
 import type { PluginError } from "../../src/errors.ts"
 import { AddressGuard } from "../../src/host/address-guard.ts"
 import { createGuardedFetch, type GuardedFetchOptions } from "../../src/host/fetch.ts"
 import { createFetchTransport, type Resolve } from "../../src/host/fetch-transport.ts"
 import type { GuestFetchRequest } from "../../src/host/services.ts"
+import { selfSigned } from "./self-signed.ts"
 
 const never = new AbortController().signal
 
@@ -140,6 +142,27 @@ describe("guarded fetch", () => {
     assert.deepEqual([asked, dialled], [1, ["127.0.0.1"]])
     await assert.rejects(fetch(request(`http://rebind.example:${port}/`)), { code: "E_FETCH_FORBIDDEN" })
     assert.deepEqual([asked, dialled], [2, ["127.0.0.1"]])
+  })
+
+  it("asks a TLS server for the name, though it dials the address, and refuses a certificate nobody trusts", async (t) => {
+    const asked: string[] = []
+    const server = createTlsServer({
+      ...selfSigned,
+      SNICallback: (name, callback) => {
+        asked.push(name)
+        callback(null)
+      },
+    })
+    server.on("tlsClientError", () => {})
+    server.listen(0, "127.0.0.1")
+    t.after(() => server.close())
+    await new Promise((resolve) => server.once("listening", resolve))
+    const { port } = server.address() as AddressInfo
+    const url = `https://secure.example:${port}`
+    const fetch = connect(t, [`https://127.0.0.1:${port}`], { allowedUrls: [url] }, async () => ["127.0.0.1"])
+    const untrusted = { code: "E_FETCH_FAILED", message: /DEPTH_ZERO_SELF_SIGNED_CERT/ }
+    await assert.rejects(fetch(request(url)), untrusted)
+    assert.deepEqual(asked, ["secure.example"])
   })
 
   it("never reaches this server's own listeners, not even when they are allowed", async (t) => {
