@@ -250,7 +250,15 @@ export interface ResponseContext extends ExchangeContext {
   readonly response: ResponseChanges
 }
 
-/** The context of hooks without a request; always their last argument. */
+/**
+ * The context of hooks without a request; always their last argument.
+ * ```js
+ * export function onServerStart(config, ctx) {
+ *   if (ctx.leader) console.log("said by one process only")
+ * }
+ * // → log info "said by one process only"
+ * ```
+ */
 export interface EventContext {
   /** True in exactly one process of this server. */
   readonly leader: boolean
@@ -263,7 +271,16 @@ export interface User {
   readonly claims: { readonly [name: string]: Json }
 }
 
-/** Header fields, read only. Names in any case. */
+/**
+ * Header fields, read only. Names in any case.
+ * ```js
+ * export function onRequest(ctx) {
+ *   const names = [...ctx.headers].map(([name]) => name).filter((name) => name.startsWith("x-"))
+ *   return new Response(`${names.join(" ")}: ${ctx.headers.get("X-B")}, ${ctx.headers.get("x-c")}`)
+ * }
+ * // GET / x-a: 1 X-B: 2 → 200 "x-a x-b: 2, null"
+ * ```
+ */
 export interface HeadersView {
   /** The combined value (repeats joined by ", "), null when absent or hidden from this plugin. */
   get(name: string): string | null
@@ -273,7 +290,16 @@ export interface HeadersView {
   [Symbol.iterator](): IterableIterator<[string, string]>
 }
 
-/** As `HeadersView`, with Set-Cookie, whose values cannot be combined. */
+/**
+ * As `HeadersView`, with Set-Cookie, whose values cannot be combined. Setting a cookie needs no view of the others:
+ * ```js
+ * export function onResponse(ctx) {
+ *   ctx.response.appendHeader("set-cookie", "ab_group=b; Path=/")
+ * }
+ * // plugin.toml [permissions] set_cookies = ["ab_*"]
+ * // GET / → continue set-cookie: "ab_group=b; Path=/"
+ * ```
+ */
 export interface ResponseHeadersView extends HeadersView {
   /** Each Set-Cookie value; empty unless `sensitive_headers` lists "set-cookie". */
   getSetCookie(): string[]
@@ -322,7 +348,16 @@ export interface RequestChanges {
   removeHeader(name: string): void
   /** @throws `E_PERMISSION` without `permissions.rewrite_path`; `E_PATH_REWRITE` unless absolute and normalised. */
   setPath(path: string): void
-  /** @throws `E_BODY_NOT_DECLARED`. */
+  /**
+   * @throws `E_BODY_NOT_DECLARED`.
+   * ```js
+   * export function onRequest(ctx) {
+   *   ctx.request.setBody(JSON.stringify({ ...ctx.body.json(), checked: true }))
+   * }
+   * // plugin.toml [sandbox] body = "request"
+   * // POST /form "{\"a\":1}" → app sees "{\"a\":1,\"checked\":true}"
+   * ```
+   */
   setBody(body: string | Uint8Array): void
 }
 
@@ -334,6 +369,13 @@ export interface RequestChanges {
  *   if (ctx.response.status === 200) ctx.response.removeHeader("server")
  * }
  * // GET / → continue x-frame-options: DENY
+ * ```
+ * ```js
+ * export function onResponse(ctx) {
+ *   ctx.response.setBody(ctx.response.body.text().toUpperCase())
+ * }
+ * // plugin.toml [sandbox] body = "response"
+ * // GET / → continue "THE APP'S PAGE"
  * ```
  */
 export interface ResponseChanges {

@@ -61,7 +61,7 @@ function projectConfig(example: DocExample, origin: string): string {
     ...["[log]", 'level = "debug"', 'format = "json"', "access = false"],
     ...["[app]", 'upstream = "$APP"'],
     ...["[fetch]", `allow_private = ["${new URL(origin).host}"]`],
-    ...["[plugins.example]", 'path = "plugin"'],
+    ...["[plugins.example]", 'path = "plugin"', "required = true"],
     ...["[plugins.example.grant]", ...(example.manifest.get("permissions") ?? [])],
     ...["[plugins.example.config]", ...example.config],
     ...["[plugins.example.secrets]", ...[...example.secrets.keys()].map((name) => `${name} = "env:${name}"`)],
