@@ -5,6 +5,7 @@ import type { RequestContext, ResponseState, User } from "../message/request-con
 import type { Exchange, Json, Side } from "../sandbox/sandbox.ts"
 import { findPathFault } from "./check-path.ts"
 import type { GuestAccess } from "./guest-access.ts"
+import { toTenant, toUser } from "./guest-identity.ts"
 import { rememberPath } from "./path-history.ts"
 
 /** Fields one header section may have once a guest added to it. */
@@ -13,12 +14,9 @@ const MAX_FIELDS = 256
 const MAX_HEADER_BYTES = 32 * 1024
 const MAX_EXTENSION_KEYS = 32
 const MAX_EXTENSION_BYTES = 8192
-const MAX_ID_LENGTH = 256
 
 /** Own names only, short, and valid as the end of a field name (`[app] forward_extensions`). */
 const EXTENSION_KEY = /^[A-Za-z0-9_.-]{1,64}$/
-/** As in `[[tenants]]`: it names storage partitions. */
-const TENANT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 /** Describe the bytes of a body; wrong for any other bytes. Source: RFC 9110 §8, RFC 9530. */
 const BODY_FIELDS = [
   "accept-ranges",
@@ -149,8 +147,8 @@ export class GuestExchange implements Exchange {
     if (!this.#access.permissions.identity) {
       throw this.#error("E_PERMISSION", `setting ${field} needs identity = true in [permissions]`)
     }
-    if (field === "user") staged.user = this.#toUser(value)
-    else staged[field] = value === null ? null : this.#toTenant(field, value)
+    if (field === "user") staged.user = toUser(this.#access.plugin, value)
+    else staged[field] = toTenant(this.#access.plugin, field, value)
   }
 
   extension(key: string): string | undefined {
@@ -340,30 +338,6 @@ export class GuestExchange implements Exchange {
     const keys = new Set(staged.keys())
     for (const key of this.#context.extensions?.keys() ?? []) if (key.startsWith(prefix)) keys.add(key)
     return keys.size
-  }
-
-  #toUser(value: Json): User | null {
-    if (value === null) return null
-    if (typeof value !== "object" || Array.isArray(value)) {
-      throw this.#error("E_GUEST_RESULT_INVALID", "user is neither null nor { id, claims }")
-    }
-    const { id, claims = {} } = value as { readonly [key: string]: Json }
-    if (claims === null || typeof claims !== "object" || Array.isArray(claims)) {
-      throw this.#error("E_GUEST_RESULT_INVALID", "user.claims is not an object")
-    }
-    return Object.freeze({ id: this.#toId("user.id", id), claims: Object.freeze(claims) as User["claims"] })
-  }
-
-  #toId(field: string, value: Json | undefined): string {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what an id must not hold
-    if (typeof value === "string" && /^[^\u0000-\u001f\u007f]+$/.test(value) && value.length <= MAX_ID_LENGTH)
-      return value
-    throw this.#error("E_GUEST_RESULT_INVALID", `${field} is not text of 1 to ${MAX_ID_LENGTH} printable characters`)
-  }
-
-  #toTenant(field: string, value: Json): string {
-    if (typeof value === "string" && TENANT_ID.test(value)) return value
-    throw this.#error("E_GUEST_RESULT_INVALID", `${field} is not 1 to 64 of A-Z a-z 0-9 . _ -`)
   }
 
   #error(code: ErrorCode, what: string): PluginError {
