@@ -1,3 +1,4 @@
+import { BextError } from "../errors.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestContext } from "../message/request-context.ts"
 
@@ -28,16 +29,23 @@ const REPLACED = new Set([
   "x-request-id",
 ])
 
+export interface UpstreamIdentity {
+  /** Host to send; undefined = the one the client asked for. */
+  readonly host: string | undefined
+  /** This hop's own name in Via, by which a request that comes round again is known. */
+  readonly pseudonym: string
+  /** Extension keys to send as x-bext-ext-KEY, percent-encoded. */
+  readonly forwardExtensions: readonly string[]
+}
+
 /**
  * The header section for the upstream, flat as undici takes it. The app sees who asked and how in X-Forwarded-For, -Proto,
  * -Host and Forwarded; each names the client alone, whatever hops lie between, so it need trust nobody but us.
- * @param host - Host to send; undefined = the one the client asked for.
- * @param forwardExtensions - Extension keys to send as x-bext-ext-KEY, percent-encoded.
+ * @throws {BextError} `E_UPSTREAM_UNREACHABLE` when the request has been through here before (RFC 9110 §7.6.3).
  */
 export function toUpstreamHeaders(
   context: RequestContext,
-  host: string | undefined,
-  forwardExtensions: readonly string[],
+  { host, pseudonym, forwardExtensions }: UpstreamIdentity,
 ): string[] {
   const fields: string[] = ["host", host ?? context.host]
   let via = ""
@@ -48,7 +56,8 @@ export function toUpstreamHeaders(
     else if (name === "traceparent" && context.traceparent !== null) continue
     else if (!REPLACED.has(name) && !name.startsWith("x-bext-")) fields.push(name, raw[at + 1]!)
   }
-  fields.push("via", `${via}1.1 bext`)
+  if (via.includes(pseudonym)) throw new BextError("E_UPSTREAM_UNREACHABLE", "the upstream leads back to this server")
+  fields.push("via", `${via}1.1 ${pseudonym}`)
   fields.push("x-forwarded-for", context.clientAddress)
   fields.push("x-forwarded-proto", context.scheme)
   fields.push("x-forwarded-host", context.host)

@@ -1,10 +1,11 @@
+import { randomBytes } from "node:crypto"
 import { type Dispatcher, Pool } from "undici"
 import { BextError } from "../errors.ts"
 import { encodePath } from "../http/encode-path.ts"
 import { HeaderList } from "../message/header-list.ts"
 import type { RequestContext, ResponseState } from "../message/request-context.ts"
 import type { Handler } from "./handler.ts"
-import { removeHopByHop, toUpstreamHeaders } from "./upstream-headers.ts"
+import { removeHopByHop, toUpstreamHeaders, type UpstreamIdentity } from "./upstream-headers.ts"
 
 export interface UpstreamOptions {
   /** Milliseconds to connect, to the first byte of the response, and between two chunks of it. */
@@ -33,16 +34,18 @@ export function createUpstreamHandler(url: string, options: UpstreamOptions): Ha
 
 class UpstreamHandler implements Handler {
   readonly #origin: string
-  readonly #host: string | undefined
+  readonly #identity: UpstreamIdentity
   readonly #basePath: string
-  readonly #forwardExtensions: readonly string[]
   readonly #pool: Pool
 
   constructor(url: URL, { timeoutMs, forwardExtensions }: UpstreamOptions) {
     this.#origin = url.origin
-    this.#host = url.protocol === "https:" ? url.host : undefined
+    this.#identity = {
+      host: url.protocol === "https:" ? url.host : undefined,
+      pseudonym: `bext-${randomBytes(4).toString("hex")}`,
+      forwardExtensions,
+    }
     this.#basePath = url.pathname.replace(/\/$/, "")
-    this.#forwardExtensions = forwardExtensions
     this.#pool = new Pool(url.origin, {
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
@@ -78,7 +81,7 @@ class UpstreamHandler implements Handler {
     return {
       method: context.method,
       path: context.query === "" ? path : `${path}?${context.query}`,
-      headers: toUpstreamHeaders(context, this.#host, this.#forwardExtensions),
+      headers: toUpstreamHeaders(context, this.#identity),
       body: empty ? null : (requestBody.bytes ?? requestBody.stream()),
       signal: context.signal,
       responseHeaders: "raw",

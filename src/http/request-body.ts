@@ -4,6 +4,7 @@ import { BextError } from "../errors.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestBody } from "../message/request-context.ts"
 import type { BodyBudget } from "./body-budget.ts"
+import { ByteCollector } from "./byte-collector.ts"
 import { createBodyDecoder } from "./decode-body.ts"
 import { LiveBody } from "./live-body.ts"
 
@@ -70,10 +71,10 @@ export class HttpRequestBody implements RequestBody {
     this.#live?.destroy(failure)
   }
 
-  /** Gives the budget back; the request is over. */
+  /** The request is over: gives the budget back, and reads past what nobody wanted, so that the next request is seen. */
   release(): void {
-    this.#options.budget.giveBack(this.#takenBytes)
-    this.#takenBytes = 0
+    this.#giveBack()
+    this.#live?.destroy()
   }
 
   #open(): LiveBody {
@@ -84,29 +85,36 @@ export class HttpRequestBody implements RequestBody {
 
   async #read(maxBytes: number): Promise<Uint8Array> {
     const decoder = createBodyDecoder(this.#options.headers().get("content-encoding"))
+    if (decoder === null && Number(this.#request.headers["content-length"]) > maxBytes) throw tooLarge(maxBytes)
     const live = this.#open()
-    // A failure of either reaches the loop below through the other; here it needs no second handling.
+    // A failure of either reaches `collect` through the other; here it needs no second handling.
     const source = decoder === null ? live : pipeline(live, decoder, () => {})
-    const chunks: Uint8Array[] = []
-    let length = 0
+    const collected = new ByteCollector()
     try {
-      for await (const chunk of source as AsyncIterable<Buffer>) {
-        length += chunk.length
-        if (length > maxBytes) throw tooLarge(maxBytes)
+      await collect(source, (chunk) => {
+        if (collected.length + chunk.length > maxBytes) throw tooLarge(maxBytes)
         this.#options.budget.take(chunk.length)
         this.#takenBytes += chunk.length
-        chunks.push(chunk)
-      }
+        collected.append(chunk)
+      })
     } catch (error) {
-      this.release()
-      decoder?.destroy()
+      source.destroy()
       live.destroy()
+      this.#giveBack()
+      // `replace` came in between: nobody needs what was sent any more.
+      if (this.#bytes !== undefined) return this.#bytes
       throw toBodyError(error)
     }
-    // `replace` may have come first.
-    this.#bytes ??= Buffer.concat(chunks, length)
-    if (decoder !== null) this.#describe(this.#bytes)
+    if (this.#bytes === undefined) {
+      this.#bytes = collected.toBuffer()
+      if (decoder !== null) this.#describe(this.#bytes)
+    }
     return this.#bytes
+  }
+
+  #giveBack(): void {
+    this.#options.budget.giveBack(this.#takenBytes)
+    this.#takenBytes = 0
   }
 
   /** Makes the header section fit bytes without content coding; digests of the old bytes no longer hold. */
@@ -115,6 +123,23 @@ export class HttpRequestBody implements RequestBody {
     for (const name of ["content-encoding", "content-digest", "digest", "content-md5"]) headers.delete(name)
     headers.set("content-length", String(bytes.length))
   }
+}
+
+/** Hands every chunk to `take` until the end. Events, not iteration: a chunk may be a single byte. */
+function collect(source: Readable, take: (chunk: Uint8Array) => void): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  source.on("data", (chunk: Uint8Array) => {
+    try {
+      take(chunk)
+    } catch (error) {
+      source.destroy()
+      reject(error)
+    }
+  })
+  source.once("end", resolve)
+  source.once("error", reject)
+  source.once("close", () => reject(new BextError("E_REQUEST_INVALID", "the body ended early")))
+  return promise
 }
 
 function tooLarge(maxBytes: number): BextError {

@@ -18,6 +18,9 @@ import { type Exchange, type WriteResult, writeResponse } from "./write-response
 /** Pipelined requests of one connection that may be in flight together; one more ends the connection. */
 const MAX_PIPELINED = 64
 
+/** A server at its limit says so at most this often. */
+const DROP_WARNING_MS = 10_000
+
 export interface RequestResult extends WriteResult {
   /** From accept to the last byte handed to the kernel. */
   readonly durationMs: number
@@ -31,6 +34,8 @@ export interface HttpServerOptions {
   readonly complete: (context: RequestContext, result: RequestResult) => void
   readonly logger: HttpLogger
   readonly errorPages: ErrorPages
+  /** Shared with whoever else buffers bodies; left out, the server has one of its own. */
+  readonly bodyBudget?: BodyBudget
 }
 
 /** The part of a pino logger that the server uses. */
@@ -63,6 +68,7 @@ class HttpListener implements HttpServer {
   readonly #connections = new Set<Connection>()
   readonly #closed = Promise.withResolvers<void>()
   #draining = false
+  #warnedOfDropMs = Number.NEGATIVE_INFINITY
 
   constructor(options: HttpServerOptions) {
     const { limits, trusted_proxies, identity_headers } = options.config
@@ -72,7 +78,7 @@ class HttpListener implements HttpServer {
       trustedProxies: new TrustedProxies(trusted_proxies),
       maxHeaderCount: limits.header_count,
       maxBodyBytes: limits.body,
-      bodyBudget: new BodyBudget(limits.buffered_bodies),
+      bodyBudget: options.bodyBudget ?? new BodyBudget(limits.buffered_bodies),
     }
     const shortest = Math.min(limits.header_timeout, limits.request_timeout)
     this.server = createServer({
@@ -138,7 +144,7 @@ class HttpListener implements HttpServer {
     })
     server.on("connect", (_incoming, socket) => refuseConnect(socket))
     server.on("clientError", (error, socket) => this.#refuseConnection(error, socket as Socket))
-    server.on("drop", () => this.#options.logger.warn({}, "connection refused: server.limits.connections is reached"))
+    server.on("drop", () => this.#warnOfDrop())
   }
 
   #connect(socket: Socket): void {
@@ -150,6 +156,13 @@ class HttpListener implements HttpServer {
       this.#connections.delete(connection)
       this.#settleClosed()
     })
+  }
+
+  #warnOfDrop(): void {
+    const nowMs = performance.now()
+    if (nowMs - this.#warnedOfDropMs < DROP_WARNING_MS) return
+    this.#warnedOfDropMs = nowMs
+    this.#options.logger.warn({}, "connections are refused: server.limits.connections is reached")
   }
 
   #accept(incoming: IncomingMessage, outgoing: ServerResponse): void {
@@ -306,7 +319,10 @@ class RefusedExchange implements Exchange {
     return this.incoming.complete || !hasBody(this.incoming)
   }
 
-  failBody(): void {}
+  /** Nothing more can be read: no need to wait for the rest of the body. */
+  failBody(): void {
+    this.outgoing.end()
+  }
 }
 
 function refuseConnect(socket: Duplex): void {

@@ -66,18 +66,20 @@ export function writeResponse(
   }
   if (close) connection.closing = true
   if (body instanceof Readable && !bodiless) {
-    writeStream(exchange, body, head.declaredBytes, status, options.idleMs, done)
+    writeStream(exchange, body, { status, declaredBytes: head.declaredBytes, close, idleMs: options.idleMs }, done)
     return
   }
   if (body instanceof Readable) body.destroy()
   const content = bodiless || body === null || body instanceof Readable ? null : body
   const bytes = content === null ? 0 : Buffer.byteLength(content)
   if (close && !exchange.received) {
-    writeThenLinger(exchange, content)
-  } else if (content === null || bytes === 0) {
-    res.end()
-  } else {
+    if (bytes > 0) res.write(content)
+    else res.flushHeaders()
+    endAfterBody(exchange)
+  } else if (bytes > 0) {
     res.end(content)
+  } else {
+    res.end()
   }
   const socket = res.socket
   if (res.writableEnded && socket !== null && !socket.destroyed && socket.writableLength === 0) {
@@ -146,16 +148,22 @@ function mayKeepAlive(exchange: Exchange): boolean {
   return exchange.received || (headers["content-length"] !== undefined && !exchange.connection.refused)
 }
 
+interface StreamOptions {
+  readonly status: number
+  readonly declaredBytes: number | undefined
+  readonly close: boolean
+  readonly idleMs: number
+}
+
 function writeStream(
   exchange: Exchange,
   source: Readable,
-  declaredBytes: number | undefined,
-  status: number,
-  idleMs: number,
+  { status, declaredBytes, close, idleMs }: StreamOptions,
   done: (result: WriteResult) => void,
 ): void {
   const res = exchange.outgoing
   let bytes = 0
+  let ended = false
   const cut = () => {
     source.destroy()
     res.destroy()
@@ -174,15 +182,18 @@ function writeStream(
     source.resume()
   })
   source.once("end", () => {
-    if (declaredBytes !== undefined && bytes < declaredBytes) cut()
-    else {
-      res.end()
-      limitStall(exchange, idleMs)
+    if (declaredBytes !== undefined && bytes < declaredBytes) {
+      cut()
+      return
     }
+    ended = true
+    if (close && !exchange.received) endAfterBody(exchange)
+    else res.end()
+    limitStall(exchange, idleMs)
   })
   source.once("error", cut)
   source.once("close", () => {
-    if (!res.writableEnded) cut()
+    if (!ended) cut()
   })
   whenClosed(res, (finished) => {
     source.destroy()
@@ -225,17 +236,15 @@ function whenClosed(res: ServerResponse, callback: (finished: boolean) => void):
 }
 
 /**
- * Sends the answer but ends the connection only when the client has stopped sending: closing with unread bytes resets
- * the connection, and the client might never see the answer. Source: RFC 9112 §9.6.
+ * Ends the response, and with it the connection, only when the client has stopped sending: closing with unread bytes
+ * resets the connection, and the client might never see the answer. Source: RFC 9112 §9.6.
  */
-function writeThenLinger({ incoming, outgoing }: Exchange, content: string | Uint8Array | null): void {
-  if (content !== null) outgoing.write(content)
-  else outgoing.flushHeaders()
+function endAfterBody({ incoming, outgoing }: Exchange): void {
   const end = () => {
     clearTimeout(timer)
     outgoing.end()
   }
-  const timer = setTimeout(end, LINGER_MS)
+  const timer = setTimeout(end, LINGER_MS).unref()
   incoming.once("end", end)
   incoming.once("close", end)
   incoming.resume()

@@ -116,12 +116,13 @@ describe("an upstream", () => {
       "traceparent: forged",
     ]
     await exchangeRaw(server.port, get("/", `Connection: close, X-Named\r\nX-Named: 1\r\n${forged.join("\r\n")}\r\n`))
+    assert.match(headers.via!, /^1\.0 edge, 1\.1 bext-[0-9a-f]{8}$/)
     assert.deepEqual(headers, {
       host: "shop.example",
       connection: "keep-alive",
       "accept-language": "de",
       cookie: "a=1",
-      via: "1.0 edge, 1.1 bext",
+      via: headers.via,
       "x-forwarded-for": "127.0.0.1",
       "x-forwarded-proto": "http",
       "x-forwarded-host": "shop.example",
@@ -205,6 +206,21 @@ describe("an upstream", () => {
       assert.equal((await fetch(`${server.url}/304`)).status, 304)
       assert.equal(await (await fetch(server.url)).text(), "hello")
     }
+  })
+
+  it("that is the server itself is found out at once", async (t) => {
+    let asked = 0
+    const handler = Promise.withResolvers<ReturnType<typeof createUpstreamHandler>>()
+    const failures: { message: string }[] = []
+    const server = await serve(t, async (context) => {
+      asked++
+      await respondWith(await handler.promise, failures)(context)
+    })
+    handler.resolve(createUpstreamHandler(server.url, { timeoutMs: 5_000, forwardExtensions: [] }))
+    assert.equal(await codeOf(await fetch(server.url)), "502 E_UPSTREAM_UNREACHABLE")
+    assert.equal(asked, 2)
+    assert.match(failures[0]!.message, /leads back to this server/)
+    await (await handler.promise).close?.()
   })
 
   it("is connected to once for many requests", async (t) => {

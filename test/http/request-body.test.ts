@@ -4,7 +4,7 @@ import { text as readText } from "node:stream/consumers"
 import { describe, it } from "node:test"
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib"
 import type { RequestContext } from "../../src/message/request-context.ts"
-import { answer, readToEnd, serve, until } from "./serve-test.ts"
+import { answer, exchangeRaw, readToEnd, serve, until } from "./serve-test.ts"
 
 /** Answers with the body as `read` gets it, or with the code of the failure. */
 const echo = (read: (context: RequestContext) => Promise<string | Uint8Array>) => async (context: RequestContext) => {
@@ -207,6 +207,54 @@ describe("a request body", () => {
     assert.deepEqual(text.match(/\/\d$|\/\d(?=HTTP)/g), ["/1", "/2"])
     assert.doesNotMatch(text, /hidden/)
     await server.http.close()
+  })
+
+  it("that is read half-way only does not hold up the next request", async (t) => {
+    const server = await serve(t, async (context) => {
+      if (context.path === "/half") {
+        const stream = context.requestBody.stream()
+        await new Promise((resolve) => stream.once("readable", resolve))
+        stream.read()
+      }
+      context.response = answer(context.path)
+    })
+    const socket = connect(server.port, "127.0.0.1")
+    socket.write(`POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: ${4 << 20}\r\n\r\n`)
+    socket.write(Buffer.alloc(4 << 20))
+    socket.write("GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert.match(await readToEnd(socket), /\/half.*\/next$/s)
+  })
+
+  it("that arrives a byte at a time is put together", async (t) => {
+    const server = await serve(
+      t,
+      echo(async ({ requestBody }) => {
+        return String((await requestBody.buffer(1 << 20)).length)
+      }),
+    )
+    const socket = connect(server.port, "127.0.0.1")
+    const count = 300_000
+    socket.write("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n")
+    socket.write(`${"1\r\nx\r\n".repeat(count)}0\r\n\r\n`)
+    assert.match(await readToEnd(socket), new RegExp(`\r\n${count}$`))
+  })
+
+  it("declared larger than the reader allows is not even asked for", async (t) => {
+    const server = await serve(t, buffered(10))
+    const head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 11\r\n\r\n"
+    assert.match(await exchangeRaw(server.port, head), /^HTTP\/1\.1 400 .*E_BODY_TOO_LARGE$/s)
+  })
+
+  it("can be replaced while somebody waits for it", async (t) => {
+    const server = await serve(
+      t,
+      echo(async ({ requestBody }) => {
+        const waiting = requestBody.buffer(100)
+        requestBody.replace(Buffer.from("other"))
+        return `${Buffer.from(await waiting)} ${Buffer.from(await requestBody.buffer(100))}`
+      }),
+    )
+    assert.equal(await post(server.url, "hello"), "other other")
   })
 
   it("applies back-pressure to the client", async (t) => {
