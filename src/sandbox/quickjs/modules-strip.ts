@@ -61,6 +61,7 @@ function startWorker(): Worker {
   const started = new Worker(new URL("./modules-strip-worker.ts", import.meta.url), {
     execArgv: ["--disable-warning=ExperimentalWarning"],
     env: {},
+    resourceLimits: { maxOldGenerationSizeMb: 128 },
   })
   // One that ends while nobody waits for it is replaced, and must not end the process with it.
   started
