@@ -5,7 +5,7 @@ import { type BaseImage, captureBase } from "./image.ts"
 import { LIBRARY_GLOBALS } from "./library.ts"
 import { Machine } from "./machine.ts"
 import { OP_CODES } from "./ops.ts"
-import { newString, TAG, tagOf, writeSmall } from "./values.ts"
+import { newString, TAG, tagOf } from "./values.ts"
 
 /** The engine with the prelude in it, booted once per process. Its addresses hold in every machine. */
 export interface Base {
@@ -163,11 +163,4 @@ function next(state: bigint): bigint {
   x ^= x >> 12n
   x = BigInt.asUintN(64, x ^ (x << 25n))
   return x ^ (x >> 27n)
-}
-
-/** Passes the integer `value` as argument `index` of the next call. */
-export function passInt(machine: Machine, handles: Handles, index: number, value: number): void {
-  const slot = handles.slots + index * 8
-  writeSmall(machine, slot, TAG.int, value)
-  machine.u32[(handles.argv >> 2) + index] = slot
 }

@@ -45,6 +45,8 @@ export const EXPORT_NAMES = {
 export const LAYOUT = {
   /** Static data; below it is the null page. */
   dataStart: 1024,
+  /** Below it are constants only. */
+  variablesStart: 86_016,
   /** End of static data, rounded up to a page; the C stack begins here and grows down towards it. */
   dataEnd: 94_208,
   /** Stack pointer of an idle machine, and begin of the heap. */
@@ -53,8 +55,11 @@ export const LAYOUT = {
   heapEndPointer: 86_864,
   /** Offset in the runtime of the byte that says what the compiler drops: 1 = source text, 2 = names and lines. */
   stripFlags: 228,
-  /** Pages of 64 KiB the binary wants at least. */
-  initialPages: 256,
+  /**
+   * Pages of 64 KiB a machine starts with: room for 900 KiB of heap. The binary asks for 256, of which the allocator
+   * would use 11 MB without asking the host, whatever the guest's limit is.
+   */
+  initialPages: 96,
 } as const
 
 /** The engine, rewritten so that it stops by itself when its fuel is used up. */
@@ -74,7 +79,7 @@ export function compileQuickjs(): MeteredEngine {
   const bytes = readFileSync(file)
   const found = createHash("sha256").update(bytes).digest("hex")
   if (found !== SHA256) throw new Error(`${file}: expected the pinned QuickJS (sha256 ${SHA256}), found ${found}`)
-  const metered = meter(bytes, { ...QUICKJS_PROFILE, maxMemoryPages: 32_768 })
+  const metered = meter(bytes, { ...QUICKJS_PROFILE, maxMemoryPages: 32_768, initialMemoryPages: LAYOUT.initialPages })
   const { refill, fuelExport, globalExports } = metered
   const stackPointerExport = globalExports.get(STACK_POINTER)
   if (stackPointerExport === undefined) throw new Error("the engine's stack pointer is not exported")

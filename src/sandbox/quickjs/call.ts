@@ -12,14 +12,16 @@ export interface Task {
   stop(): void
 }
 
-/** One call of one hook, from entry until nothing of it is left. */
+/**
+ * One call of one hook, from entry until nothing of it is left. It is *done* once the hook answered or failed, *over*
+ * once the promises given to waitUntil have settled too.
+ */
 export class Call {
   readonly id: number
   readonly request: HookCall
   /** End of the whole call on the clock of performance.now(). */
   readonly wallEndMs: number
   cpuLeftMs: number
-  /** The hook has answered or failed. */
   done = false
   failure: PluginError | null = null
   result: Json | undefined = undefined
@@ -28,8 +30,8 @@ export class Call {
   tasks: Map<number, Task> | null = null
   /** Errors the host threw in the guest, by serial from 1, to recognise them when they come back. */
   hostErrors: PluginError[] | null = null
-  /** Set while somebody waits for the answer. */
-  settle: { resolve(result: Json | undefined): void; reject(error: unknown): void } | null = null
+  /** Gives the answer to whoever waits for it. */
+  answer: (() => void) | null = null
   /** Ends the watch over wall time and abort signal. */
   unwatch: (() => void) | null = null
 
@@ -38,6 +40,10 @@ export class Call {
     this.request = request
     this.wallEndMs = nowMs + request.limits.wallMs
     this.cpuLeftMs = request.limits.cpuMs
+  }
+
+  get over(): boolean {
+    return this.done && (this.waits === 0 || this.failure !== null)
   }
 
   fail(error: PluginError): void {

@@ -17,7 +17,7 @@ export class GuestError extends Error {
 }
 
 /** How the prelude classifies what a hook threw, see prelude/hooks.js. */
-const KIND = { other: 0, null: 1, memory: 2, stack: 3 } as const
+export const KIND = { other: 0, null: 1, memory: 2, stack: 3 } as const
 
 /**
  * The failure of a call whose hook threw.

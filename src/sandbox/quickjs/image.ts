@@ -5,6 +5,8 @@ import type { Machine } from "./machine.ts"
 /** A machine's memory at rest: static data and heap. The C stack between them is empty then. */
 export interface BaseImage {
   readonly data: Uint8Array
+  /** The part of `data` that the engine writes to. */
+  readonly variables: Uint8Array
   readonly heap: Uint8Array
   /** Address of the state of Math.random in every machine (xorshift64*, 8 bytes). */
   readonly randomState: number
@@ -13,6 +15,9 @@ export interface BaseImage {
 /** A guest's memory at rest, kept as its differences to the base image that all guests share. */
 export interface Image {
   readonly base: BaseImage
+  /** Single words that differ: index, value, index, value, … */
+  readonly words: Uint32Array
+  /** Longer stretches that differ. */
   readonly patches: readonly Patch[]
   /** Everything from here up is zero. */
   readonly end: number
@@ -27,8 +32,10 @@ interface Patch {
 
 /** Takes the base image of a machine at rest. */
 export function captureBase(machine: Machine, randomState: number): BaseImage {
+  const data = copy(machine, LAYOUT.dataStart, LAYOUT.dataEnd)
   return {
-    data: copy(machine, LAYOUT.dataStart, LAYOUT.dataEnd),
+    data,
+    variables: data.subarray(LAYOUT.variablesStart - LAYOUT.dataStart),
     heap: copy(machine, LAYOUT.heapStart, usedEnd(machine)),
     randomState,
   }
@@ -36,41 +43,68 @@ export function captureBase(machine: Machine, randomState: number): BaseImage {
 
 /** Takes the image of a machine at rest in which a guest was loaded. */
 export function captureImage(machine: Machine, base: BaseImage): Image {
-  const end = usedEnd(machine)
-  const patches: Patch[] = []
-  difference(machine, base.data, LAYOUT.dataStart, LAYOUT.dataEnd, patches)
-  difference(machine, base.heap, LAYOUT.heapStart, end, patches)
-  const bytes = patches.reduce((sum, patch) => sum + patch.bytes.length, 0)
-  return { base, patches, end, bytes }
+  const end = Math.max(usedEnd(machine), baseEnd(base))
+  const runs = [
+    ...differences(machine, base.data, LAYOUT.dataStart, LAYOUT.dataEnd),
+    ...differences(machine, base.heap, LAYOUT.heapStart, end),
+  ]
+  // A call per patch costs more than writing a few words one by one.
+  const short = runs.filter((run) => run.to - run.from < SHORT_RUN)
+  const words = Uint32Array.from(short.flatMap((run) => wordsOf(machine, run)))
+  const patches = runs
+    .filter((run) => run.to - run.from >= SHORT_RUN)
+    .map(({ from, to }) => ({ at: from * 4, bytes: copy(machine, from * 4, to * 4) }))
+  const bytes = patches.reduce((sum, patch) => sum + patch.bytes.length, words.byteLength)
+  return { base, words, patches, end, bytes }
 }
 
 /**
  * Makes the machine's memory exactly what the image says, whatever ran in it before.
- * @param zeroPages - The C stack is zeroed downwards until this many pages in a row were zero already.
+ * @param after - `"call"`: a call of the same guest ended in good order. `"anything"`: another guest was in it, or its own
+ *   was stopped in the middle; then the constants among the static data are written too, and the C stack is searched deeper.
  */
-export function restore(machine: Machine, image: Image, zeroPages: number): void {
-  const { base, patches, end } = image
+export function restore(machine: Machine, image: Image, after: "call" | "anything"): void {
+  const { base, words, patches, end } = image
   const dirtyEnd = machine.heapEnd
-  machine.bytes.set(base.data, LAYOUT.dataStart)
+  machine.reserve(end)
+  if (after === "call") machine.bytes.set(base.variables, LAYOUT.variablesStart)
+  else machine.bytes.set(base.data, LAYOUT.dataStart)
   machine.bytes.set(base.heap, LAYOUT.heapStart)
+  if (dirtyEnd > baseEnd(base)) machine.bytes.fill(0, baseEnd(base), dirtyEnd)
+  for (let i = 0; i < words.length; i += 2) machine.u32[words[i]!] = words[i + 1]!
   for (const patch of patches) machine.bytes.set(patch.bytes, patch.at)
-  if (dirtyEnd > end) machine.bytes.fill(0, end, dirtyEnd)
   machine.unwind()
-  zeroStack(machine, zeroPages)
+  zeroStack(machine, after === "call" ? STACK_MARGIN_PAGES : BROKEN_STACK_MARGIN_PAGES)
   reseed(machine, base.randomState)
 }
 
 /** The empty guest: nothing but the base. */
 export function emptyImage(base: BaseImage): Image {
-  return { base, patches: [], end: LAYOUT.heapStart + base.heap.length, bytes: 0 }
+  return { base, words: new Uint32Array(0), patches: [], end: baseEnd(base), bytes: 0 }
+}
+
+function baseEnd(base: BaseImage): number {
+  return LAYOUT.heapStart + base.heap.length
 }
 
 const PAGE = 4096
+/** Zero pages in a row after which the rest of the C stack is taken to be untouched. */
+const STACK_MARGIN_PAGES = 2
+/** The same after a guest was stopped in the middle, perhaps deep in native code. */
+const BROKEN_STACK_MARGIN_PAGES = 64
 const ZEROS = new Uint8Array(PAGE)
 /** C stack that most calls use; zeroed without looking. */
 const USUAL_STACK = 16 * 1024
-/** Differences closer together than this are kept as one. */
-const GAP = 128
+/** Words. Differences closer together than this are one run. */
+const GAP = 16
+/** Words. Shorter runs are written word by word. */
+const SHORT_RUN = 32
+
+/** A stretch of memory, in words of 4 bytes. */
+interface Run {
+  readonly from: number
+  readonly to: number
+}
 
 function copy(machine: Machine, from: number, to: number): Uint8Array {
   return Uint8Array.prototype.slice.call(machine.bytes, from, to)
@@ -83,25 +117,30 @@ function usedEnd(machine: Machine): number {
   return Math.ceil((at * 4) / 64) * 64
 }
 
-function difference(machine: Machine, base: Uint8Array, from: number, to: number, patches: Patch[]): void {
-  const now = machine.u32.subarray(from >> 2, to >> 2)
+function differences(machine: Machine, base: Uint8Array, from: number, to: number): Run[] {
   const before = new Uint32Array(base.buffer, base.byteOffset, base.length >> 2)
-  let start = -1
+  const { u32 } = machine
+  const runs: Run[] = []
+  const start = from >> 2
+  let first = -1
   let last = -1
-  for (let i = 0; i < now.length; i++) {
-    if (i < before.length && now[i] === before[i]) continue
-    if (start !== -1 && i - last > GAP >> 2) {
-      patches.push({ at: from + start * 4, bytes: copy(machine, from + start * 4, from + (last + 1) * 4) })
-      start = -1
+  for (let i = start; i < to >> 2; i++) {
+    if (u32[i] === (before[i - start] ?? 0)) continue
+    if (first !== -1 && i - last > GAP) {
+      runs.push({ from: first, to: last + 1 })
+      first = -1
     }
-    if (start === -1) start = i
+    if (first === -1) first = i
     last = i
   }
-  if (start !== -1)
-    patches.push({ at: from + start * 4, bytes: copy(machine, from + start * 4, from + (last + 1) * 4) })
-  // A guest that freed memory may end below the base: what is missing there has to become zero again.
-  const missing = base.length - (to - from)
-  if (missing > 0) patches.push({ at: to, bytes: new Uint8Array(missing) })
+  if (first !== -1) runs.push({ from: first, to: last + 1 })
+  return runs
+}
+
+function wordsOf(machine: Machine, run: Run): number[] {
+  const words: number[] = []
+  for (let i = run.from; i < run.to; i++) words.push(i, machine.u32[i]!)
+  return words
 }
 
 function zeroStack(machine: Machine, zeroPages: number): void {

@@ -5,13 +5,8 @@ import { Machine } from "./machine.ts"
 
 /** Idle machines kept for the next guest that needs one. */
 const MAX_IDLE = 8
-/** A machine whose heap grew this far above the image is given back to the system: its pages would stay resident. */
+/** A machine that grew this far above its image is given back to the system: its pages would stay resident. */
 const HIGH_WATER_BYTES = 4 * 1024 * 1024
-/** Zero pages in a row after which the rest of the C stack is taken to be untouched. */
-const STACK_MARGIN_PAGES = 4
-/** The same after a guest was stopped in the middle, perhaps deep in native code. */
-const BROKEN_STACK_MARGIN_PAGES = 64
-
 /** The process's machines. Any of them can become an instance of any guest with the same memory limit. */
 export class MachinePool {
   readonly #base: Base
@@ -28,22 +23,22 @@ export class MachinePool {
     const maxPages = pagesFor(memoryBytes)
     const at = this.#idle.findLastIndex((machine) => machine.maxPages === maxPages)
     const machine = at === -1 ? new Machine(this.#base.module, maxPages) : this.#idle.splice(at, 1)[0]!
-    restore(machine, image ?? this.#empty, STACK_MARGIN_PAGES)
+    restore(machine, image ?? this.#empty, "anything")
     return machine
   }
 
   /** Takes a machine at rest back and wipes it. */
   giveBack(machine: Machine): void {
     machine.host = null
-    if (machine.grown || this.#idle.length >= MAX_IDLE || isSwollen(machine, this.#empty)) return
-    restore(machine, this.#empty, STACK_MARGIN_PAGES)
+    if (this.#idle.length >= MAX_IDLE || isSwollen(machine, this.#empty)) return
+    restore(machine, this.#empty, "anything")
     this.#idle.push(machine)
   }
 
   /** @returns the machine at rest with the image in it once more, or another one in its place. */
   reset(machine: Machine, image: Image): Machine {
-    if (machine.grown || isSwollen(machine, image)) return this.#replace(machine, image)
-    restore(machine, image, STACK_MARGIN_PAGES)
+    if (isSwollen(machine, image)) return this.#replace(machine, image)
+    restore(machine, image, "call")
     return machine
   }
 
@@ -53,25 +48,28 @@ export class MachinePool {
    */
   renew(machine: Machine, image: Image | null, spoiled: boolean): Machine {
     const content = image ?? this.#empty
-    if (spoiled || machine.grown || isSwollen(machine, content)) return this.#replace(machine, content)
-    restore(machine, content, BROKEN_STACK_MARGIN_PAGES)
+    if (spoiled || isSwollen(machine, content)) return this.#replace(machine, content)
+    restore(machine, content, "anything")
     return machine
   }
 
   #replace(machine: Machine, image: Image): Machine {
     machine.host = null
     const other = new Machine(this.#base.module, machine.maxPages)
-    restore(other, image, STACK_MARGIN_PAGES)
+    restore(other, image, "anything")
     return other
   }
 }
 
 function isSwollen(machine: Machine, image: Image): boolean {
-  return machine.heapEnd > image.end + HIGH_WATER_BYTES
+  return machine.bytes.length > Math.max(image.end, LAYOUT.initialPages * 65_536) + HIGH_WATER_BYTES
 }
 
-/** The engine counts its own memory; the wasm maximum stands behind that, with room for fragmentation. */
+/**
+ * The wasm maximum is what bounds a guest's memory: the engine's own counter does not see the size of small allocations,
+ * because this build cannot ask its allocator for them.
+ */
 function pagesFor(memoryBytes: number): number {
-  const bytes = LAYOUT.heapStart + memoryBytes * 1.25 + 1024 * 1024
-  return Math.min(Math.max(Math.ceil(bytes / 65_536), LAYOUT.initialPages), 32_768)
+  const pages = Math.ceil((LAYOUT.heapStart + memoryBytes) / 65_536)
+  return Math.min(Math.max(pages, LAYOUT.initialPages), 32_768)
 }

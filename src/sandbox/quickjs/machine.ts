@@ -62,9 +62,9 @@ export class Machine {
     return this.u32[LAYOUT.heapEndPointer >> 2]!
   }
 
-  /** True once the memory is larger than a new machine's; wasm memory cannot shrink. */
-  get grown(): boolean {
-    return this.bytes.length !== LAYOUT.initialPages * 65_536
+  /** Makes the memory at least this large. @throws {OutOfMemory} */
+  reserve(end: number): void {
+    if (end > this.bytes.length && this.#growTo(end) === 0) throw new OutOfMemory()
   }
 
   /** Copies text into new memory of the guest, NUL at the end; the receiver frees it. */
@@ -76,7 +76,7 @@ export class Machine {
     return at
   }
 
-  /** @throws {RangeError} when the memory is used up. */
+  /** @throws {OutOfMemory} */
   allocate(size: number): number {
     const at = this.engine.malloc(size)
     if (at === 0) throw new OutOfMemory()

@@ -4,7 +4,6 @@ import type { Json, Side } from "../sandbox.ts"
 import { GuestMistake } from "./guest-mistake.ts"
 import type { Instance } from "./instance.ts"
 import { librarySource } from "./library.ts"
-import { newBytes, newNumber, newSmall, TAG } from "./values.ts"
 
 /**
  * One operation the prelude may ask for. `at` is the address of its first argument, each further one 8 bytes on.
@@ -21,8 +20,8 @@ const NOTHING = 0
 
 /** Operations on the exchange of a call; the first argument is the call's id. */
 const EXCHANGE = {
-  requestHeader: (guest, at) => optionalText(guest, guest.exchange(at).header("request", guest.text(at + 8))),
-  responseHeader: (guest, at) => optionalText(guest, guest.exchange(at).header("response", guest.text(at + 8))),
+  requestHeader: (guest, at) => optionalText(guest, guest.exchange(at).header("request", guest.memory.text(at + 8))),
+  responseHeader: (guest, at) => optionalText(guest, guest.exchange(at).header("response", guest.memory.text(at + 8))),
   headers: (guest, at) => text(guest, JSON.stringify(guest.exchange(at).headers(side(guest, at + 8)))),
   method: (guest, at) => text(guest, guest.exchange(at).method),
   path: (guest, at) => text(guest, guest.exchange(at).path),
@@ -36,71 +35,73 @@ const EXCHANGE = {
   tenantId: (guest, at) => optionalText(guest, guest.exchange(at).tenantId ?? undefined),
   siteId: (guest, at) => optionalText(guest, guest.exchange(at).siteId ?? undefined),
   setHeader: (guest, at) => {
-    guest.exchange(at).setHeader(side(guest, at + 8), guest.text(at + 16), guest.text(at + 24))
+    guest.exchange(at).setHeader(side(guest, at + 8), guest.memory.text(at + 16), guest.memory.text(at + 24))
     return NOTHING
   },
   appendHeader: (guest, at) => {
-    guest.exchange(at).appendHeader(side(guest, at + 8), guest.text(at + 16), guest.text(at + 24))
+    guest.exchange(at).appendHeader(side(guest, at + 8), guest.memory.text(at + 16), guest.memory.text(at + 24))
     return NOTHING
   },
   removeHeader: (guest, at) => {
-    guest.exchange(at).removeHeader(side(guest, at + 8), guest.text(at + 16))
+    guest.exchange(at).removeHeader(side(guest, at + 8), guest.memory.text(at + 16))
     return NOTHING
   },
   setPath: (guest, at) => {
-    guest.exchange(at).setPath(guest.text(at + 8))
+    guest.exchange(at).setPath(guest.memory.text(at + 8))
     return NOTHING
   },
   setIdentity: (guest, at) => {
-    const field = oneOf(guest.text(at + 8), IDENTITY, "setIdentity")
-    guest.exchange(at).setIdentity(field, json(guest.text(at + 16), "setIdentity"))
+    const field = oneOf(guest.memory.text(at + 8), IDENTITY, "setIdentity")
+    guest.exchange(at).setIdentity(field, json(guest.memory.text(at + 16), "setIdentity"))
     return NOTHING
   },
-  extension: (guest, at) => optionalText(guest, guest.exchange(at).extension(guest.text(at + 8))),
+  extension: (guest, at) => optionalText(guest, guest.exchange(at).extension(guest.memory.text(at + 8))),
   setExtension: (guest, at) => {
-    guest.exchange(at).setExtension(guest.text(at + 8), guest.text(at + 16))
+    guest.exchange(at).setExtension(guest.memory.text(at + 8), guest.memory.text(at + 16))
     return NOTHING
   },
   bodyText: (guest, at) => text(guest, decodeUtf8(guest.exchange(at).body(side(guest, at + 8)))),
   bodyBytes: (guest, at) => bytes(guest, guest.exchange(at).body(side(guest, at + 8))),
   setBody: (guest, at) => {
-    guest.exchange(at).setBody(side(guest, at + 8), toBytes(guest.textOrBytes(at + 16)))
+    guest.exchange(at).setBody(side(guest, at + 8), toBytes(guest.memory.textOrBytes(at + 16)))
     return NOTHING
   },
   status: (guest, at) => number(guest, guest.exchange(at).status),
   setStatus: (guest, at) => {
-    guest.exchange(at).setStatus(guest.number(at + 8))
+    guest.exchange(at).setStatus(guest.memory.number(at + 8))
     return NOTHING
   },
   respond: (guest, at) => {
-    const headers = headerPairs(guest.text(at + 16))
-    const body = guest.optionalTextOrBytes(at + 24)
+    const headers = headerPairs(guest.memory.text(at + 16))
+    const body = guest.memory.optionalTextOrBytes(at + 24)
     if (typeof body === "string" && !headers.some(([name]) => name.toLowerCase() === "content-type")) {
       headers.push(["content-type", "text/plain;charset=UTF-8"])
     }
-    guest.exchange(at).respond(guest.number(at + 8), headers, body === undefined ? new Uint8Array(0) : toBytes(body))
+    guest
+      .exchange(at)
+      .respond(guest.memory.number(at + 8), headers, body === undefined ? new Uint8Array(0) : toBytes(body))
     return NOTHING
   },
 } as const satisfies Record<string, Operation>
 
 /** The course of a call; the first argument is its id. */
 const COURSE = {
-  leader: (guest, at) => newSmall(guest.machine, TAG.int, guest.call(at).request.leader ? 1 : 0),
+  leader: (guest, at) => guest.memory.newNumber(guest.call(at).request.leader ? 1 : 0),
   settled: (guest, at) => {
     guest.settled(guest.call(at))
     return NOTHING
   },
   result: (guest, at) => {
-    guest.call(at).result = json(guest.text(at + 8), "result")
+    guest.call(at).result = json(guest.memory.text(at + 8), "result")
     return NOTHING
   },
   invalidResult: (guest, at) => {
-    guest.fail(guest.call(at), "E_GUEST_RESULT_INVALID", guest.text(at + 8))
+    guest.fail(guest.call(at), "E_GUEST_RESULT_INVALID", guest.memory.text(at + 8))
     return NOTHING
   },
   threw: (guest, at) => {
-    const [kind, serial] = [guest.number(at + 8), guest.number(at + 32)]
-    guest.threw(guest.call(at), kind, guest.text(at + 16), guest.text(at + 24), serial)
+    const [kind, serial] = [guest.memory.number(at + 8), guest.memory.number(at + 32)]
+    guest.threw(guest.call(at), kind, guest.memory.text(at + 16), guest.memory.text(at + 24), serial)
     return NOTHING
   },
   waitBegin: (guest, at) => {
@@ -115,34 +116,44 @@ const COURSE = {
 
 /** Services, for the call that runs now. Functions that answer later take `resolve` and `reject` first. */
 const SERVICES = {
-  config: (guest) => guest.newString(JSON.stringify(guest.setup.services.config)),
-  secret: (guest, at) => text(guest, guest.setup.services.secret(guest.text(at))),
+  config: (guest) => guest.memory.newText(JSON.stringify(guest.setup.services.config)),
+  secret: (guest, at) => text(guest, guest.setup.services.secret(guest.memory.text(at))),
   log: (guest, at) => {
-    guest.setup.services.log(LEVELS[guest.number(at)] ?? "info", guest.text(at + 8))
+    guest.setup.services.log(LEVELS[guest.memory.number(at)] ?? "info", guest.memory.text(at + 8))
     return NOTHING
   },
   metric: (guest, at) => {
-    guest.setup.services.metric(guest.text(at), guest.number(at + 8), tags(guest.text(at + 16)))
+    guest.setup.services.metric(guest.memory.text(at), guest.memory.number(at + 8), tags(guest.memory.text(at + 16)))
     return NOTHING
   },
   storageGet: (guest, at) => {
-    const value = guest.storage.get(guest.text(at))
+    const value = guest.storage.get(guest.memory.text(at))
     return typeof value === "object" ? bytes(guest, value) : optionalText(guest, value)
   },
   storageSet: (guest, at) => {
-    guest.storage.set(guest.text(at), guest.textOrBytes(at + 8), guest.number(at + 16))
+    guest.storage.set(guest.memory.text(at), guest.memory.textOrBytes(at + 8), guest.memory.number(at + 16))
     return NOTHING
   },
-  storageDelete: (guest, at) => newSmall(guest.machine, TAG.int, guest.storage.delete(guest.text(at)) ? 1 : 0),
-  storageKeys: (guest, at) => text(guest, JSON.stringify(guest.storage.keys(guest.text(at), guest.number(at + 8)))),
+  storageDelete: (guest, at) => guest.memory.newNumber(guest.storage.delete(guest.memory.text(at)) ? 1 : 0),
+  storageKeys: (guest, at) =>
+    text(guest, JSON.stringify(guest.storage.keys(guest.memory.text(at), guest.memory.number(at + 8)))),
   storageIncr: (guest, at) => {
-    const done = guest.storage.incr(guest.text(at + 16), guest.number(at + 24), guest.number(at + 32))
+    const done = guest.storage.incr(
+      guest.memory.text(at + 16),
+      guest.memory.number(at + 24),
+      guest.memory.number(at + 32),
+    )
     return guest.later("storage.incr", at, done, (value) => [number(guest, value)])
   },
   storageCas: (guest, at) => {
-    const expected = guest.optionalTextOrBytes(at + 24)
-    const done = guest.storage.cas(guest.text(at + 16), expected, guest.textOrBytes(at + 32), guest.number(at + 40))
-    return guest.later("storage.cas", at, done, (set) => [newSmall(guest.machine, TAG.int, set ? 1 : 0)])
+    const expected = guest.memory.optionalTextOrBytes(at + 24)
+    const done = guest.storage.cas(
+      guest.memory.text(at + 16),
+      expected,
+      guest.memory.textOrBytes(at + 32),
+      guest.memory.number(at + 40),
+    )
+    return guest.later("storage.cas", at, done, (set) => [guest.memory.newNumber(set ? 1 : 0)])
   },
   storageFlush: (guest, at) => guest.later("storage.flush", at, guest.storage.flush(), () => []),
   fetch: (guest, at) => {
@@ -156,30 +167,34 @@ const SERVICES = {
     }
     return guest.later(`fetch of ${request.url}`, at, done, arrived, () => abort.abort())
   },
-  timer: (guest, at) => guest.timer(at, guest.number(at + 8), guest.number(at + 16) === 1),
+  timer: (guest, at) => guest.timer(at, guest.memory.number(at + 8), guest.memory.number(at + 16) === 1),
   cancel: (guest, at) => {
-    guest.cancel(guest.number(at))
+    guest.cancel(guest.memory.number(at))
     return NOTHING
   },
-  digest: (guest, at) => digested(guest, createHash("sha256").update(guest.textOrBytes(at)), at + 8),
+  digest: (guest, at) => digested(guest, createHash("sha256").update(guest.memory.textOrBytes(at)), at + 8),
   hmac: (guest, at) => {
-    const algorithm = oneOf(guest.text(at), ["sha1", "sha256", "sha384", "sha512"], "hmac")
-    return digested(guest, createHmac(algorithm, guest.textOrBytes(at + 8)).update(guest.textOrBytes(at + 16)), at + 24)
+    const algorithm = oneOf(guest.memory.text(at), ["sha1", "sha256", "sha384", "sha512"], "hmac")
+    return digested(
+      guest,
+      createHmac(algorithm, guest.memory.textOrBytes(at + 8)).update(guest.memory.textOrBytes(at + 16)),
+      at + 24,
+    )
   },
   timingSafeEqual: (guest, at) => {
-    const [a, b] = [toBytes(guest.textOrBytes(at)), toBytes(guest.textOrBytes(at + 8))]
-    return newSmall(guest.machine, TAG.int, a.length === b.length && timingSafeEqual(a, b) ? 1 : 0)
+    const [a, b] = [toBytes(guest.memory.textOrBytes(at)), toBytes(guest.memory.textOrBytes(at + 8))]
+    return guest.memory.newNumber(a.length === b.length && timingSafeEqual(a, b) ? 1 : 0)
   },
   random: (guest, at) => {
-    const size = guest.number(at)
+    const size = guest.memory.number(at)
     if (!(size >= 0 && size <= 65_536)) throw new GuestMistake("getRandomValues: at most 65536 bytes")
     return bytes(guest, randomFillSync(new Uint8Array(size)))
   },
   randomUUID: (guest) => text(guest, randomUUID()),
   now: (guest) => number(guest, Math.floor(performance.now())),
-  utf8Encode: (guest, at) => bytes(guest, Buffer.from(guest.text(at))),
-  utf8Decode: (guest, at) => text(guest, Buffer.from(guest.bytes(at)).toString("utf8")),
-  library: (guest, at) => guest.newString(librarySource(guest.text(at))),
+  utf8Encode: (guest, at) => bytes(guest, Buffer.from(guest.memory.text(at))),
+  utf8Decode: (guest, at) => text(guest, Buffer.from(guest.memory.bytes(at)).toString("utf8")),
+  library: (guest, at) => guest.memory.newText(librarySource(guest.memory.text(at))),
 } as const satisfies Record<string, Operation>
 
 const ALL: Readonly<Record<string, Operation>> = { ...EXCHANGE, ...COURSE, ...SERVICES }
@@ -193,7 +208,7 @@ export const OP_CODES: Readonly<Record<string, number>> = Object.fromEntries(
 )
 
 function text(guest: Instance, value: string): number {
-  return guest.newString(guest.fits(value))
+  return guest.memory.newMessage(value)
 }
 
 function optionalText(guest: Instance, value: string | undefined): number {
@@ -201,15 +216,15 @@ function optionalText(guest: Instance, value: string | undefined): number {
 }
 
 function bytes(guest: Instance, value: Uint8Array): number {
-  return newBytes(guest.machine, guest.setup.base.handles.context, guest.fits(value))
+  return guest.memory.newBytes(value)
 }
 
 function number(guest: Instance, value: number): number {
-  return newNumber(guest.machine, guest.setup.base.handles.context, value)
+  return guest.memory.newNumber(value)
 }
 
 function side(guest: Instance, at: number): Side {
-  const value = SIDES[guest.number(at)]
+  const value = SIDES[guest.memory.number(at)]
   if (value === undefined) throw new GuestMistake("no such side")
   return value
 }
@@ -252,24 +267,24 @@ function tags(value: string): Record<string, string> {
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$/
 
 function fetchRequest(guest: Instance, at: number): GuestFetchRequest {
-  const request = json(guest.text(at), "fetch")
+  const request = json(guest.memory.text(at), "fetch")
   const { url, method, redirect } = request as { url?: Json; method?: Json; redirect?: Json }
   if (typeof url !== "string" || typeof method !== "string" || typeof redirect !== "string") {
     throw new GuestMistake("bext.fetch: expected a URL")
   }
   if (!METHOD.test(method)) throw new GuestMistake("bext.fetch: invalid method")
-  const content = guest.optionalTextOrBytes(at + 16)
+  const content = guest.memory.optionalTextOrBytes(at + 16)
   return {
     url,
     method: method.toUpperCase(),
-    headers: headerPairs(guest.text(at + 8)),
+    headers: headerPairs(guest.memory.text(at + 8)),
     body: content === undefined ? null : toBytes(content),
     redirect: oneOf(redirect, ["follow", "manual", "error"], "bext.fetch redirect"),
   }
 }
 
 function digested(guest: Instance, hash: { digest(): Buffer }, encodingAt: number): number {
-  const encoding = guest.text(encodingAt)
+  const encoding = guest.memory.text(encodingAt)
   const digest = hash.digest()
   if (encoding === "") return bytes(guest, digest)
   return text(guest, digest.toString(oneOf(encoding, ["hex", "base64", "base64url"], "encoding")))

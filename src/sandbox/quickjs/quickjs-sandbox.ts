@@ -51,7 +51,7 @@ export class QuickjsSandbox implements Sandbox {
     const call = new Call(++this.#lastCall, request, nowMs)
     instance.start(call, nowMs)
     if (!call.done) return instance.wait(call)
-    if (instance.busy === 0) this.#release(instance)
+    if (instance.idle) this.#release(instance)
     if (call.failure !== null) throw call.failure
     return call.result
   }
@@ -76,11 +76,12 @@ export class QuickjsSandbox implements Sandbox {
     const call = new Call(++this.#lastCall, start, nowMs)
     first.start(call, nowMs)
     if (!call.done) await first.wait(call)
+    if (!first.idle) {
+      await new Promise<void>((resolve) => {
+        first.onIdle = resolve
+      })
+    }
     if (call.failure !== null) throw call.failure
-    const left = first.leftovers()
-    if (left.length > 0)
-      this.#setup.services.log("warn", `on_server_start left behind, now cancelled: ${left.join(", ")}`)
-    first.stop("E_LIMIT_TIME", "the guest is ready")
   }
 
   #sharedInstance(): Instance {

@@ -39,7 +39,7 @@ async function load(
   const first = new Instance(setup, pool.take(limits.memoryBytes, null))
   const nowMs = performance.now()
   const call = new Call(0, LOAD_CALL, nowMs)
-  const hooks = first.load(call, nowMs)
+  const hooks = first.load(call, nowMs).split(",")
   if (call.failure !== null) throw loadFailure(source.name, first, call.failure)
   return new QuickjsSandbox(setup, first, new Set(HOOK_NAMES.filter((name) => hooks.includes(name))))
 }

@@ -1,0 +1,148 @@
+import type { Handles } from "./base.ts"
+import { GuestMistake } from "./guest-mistake.ts"
+import { type Machine, OutOfMemory } from "./machine.ts"
+import {
+  MessageTooLong,
+  newBytes,
+  newNumber,
+  newString,
+  readBytes,
+  readNumber,
+  readString,
+  TAG,
+  tagOf,
+  writeSmall,
+} from "./values.ts"
+
+/** An exception left a guest function; the engine keeps it until it is resolved. */
+export class Escaped extends Error {
+  /** Address of the exception value. */
+  readonly value: number
+
+  constructor(value: number) {
+    super("an exception left the guest")
+    this.value = value
+  }
+}
+
+/** The values of the guest in one machine: reading what it passed, making what it gets, calling its functions. */
+export class GuestMemory {
+  machine: Machine
+  readonly handles: Handles
+  readonly #maxBytes: number
+
+  /** @param messageBytes - Largest text or byte string that crosses in either direction. */
+  constructor(machine: Machine, handles: Handles, messageBytes: number) {
+    this.machine = machine
+    this.handles = handles
+    this.#maxBytes = messageBytes
+  }
+
+  // --- What the guest passed. `at` is the address of a value.
+
+  number(at: number): number {
+    return readNumber(this.machine, at)
+  }
+
+  /** @throws {GuestMistake | MessageTooLong} */
+  text(at: number): string {
+    const text = readString(this.machine, this.handles.context, at, this.#maxBytes)
+    if (text === undefined) throw new GuestMistake("expected a string")
+    return text
+  }
+
+  /** @throws {GuestMistake | MessageTooLong} */
+  bytes(at: number): Uint8Array {
+    const bytes = readBytes(this.machine, this.handles.context, at, this.#maxBytes)
+    if (bytes === undefined) throw new GuestMistake("expected bytes")
+    return bytes
+  }
+
+  textOrBytes(at: number): string | Uint8Array {
+    return tagOf(this.machine, at) === TAG.object ? this.bytes(at) : this.text(at)
+  }
+
+  optionalTextOrBytes(at: number): string | Uint8Array | undefined {
+    return tagOf(this.machine, at) === TAG.undefined ? undefined : this.textOrBytes(at)
+  }
+
+  // --- What the guest gets. The caller owns the new values.
+
+  /** @throws {OutOfMemory} */
+  newText(text: string): number {
+    return newString(this.machine, this.handles.context, this.handles.scratch, text)
+  }
+
+  /** As `newText`. @throws {MessageTooLong} */
+  newMessage(text: string): number {
+    if (text.length * 3 > this.#maxBytes && Buffer.byteLength(text) > this.#maxBytes) throw new MessageTooLong()
+    return this.newText(text)
+  }
+
+  /** @throws {OutOfMemory | MessageTooLong} */
+  newBytes(bytes: Uint8Array): number {
+    if (bytes.length > this.#maxBytes) throw new MessageTooLong()
+    return newBytes(this.machine, this.handles.context, bytes)
+  }
+
+  newNumber(number: number): number {
+    return newNumber(this.machine, this.handles.context, number)
+  }
+
+  /** Keeps a value beyond the operation it was passed to. */
+  keep(at: number): number {
+    return this.machine.engine.dupValue(this.handles.context, at)
+  }
+
+  free(value: number): void {
+    this.machine.engine.freeValue(this.handles.context, value)
+  }
+
+  // --- Calls. Arguments stay the caller's.
+
+  /** Passes the integer as argument `index` of the next `call`. */
+  passInt(index: number, value: number): void {
+    const slot = this.handles.slots + index * 8
+    writeSmall(this.machine, slot, TAG.int, value)
+    this.pass(index, slot)
+  }
+
+  pass(index: number, value: number): void {
+    this.machine.u32[(this.handles.argv >> 2) + index] = value
+  }
+
+  /**
+   * Calls a guest function with the arguments passed before.
+   * @returns its result, perhaps an exception. The caller owns it.
+   * @throws {OutOfMemory}
+   */
+  call(fn: number, argumentCount: number): number {
+    const { context, undefined: self, argv } = this.handles
+    const result = this.machine.engine.call(context, fn, self, argumentCount, argv)
+    if (result === 0) throw new OutOfMemory()
+    return result
+  }
+
+  isException(value: number): boolean {
+    return tagOf(this.machine, value) === TAG.exception
+  }
+
+  /** @throws {Escaped} when `value` is an exception. */
+  checked(value: number): number {
+    if (value === 0) throw new OutOfMemory()
+    if (this.isException(value)) throw new Escaped(value)
+    return value
+  }
+
+  /** @returns the error that was thrown, in place of the exception. */
+  resolve(exception: number): number {
+    return this.machine.engine.resolveException(this.handles.context, exception)
+  }
+
+  /** Throws `error` in the guest when the operation that runs now returns this value. */
+  throwing(error: number): number {
+    const exception = this.machine.engine.throw(this.handles.context, error)
+    this.free(error)
+    return exception
+  }
+}
