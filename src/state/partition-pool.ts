@@ -26,16 +26,13 @@ export class PartitionPool implements AsyncDisposable {
   readonly #options: PoolOptions
   readonly #resident = new Map<string, ResidentPartition>()
   readonly #loading = new Map<string, Loading>()
-  readonly #unwatch: () => void
+  /** Ends the watch, which begins with the first partition: a server without storage in use has nothing to look for. */
+  #unwatch: (() => void) | null = null
   #newest: ResidentPartition | null = null
   #bytes = 0
 
   constructor(options: PoolOptions) {
     this.#options = options
-    this.#unwatch = options.state.watch({
-      changed: (partition, key) => this.#changed(partition, key),
-      reset: () => this.#reloadAll(),
-    })
   }
 
   /** Bytes of all resident partitions. */
@@ -46,6 +43,10 @@ export class PartitionPool implements AsyncDisposable {
   /** Makes a partition resident. Returns nothing when it is already, or when the store has its data at hand. */
   prepare(id: string): void | Promise<void> {
     if (this.#resident.has(id)) return
+    this.#unwatch ??= this.#options.state.watch({
+      changed: (partition, key) => this.#changed(partition, key),
+      reset: () => this.#reloadAll(),
+    })
     const loaded = this.#load(id)
     if (loaded instanceof Promise) return loaded.then((entries) => this.#admit(id, entries))
     this.#admit(id, loaded)
@@ -62,7 +63,7 @@ export class PartitionPool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#unwatch()
+    this.#unwatch?.()
     const closed = await Promise.allSettled([...this.#resident.values()].map((partition) => partition.close()))
     const failed = closed.find((result) => result.status === "rejected")
     if (failed !== undefined) throw failed.reason
