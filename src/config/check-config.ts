@@ -2,6 +2,7 @@ import { accessSync, constants, statSync } from "node:fs"
 import { getSystemErrorMessage } from "node:util"
 import { HOOKS, type HookName } from "../hooks.ts"
 import type { Problem } from "./config-error.ts"
+import { nearest } from "./nearest.ts"
 import type { Config, PluginConfig } from "./schema.ts"
 import type { Path } from "./toml-positions.ts"
 
@@ -52,7 +53,7 @@ function checkRoutes({ routes }: Config): Problem[] {
   )
 }
 
-function checkMiddleware({ middleware }: Config): Problem[] {
+function checkMiddleware({ middleware, tenants }: Config): Problem[] {
   const problems: Problem[] = []
   const { cors, auth, tenant } = middleware
   const anybody = cors?.origins.find((origin) => origin === "*" || origin === "null")
@@ -68,6 +69,16 @@ function checkMiddleware({ middleware }: Config): Problem[] {
     problems.push({
       path: ["middleware", "tenant", "by", claimed],
       what: "a claim needs [middleware.auth], which is missing",
+    })
+  }
+  for (const [index, way] of (tenant?.by ?? []).entries()) {
+    const isKnown =
+      way === "host" ? tenants.some(({ hosts }) => hosts.length > 0) : way !== "path" || tenants.length > 0
+    if (isKnown) continue
+    problems.push({
+      path: ["middleware", "tenant", "by", index],
+      what: `finding tenants by ${way} needs [[tenants]] ${way === "host" ? "with hosts" : "with an id"}; there are none`,
+      fixes: ['other ways: by = ["subdomain:example.com"], ["header:x-tenant"] or ["claim:org"]'],
     })
   }
   return problems
@@ -100,7 +111,7 @@ function duplicates(fields: readonly { name: string; path: Path }[], why: string
 /** Built-ins end at the tenant resolver: a plugin before it cannot know the tenant. */
 const TENANT_PRIORITY = 400
 
-function checkPluginEntry({ middleware }: Config, name: string, plugin: PluginConfig): Problem[] {
+function checkPluginEntry({ middleware, tenants }: Config, name: string, plugin: PluginConfig): Problem[] {
   const base = ["plugins", name]
   const problems: Problem[] = []
   const { limits, sandbox, fuel, match, priority } = plugin
@@ -116,11 +127,27 @@ function checkPluginEntry({ middleware }: Config, name: string, plugin: PluginCo
       const what = `matching tenants needs a priority above ${TENANT_PRIORITY}, where the tenant is resolved; it is ${priority}`
       problems.push({ path: [...base, "priority"], what })
     }
+    problems.push(...unknownTenants(base, match, tenants))
     if (middleware.tenant === undefined) {
       problems.push({ path, what: "matching tenants needs [middleware.tenant], which is missing" })
     }
   }
   return problems
+}
+
+/** Where tenants are listed, no others exist. */
+function unknownTenants(base: Path, match: PluginConfig["match"], tenants: Config["tenants"]): Problem[] {
+  if (tenants.length === 0) return []
+  const ids = tenants.map(({ id }) => id)
+  return match.flatMap((row, index) =>
+    (row.tenants ?? []).flatMap((tenant, position) => {
+      if (ids.includes(tenant)) return []
+      const meant = nearest(tenant, ids)
+      const path = [...base, "match", index, "tenants", position]
+      const what = `[[tenants]] has no ${JSON.stringify(tenant)}`
+      return [{ path, what, fixes: [meant === undefined ? `it has: ${ids.join(", ")}` : `did you mean "${meant}"?`] }]
+    }),
+  )
 }
 
 /** Fuel meters wasm instructions; anywhere else it would be ignored, which is worse than an error. */

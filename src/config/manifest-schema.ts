@@ -1,5 +1,6 @@
 import { posix } from "node:path"
 import { z } from "zod"
+import { parseUrlPattern } from "../host/url-pattern.ts"
 import { type Complaint, text } from "./checked.ts"
 import { size } from "./units.ts"
 
@@ -62,12 +63,15 @@ export const permissions = () =>
   })
 
 function checkUrlPattern(pattern: string): Complaint | undefined {
-  const [, scheme, authority] = /^([a-z*]+):\/\/([^/?#]*)/i.exec(pattern) ?? []
-  if (scheme === undefined || !/^https?$/.test(scheme) || authority === "") {
-    const fix = /^[a-z0-9.*-]+(\/|$)/i.test(pattern) ? `write "https://${pattern}"` : undefined
-    return { what: 'expected a URL pattern such as "https://api.example.com/**"', fix }
+  try {
+    parseUrlPattern(pattern)
+    return undefined
+  } catch (error) {
+    const fix = URL.canParse(`https://${pattern}`) && !pattern.includes(":") ? `write "https://${pattern}"` : undefined
+    const message = error instanceof Error ? error.message : ""
+    const what = message.replace(/^.* is not a URL pattern: /s, "expected a URL pattern: ")
+    return { what, fix, hidden: pattern.includes("@") }
   }
-  return authority!.includes("@") ? { what: "expected a URL pattern without user name and password" } : undefined
 }
 
 /** A file inside the plugin's folder. */

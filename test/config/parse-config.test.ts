@@ -237,6 +237,21 @@ max_memory_mb = 128
   })
 
   const cases: [title: string, text: string, expected: RegExp][] = [
+    [
+      "a tenant that does not exist",
+      '[middleware.tenant]\n[[tenants]]\nid = "acme"\nhosts = ["a.com"]\n[plugins.a]\nmatch = [{ tenants = ["acne"] }]',
+      /6:23 plugins\.a\.match\.0\.tenants\.0: \[\[tenants\]\] has no "acne" \| did you mean "acme"\?/,
+    ],
+    [
+      "tenants by host without hosts",
+      "[middleware.tenant]",
+      /middleware\.tenant\.by\.0: finding tenants by host needs \[\[tenants\]\] with hosts/,
+    ],
+    [
+      "tenants by path without tenants",
+      '[middleware.tenant]\nby = ["path"]',
+      /2:7 middleware\.tenant\.by\.0: finding tenants by path needs/,
+    ],
     ["the word of another program", "[server]\nport = 3000", /did you mean listen\?/],
     ["a key of another section", '[server]\nstatic_dir = "public"', /static belongs in \[app\]/],
     [
