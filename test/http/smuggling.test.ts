@@ -8,7 +8,7 @@ const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d{3})/g)].map
 /** A second request hidden in the first; it must never be answered. */
 const HIDDEN = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
 
-describe("a request whose framing is in doubt", () => {
+describe("a request whose framing is in doubt", { concurrency: true }, () => {
   for (const [what, head] of [
     ["Content-Length with Transfer-Encoding", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"],
     ["Transfer-Encoding with Content-Length", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n"],
@@ -109,7 +109,7 @@ describe("a request whose framing is in doubt", () => {
   })
 })
 
-describe("trailers", () => {
+describe("trailers", { concurrency: true }, () => {
   const head =
     "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTrailer: X-User\r\nTransfer-Encoding: chunked\r\n\r\n"
 
