@@ -43,14 +43,14 @@ let quickjs: Promise<SandboxTier> | undefined
 
 /** Writes a project with plugins to disk and loads it: bext.config.toml among `files`, everything real but the network. */
 export async function loadProject(t: TestContext, files: Files, options: ProjectOptions = {}): Promise<Project> {
+  const parts = new AsyncDisposableStack()
+  t.after(() => parts.disposeAsync())
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "bext-plugins-")))
-  t.after(() => rmSync(folder, { recursive: true }))
+  parts.defer(() => rmSync(folder, { recursive: true }))
   writeFiles(folder, files)
   const { logger, lines } = recordingLogger()
-  const state = openLmdbStore({ dir: join(folder, ".bext"), log: logger })
-  t.after(() => state[Symbol.asyncDispose]())
-  const host = createHost({ state, log: logger, isOwnListener: () => false, allowPrivate: [] })
-  t.after(() => host[Symbol.asyncDispose]())
+  const state = parts.use(openLmdbStore({ dir: join(folder, ".bext"), log: logger }))
+  const host = parts.use(createHost({ state, log: logger, isOwnListener: () => false, allowPrivate: [] }))
   quickjs ??= createQuickjsTier()
   const file = join(folder, "bext.config.toml")
   const bodies = new BodyBudget(16 * 1024 * 1024)
@@ -64,7 +64,7 @@ export async function loadProject(t: TestContext, files: Files, options: Project
     bodies,
     grantLocalFolders: options.grantLocalFolders ?? false,
   })
-  t.after(() => set.stop())
+  parts.use(set)
   if (options.start !== false) await set.start()
   const pipeline = new Pipeline({
     stack: new Stack(set.plugins),
