@@ -71,10 +71,10 @@ function createRunner(engine: MeteredEngine) {
 
   return (body: string) => {
     const text = `(() => { ${body} })`
-    if (engine.fuelExport !== "none") machine.refuel()
+    if (engine.fuelExport !== "none") machine.unwind()
     const compiled = functions.eval(context, machine.newCString(text), Buffer.byteLength(text), fileName, 0, 0)
     const call = () => {
-      if (engine.fuelExport !== "none") machine.refuel()
+      if (engine.fuelExport !== "none") machine.unwind()
       const value = functions.call(context, compiled, undefinedValue, 0, 0)
       const number = functions.getFloat64(context, value)
       functions.freeValue(context, value)

@@ -60,8 +60,8 @@ export function createRateLimit(config: RateLimitConfig, deps: RateLimitDeps = {
 
     onResponse({ response, rateLimit }) {
       if (!response || !rateLimit) return
-      response.headers.set("RateLimit-Policy", rateLimit.policy)
-      response.headers.set("RateLimit", rateLimit.state)
+      response.headers.append("RateLimit-Policy", rateLimit.policy)
+      response.headers.append("RateLimit", rateLimit.state)
     },
   }
 

@@ -54,7 +54,7 @@ describe("the example site in a browser", { skip: missing(CHROMIUM) }, () => {
       assert.ok((await rows.filter({ hasText: name }).count()) > 0, name)
     }
     await page.locator("#headers td", { hasText: "x-frame-options" }).waitFor()
-    assert.match(await page.locator("#request-id").innerText(), /^Request [0-9a-f]{32}$/)
+    assert.match((await page.locator("#request-id").textContent()) ?? "", /^Request [0-9a-f]{32}$/)
     assert.deepEqual(errors, [])
   })
 
@@ -64,17 +64,17 @@ describe("the example site in a browser", { skip: missing(CHROMIUM) }, () => {
   })
 
   it("tells a signed webhook from a forged one", async () => {
-    assert.match(await press("signed"), /^200[^]*"method":"POST"/)
-    assert.match(await press("forged"), /^401[^]*signature does not match/)
+    assert.match(await press("signed"), /^200[\s\S]*"method":"POST"/)
+    assert.match(await press("forged"), /^401[\s\S]*signature does not match/)
   })
 
   it("lets members in with a token only", async () => {
-    assert.match(await press("anonymous"), /^401[^]*E_UNAUTHENTICATED/)
-    assert.match(await press("member"), /^200[^]*"you":"ada"/)
+    assert.match(await press("anonymous"), /^401[\s\S]*E_UNAUTHENTICATED/)
+    assert.match(await press("member"), /^200[\s\S]*Welcome, member/)
   })
 
   it("shows the closed corner", async () => {
-    assert.match(await press("closed"), /^503[^]*This corner is closed/)
+    assert.match(await press("closed"), /^503[\s\S]*This corner is closed/)
   })
 
   it("knows the tenant by its host", async () => {
@@ -88,6 +88,6 @@ describe("the example site in a browser", { skip: missing(CHROMIUM) }, () => {
     await page.locator(`button[data-try="${name}"]`).click()
     const output = page.locator("article", { has: page.locator(`button[data-try="${name}"]`) }).locator("output")
     await output.filter({ hasNotText: "…" }).filter({ hasText: /\d{3}/ }).waitFor()
-    return (await output.innerText()).trim()
+    return ((await output.textContent()) ?? "").trim()
   }
 })

@@ -18,8 +18,6 @@ const config = (settings: string) => `
 ${settings}
 [plugins.webhook-verify.secrets]
 WEBHOOK_SECRET = "env:TEST_WEBHOOK_SECRET"
-[plugins.webhook-verify.grant]
-secrets = ["WEBHOOK_SECRET"]
 [plugins.app]
 priority = 700
 `
@@ -71,9 +69,7 @@ describe("webhook-verify", () => {
   })
 
   it("does not load without the grant, and says what to paste", async () => {
-    const { "plugins/app/index.js": _, ...rest } = APP
-    const ungranted = config("").replace(/\[plugins.webhook-verify.grant\][^[]*/, "")
-    await assert.rejects(serve(ungranted.replace(/\[plugins.app\][^[]*/, ""), rest), (error: Error) => {
+    await assert.rejects(serve("[plugins.webhook-verify]\n"), (error: Error) => {
       assert.match(error.message, /E_GRANT_MISSING/)
       assert.match(error.message, /\[plugins\.webhook-verify\.grant\]\s+secrets = \["WEBHOOK_SECRET"\]/)
       return true

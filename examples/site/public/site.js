@@ -2,11 +2,15 @@
 
 const PRIORITIES = {
   cors: 100,
-  rate_limit: 200,
+  "rate-limit": 200,
   auth: 300,
   tenant: 400,
   tracing: 500,
   "security-headers": 600,
+  "maintenance-mode": 610,
+  "rate-limiter": 620,
+  "webhook-verify": 630,
+  mirror: 700,
 }
 
 const ADDED_BY = {
@@ -44,7 +48,7 @@ function showStack(serverTiming) {
   for (const part of serverTiming.split(",")) {
     const [name, ...parameters] = part.trim().split(";")
     const duration = Number(parameters.find((text) => text.trim().startsWith("dur="))?.split("=")[1] ?? Number.NaN)
-    if (name && !Number.isNaN(duration)) totals.set(name, (totals.get(name) ?? 0) + duration)
+    if (name !== "total" && !Number.isNaN(duration)) totals.set(name, (totals.get(name) ?? 0) + duration)
   }
   const list = document.querySelector("#stack")
   if (totals.size === 0) {
@@ -52,7 +56,8 @@ function showStack(serverTiming) {
     return
   }
   const longest = Math.max(...totals.values())
-  list.replaceChildren(...[...totals].map(([name, duration]) => stackRow(name, duration, longest)))
+  const inOrder = [...totals].sort(([a], [b]) => (PRIORITIES[a] ?? 600) - (PRIORITIES[b] ?? 600))
+  list.replaceChildren(...inOrder.map(([name, duration]) => stackRow(name, duration, longest)))
 }
 
 function stackRow(name, duration, longest) {
@@ -102,9 +107,9 @@ const TRIES = {
     return webhook(body, `sha256=${hex(await hmac(DEMO_WEBHOOK_SECRET, body))}`)
   },
   forged: () => webhook(JSON.stringify({ event: "order.paid", amount: 9999 }), `sha256=${"0".repeat(64)}`),
-  anonymous: () => show(fetch("/members/area")),
+  anonymous: () => show(fetch("/members/news.txt")),
   async member() {
-    return show(fetch("/members/area", { headers: { authorization: `Bearer ${await token("ada")}` } }))
+    return show(fetch("/members/news.txt", { headers: { authorization: `Bearer ${await token("ada")}` } }))
   },
   closed: () => show(fetch("/closed/", { headers: { accept: "application/json" } })),
 }
