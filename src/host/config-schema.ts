@@ -1,4 +1,5 @@
 import { dereference, type Schema, type ValidationResult, validate } from "@cfworker/json-schema"
+import { printable } from "../config/printable.ts"
 import { PluginError } from "../errors.ts"
 import type { Json } from "../sandbox/sandbox.ts"
 import { applyDefaults } from "./schema-defaults.ts"
@@ -31,7 +32,7 @@ export interface ConfigSchema {
  */
 export function compileConfigSchema(plugin: string, file: string, text: string): ConfigSchema {
   const invalid = (what: string, cause?: unknown) =>
-    new PluginError("E_PLUGIN_MANIFEST_INVALID", plugin, `${file}: ${what}`, { cause })
+    new PluginError("E_PLUGIN_MANIFEST_INVALID", plugin, `${file}: ${printable(what)}`, { cause })
   if (Buffer.byteLength(text) > MAX_SCHEMA_BYTES) throw invalid(`larger than ${MAX_SCHEMA_BYTES} bytes`)
   let schema: unknown
   try {

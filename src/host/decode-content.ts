@@ -1,6 +1,7 @@
 import { promisify } from "node:util"
 import { brotliDecompress, gunzip, inflate, inflateRaw } from "node:zlib"
 import { BextError } from "../errors.ts"
+import { quote } from "./quote.ts"
 
 const unzip = promisify(gunzip)
 const unbrotli = promisify(brotliDecompress)
@@ -41,7 +42,7 @@ async function removeOne(body: Uint8Array, coding: string, maxBytes: number): Pr
     }
     throw new BextError("E_FETCH_FAILED", `the response body is not valid ${coding}`, { cause: error })
   }
-  throw new BextError("E_FETCH_FAILED", `the response has the content coding ${JSON.stringify(coding.slice(0, 40))}`)
+  throw new BextError("E_FETCH_FAILED", `the response has the content coding ${quote(coding, 40)}`)
 }
 
 /** RFC 1950 §2.2: the method is 8 and the first two bytes are a multiple of 31. */

@@ -1,4 +1,5 @@
 import { PluginError } from "../errors.ts"
+import { quote } from "./quote.ts"
 
 const MAX_HEADERS = 100
 const MAX_BYTES = 16_384
@@ -35,7 +36,7 @@ export function checkRequestHeaders(
   let bytes = 0
   const checked = headers.map(([name, value]): readonly [string, string] => {
     const lower = String(name).toLowerCase()
-    const shown = JSON.stringify(lower.slice(0, 80))
+    const shown = quote(lower)
     if (!NAME.test(lower)) throw new PluginError("E_HEADER_INVALID", plugin, `${shown} is not a header name`)
     if (typeof value !== "string" || !VALUE.test(value)) {
       throw new PluginError("E_HEADER_INVALID", plugin, `the value of ${shown} has characters no header may have`)

@@ -2,6 +2,7 @@ import type { Dispatcher } from "undici"
 import { BextError, type ErrorCode, PluginError } from "../errors.ts"
 import { decodeContent } from "./decode-content.ts"
 import { checkRequestHeaders } from "./fetch-headers.ts"
+import { quote } from "./quote.ts"
 import type { GuestFetchRequest, GuestFetchResponse } from "./services.ts"
 import { TokenBucket } from "./token-bucket.ts"
 import { matchesUrl, parseUrlPattern, type UrlPattern } from "./url-pattern.ts"
@@ -86,7 +87,7 @@ class GuardedFetcher {
   #check({ url, method, headers, body }: GuestFetchRequest): Hop {
     const name = method.toUpperCase()
     if (!METHOD.test(name) || FORBIDDEN_METHODS.has(name)) {
-      throw this.#error("E_FETCH_FORBIDDEN", `method ${JSON.stringify(method).slice(0, 40)} is not one for fetch`)
+      throw this.#error("E_FETCH_FORBIDDEN", `method ${quote(method, 40)} is not one for fetch`)
     }
     if (body !== null && (name === "GET" || name === "HEAD")) {
       throw this.#error("E_FETCH_FORBIDDEN", `a ${name} request has no body`)
@@ -94,12 +95,14 @@ class GuardedFetcher {
     if (body !== null && body.length > this.#options.maxBytes) {
       throw this.#error("E_LIMIT_MESSAGE", `the request body has ${body.length} bytes, over ${this.#options.maxBytes}`)
     }
-    return { url: this.#allow(url), method: name, headers: checkRequestHeaders(this.#options.plugin, headers), body }
+    const own = checkRequestHeaders(this.#options.plugin, headers)
+    // A copy: sending takes a while, and the bytes may be a view of the guest's memory.
+    return { url: this.#allow(url), method: name, headers: own, body: body === null ? null : Uint8Array.from(body) }
   }
 
   /** @param base - The URL that redirects; absent for the first one. */
   #allow(text: string, base?: URL): URL {
-    const shown = JSON.stringify(text.slice(0, 200))
+    const shown = quote(text, 200)
     const url = text.length > MAX_URL_LENGTH ? null : URL.parse(text, base)
     if (url === null) throw this.#error("E_FETCH_FORBIDDEN", `${shown} is not a URL`)
     if (url.username !== "" || url.password !== "") {
@@ -142,7 +145,7 @@ class GuardedFetcher {
   }
 
   async #receive(hop: Hop, response: Dispatcher.ResponseData, signal: AbortSignal): Promise<GuestFetchResponse> {
-    const raw = await this.#read(response)
+    const raw = await this.#read(hop.method, response)
     const headers = toPairs(response.headers)
     const codings = response.headers["content-encoding"]
     const url = hop.url.href
@@ -154,10 +157,10 @@ class GuardedFetcher {
     return { url, status: response.statusCode, headers: kept, body }
   }
 
-  async #read({ body, headers }: Dispatcher.ResponseData): Promise<Uint8Array> {
+  async #read(method: string, { body, headers }: Dispatcher.ResponseData): Promise<Uint8Array> {
     const { maxBytes } = this.#options
     const tooLarge = () => this.#error("E_LIMIT_MESSAGE", `the response body has more than ${maxBytes} bytes`)
-    if (Number(headers["content-length"]) > maxBytes) {
+    if (method !== "HEAD" && Number(headers["content-length"]) > maxBytes) {
       body.on("error", () => {}).destroy()
       throw tooLarge()
     }

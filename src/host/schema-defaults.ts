@@ -1,4 +1,5 @@
 import type { Json } from "../sandbox/sandbox.ts"
+import { quote } from "./quote.ts"
 import { isObject, type SchemaObject, SchemaProblem, type StepCounter } from "./schema-guard.ts"
 
 const MAX_DEPTH = 64
@@ -30,7 +31,7 @@ export function applyDefaults(schema: SchemaObject, value: Json, steps: StepCoun
 /** The subschema a local reference means. @throws {SchemaProblem} when there is none. */
 export function resolveReference(root: SchemaObject, reference: string): unknown {
   if (reference === "#") return root
-  const missing = new SchemaProblem(`$ref ${JSON.stringify(reference).slice(0, 80)} leads nowhere`)
+  const missing = new SchemaProblem(`$ref ${quote(reference)} leads nowhere`)
   if (!reference.startsWith("#/")) return findAnchor(root, reference.slice(1)) ?? fail(missing)
   let part: unknown = root
   for (const step of decodePointer(reference.slice(1))) {

@@ -1,4 +1,5 @@
 import { RE2JS } from "re2js"
+import { quote } from "./quote.ts"
 
 export type SchemaObject = Readonly<Record<string, unknown>>
 
@@ -128,7 +129,7 @@ class Builder {
 
   /** An expression for exactly those of the known texts that `pattern` matches. */
   #matching(pattern: string): string {
-    const shown = JSON.stringify(pattern.slice(0, 80))
+    const shown = quote(pattern)
     this.#patterns++
     if (this.#patterns > MAX_PATTERNS) throw new SchemaProblem(`more than ${MAX_PATTERNS} patterns`)
     if (pattern.length > MAX_PATTERN_LENGTH)
@@ -152,7 +153,7 @@ function compile(pattern: string, shown: string): RE2JS {
 
 function checkReference(value: unknown): void {
   if (typeof value === "string" && value.startsWith("#")) return
-  throw new SchemaProblem(`$ref ${JSON.stringify(value).slice(0, 80)} leads out of the file; use "#/$defs/…"`)
+  throw new SchemaProblem(`$ref ${quote(value)} leads out of the file; use "#/$defs/…"`)
 }
 
 function toList(keyword: string, value: unknown): unknown[] {

@@ -1,4 +1,5 @@
 import { PluginError } from "../errors.ts"
+import { quote } from "./quote.ts"
 
 const MASK = "***"
 
@@ -20,7 +21,7 @@ export class Secrets {
   /** @throws {PluginError} `E_PERMISSION`. */
   get(name: string): string {
     if (!this.#granted.has(name)) {
-      throw new PluginError("E_PERMISSION", this.#plugin, `secret ${JSON.stringify(name).slice(0, 80)} was not granted`)
+      throw new PluginError("E_PERMISSION", this.#plugin, `secret ${quote(name)} was not granted`)
     }
     const value = this.#values.get(name)
     if (value !== undefined) return value

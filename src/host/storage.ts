@@ -3,6 +3,7 @@ import { BextError, PluginError } from "../errors.ts"
 import type { PartitionPool } from "../state/partition-pool.ts"
 import type { ResidentPartition } from "../state/resident-partition.ts"
 import { isExpired, type Stored } from "../state/state.ts"
+import { quote } from "./quote.ts"
 import type { GuestStorage } from "./services.ts"
 
 const MAX_KEY_BYTES = 512
@@ -78,7 +79,8 @@ export class PartitionStorage implements GuestStorage {
     let sum = 0
     await this.#update(key, (current) => {
       sum = this.#counter(key, current) + by
-      if (!Number.isSafeInteger(sum)) throw this.#refuse("E_GUEST_RESULT_INVALID", `counter "${key}" would overflow`)
+      if (!Number.isSafeInteger(sum))
+        throw this.#refuse("E_GUEST_RESULT_INVALID", `counter ${quote(key)} would overflow`)
       return { value: String(sum), expiresAtMs: current?.expiresAtMs ?? startsToExpire }
     })
     return sum
@@ -133,7 +135,7 @@ export class PartitionStorage implements GuestStorage {
     const { value } = current
     const number = typeof value === "string" && /^-?\d{1,16}$/.test(value) ? Number(value) : Number.NaN
     if (Number.isSafeInteger(number)) return number
-    throw this.#refuse("E_GUEST_RESULT_INVALID", `"${key}" is not a counter`)
+    throw this.#refuse("E_GUEST_RESULT_INVALID", `${quote(key)} is not a counter`)
   }
 
   #expiry(ttlMs: number): number {
@@ -144,13 +146,13 @@ export class PartitionStorage implements GuestStorage {
 
   #checkKey(key: string): void {
     if (isStorageKey(key)) return
-    throw this.#refuse("E_STORAGE_KEY", `not a storage key: ${JSON.stringify(key).slice(0, 80)}`)
+    throw this.#refuse("E_STORAGE_KEY", `not a storage key: ${quote(key)}`)
   }
 
   #overQuota(key: string): PluginError {
     const used = this.#partition().usedBytes
     const quota = this.#options.quotaBytes
-    return this.#refuse("E_LIMIT_STORAGE", `no room for "${key}": ${used} of ${quota} bytes are used`)
+    return this.#refuse("E_LIMIT_STORAGE", `no room for ${quote(key)}: ${used} of ${quota} bytes are used`)
   }
 
   #refuse(code: "E_STORAGE_KEY" | "E_LIMIT_STORAGE" | "E_GUEST_RESULT_INVALID", what: string): PluginError {

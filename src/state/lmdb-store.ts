@@ -3,6 +3,7 @@ import { join } from "node:path"
 import { type Database, open, type RootDatabase } from "lmdb"
 import { BextError } from "../errors.ts"
 import { type ChangedKey, ChangeLog } from "./change-log.ts"
+import { checkDataFile } from "./check-data-file.ts"
 import { queueWrite } from "./queue-write.ts"
 import { decodeRecord, encodeRecord } from "./record.ts"
 import {
@@ -28,6 +29,7 @@ export function openLmdbStore(options: { readonly dir: string; readonly log: Sta
   try {
     // 0700: values may be personal data or tokens.
     mkdirSync(path, { recursive: true, mode: 0o700 })
+    checkDataFile(join(path, "data.mdb"))
     return new LmdbStore(open<Buffer, Buffer>({ path, ...ENVIRONMENT, ...BINARY }), path, options.log)
   } catch (error) {
     throw unavailable(path, "cannot open the state", error)

@@ -336,6 +336,26 @@ describe("guarded fetch", () => {
     }
   })
 
+  it("answers HEAD with the length of what it did not load", async (t) => {
+    const origin = await serve(t, (_request, response) => response.setHeader("content-length", 1e12).end())
+    const fetch = connect(t, [origin], { allowedUrls: [origin] })
+    const { headers, body } = await fetch(request(origin, { method: "HEAD" }))
+    assert.deepEqual(
+      headers.find(([name]) => name === "content-length"),
+      ["content-length", "1000000000000"],
+    )
+    assert.equal(body.length, 0)
+  })
+
+  it("sends the body as it was when the guest called, whatever the guest does to its memory then", async (t) => {
+    const origin = await serve(t, async (request, response) => void response.end(await text(request)))
+    const fetch = connect(t, [origin], { allowedUrls: [origin] })
+    const memory = Buffer.from("original")
+    const pending = fetch(request(origin, { method: "POST", body: memory }))
+    memory.fill("x")
+    assert.equal(Buffer.from((await pending).body).toString(), "original")
+  })
+
   it("removes content codings, and stops bombs", async (t) => {
     const plain = Buffer.from("hello ".repeat(100))
     const bomb = Buffer.alloc(50_000_000)

@@ -68,6 +68,13 @@ describe("guest storage", () => {
     assert.equal(isStorageKey(5), false)
   })
 
+  it("shows nothing invisible of a key in its errors", async (t) => {
+    const { storage } = await open(t, { quotaBytes: 10 })
+    assert.throws(() => storage.set("a\n\u001b[31m\u202e", "x", 0), {
+      message: /^peer: no room for "a\\n\\u001b\[31m\\u\{202e\}":/,
+    })
+  })
+
   it("takes a value that uses the quota up exactly and refuses one byte more", async (t) => {
     const { storage } = await open(t, { quotaBytes: 1000 })
     const room = 1000 - ENTRY_BYTES - 1

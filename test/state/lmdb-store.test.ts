@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
@@ -136,6 +136,23 @@ describe("LMDB store", () => {
       code: "E_STATE_UNAVAILABLE",
       message: /cannot open the state in .*file/,
     })
+  })
+
+  it("refuses a data file that is not its own instead of crashing on it", async (t) => {
+    for (const content of ["x", "garbage ".repeat(2000), Buffer.alloc(8192)]) {
+      const dir = temporary(t)
+      mkdirSync(join(dir, "state"))
+      writeFileSync(join(dir, "state", "data.mdb"), content)
+      assert.throws(() => openLmdbStore({ dir, log: silent }), {
+        code: "E_STATE_UNAVAILABLE",
+        message: /data\.mdb is damaged/,
+      })
+    }
+    const dir = temporary(t)
+    mkdirSync(join(dir, "state"))
+    writeFileSync(join(dir, "state", "data.mdb"), "")
+    await using store = openLmdbStore({ dir, log: silent })
+    await store.write(PARTITION, new Map([["k", entry("v")]]))
   })
 
   it("says so when the folder is read-only", { skip: process.getuid?.() !== 0 && "needs root to drop it" }, (t) => {
