@@ -122,7 +122,8 @@ export const upstreamUrl = () =>
   text("http://127.0.0.1:4000", (value) => {
     const url = URL.parse(value)
     if (url === null || !/^https?:$/.test(url.protocol)) {
-      const fix = URL.canParse(`http://${value}`) ? `write "http://${value}"` : undefined
+      const isBare = !value.includes("://") && URL.canParse(`http://${value}`)
+      const fix = isBare ? `write "http://${value}"` : undefined
       return { what: 'expected a URL such as "http://127.0.0.1:4000"', fix }
     }
     if (url.search !== "" || url.hash !== "") return { what: "expected a URL without query and fragment" }

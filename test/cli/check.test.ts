@@ -31,6 +31,16 @@ describe("bext check", { concurrency: 2 }, () => {
     assert.doesNotMatch(err, /^\s+at /m)
   })
 
+  it("shows the first 30 mistakes of a file full of them", async (t) => {
+    const folder = temporaryFolder(t)
+    const text = Array.from({ length: 50 }, (_, index) => `[plugins.p${index}]\nx = 1\n`).join("")
+    write(folder, { "bext.config.toml": text })
+    const { err } = await runBext(["check"], { cwd: folder })
+    assert.match(err, /50 problems/)
+    assert.equal(err.match(/unknown key/g)?.length, 30)
+    assert.match(err, /… and 20 more/)
+  })
+
   it("shows the stack when BEXT_DEBUG=1", async (t) => {
     const { err } = await runBext(["check"], { cwd: temporaryFolder(t), env: { BEXT_DEBUG: "1" } })
     assert.match(err, /^\s+at /m)
