@@ -60,6 +60,21 @@ describe("LMDB store", () => {
     }
   })
 
+  it("goes on when another process is killed while it writes, holding the lock or not", async (t) => {
+    const dir = temporary(t)
+    await using store = openLmdbStore({ dir, log: silent })
+    for (let round = 0; round < 5; round++) {
+      const child = start(t, "write-until-killed.ts", dir)
+      let seen = 0
+      for await (const _line of createInterface({ input: child.stdout! })) {
+        await store.write(PARTITION, new Map([["mine", entry(`${round}-${seen}`)]]))
+        if (++seen === 3 + round) child.kill("SIGKILL")
+      }
+      await store.update(PARTITION, "counter", (current) => entry(String(Number(current?.value ?? 0) + 1)))
+    }
+    assert.deepEqual(store.read(PARTITION, "counter"), entry("5"))
+  })
+
   it("tells other processes which keys changed, not those it changed itself", async (t) => {
     const dir = temporary(t)
     await using here = openLmdbStore({ dir, log: silent })
