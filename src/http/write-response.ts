@@ -66,13 +66,13 @@ export function writeResponse(
   }
   if (close) connection.closing = true
   if (body instanceof Readable && !bodiless) {
-    writeStream(exchange, body, { status, declaredBytes: head.declaredBytes, close, idleMs: options.idleMs }, done)
+    writeStream(exchange, body, { status, declaredBytes: head.declaredBytes, idleMs: options.idleMs }, done)
     return
   }
   if (body instanceof Readable) body.destroy()
   const content = bodiless || body === null || body instanceof Readable ? null : body
   const bytes = content === null ? 0 : Buffer.byteLength(content)
-  if (close && !exchange.received) {
+  if (!exchange.received && !res.shouldKeepAlive) {
     if (bytes > 0) res.write(content)
     else res.flushHeaders()
     endAfterBody(exchange)
@@ -151,14 +151,13 @@ function mayKeepAlive(exchange: Exchange): boolean {
 interface StreamOptions {
   readonly status: number
   readonly declaredBytes: number | undefined
-  readonly close: boolean
   readonly idleMs: number
 }
 
 function writeStream(
   exchange: Exchange,
   source: Readable,
-  { status, declaredBytes, close, idleMs }: StreamOptions,
+  { status, declaredBytes, idleMs }: StreamOptions,
   done: (result: WriteResult) => void,
 ): void {
   const res = exchange.outgoing
@@ -187,7 +186,7 @@ function writeStream(
       return
     }
     ended = true
-    if (close && !exchange.received) endAfterBody(exchange)
+    if (!exchange.received && !res.shouldKeepAlive) endAfterBody(exchange)
     else res.end()
     limitStall(exchange, idleMs)
   })

@@ -195,6 +195,18 @@ describe("a response", () => {
     assert.equal(server.completed[0]!.result.aborted, false)
   })
 
+  it("reaches a client that is still sending although it asked to close", async (t) => {
+    const server = await serve(
+      t,
+      respondWith(({ path }) => answer(path === "/stream" ? Readable.from(["early"]) : "early", 403)),
+      { limits: { body: "100mb" } },
+    )
+    for (const path of ["/stream", "/text"]) {
+      const head = `POST ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: ${4 << 20}\r\n\r\n`
+      assert.match(await exchangeRaw(server.port, head, Buffer.alloc(4 << 20)), /^HTTP\/1\.1 403 .*early/s)
+    }
+  })
+
   it("answers 413 so that a client that is still sending can read it", async (t) => {
     const server = await serve(t, () => {}, { limits: { body: "1kb" } })
     for (let round = 0; round < 5; round++) {
