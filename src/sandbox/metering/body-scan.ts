@@ -4,6 +4,7 @@ import { featureOf, IMMEDIATE, IMMEDIATES, OP, VECTOR_IMMEDIATES, VOID } from ".
 import type { ModuleLimits } from "./limits.ts"
 import { checkLimit, invalid, unsupported } from "./module-rejected.ts"
 import type { Reader } from "./reader.ts"
+import { BULK_STACK_EFFECTS, STACK_EFFECTS, VECTOR_STACK_EFFECTS } from "./stack-effects.ts"
 
 /** What happens at a place of a function body. */
 export const EVENT = {
@@ -38,6 +39,8 @@ export class BodyScan {
   hasSized = false
   calls = 0
   charges = 0
+  /** See `ModuleLimits.joinedValues`; over all bodies so far. */
+  joinedValues = 0
 
   readonly #module: Declarations
   readonly #limits: ModuleLimits | null
@@ -46,6 +49,10 @@ export class BodyScan {
   #isLoop = new Uint8Array(256)
   #isTarget = new Uint8Array(256)
   #outer = new Int32Array(256)
+  /** By depth of open block: operands below it, its parameters and its results. */
+  #base = new Int32Array(256)
+  #parameters = new Int32Array(256)
+  #results = new Int32Array(256)
 
   /** @param everyBlock - Charge every straight run of instructions and check at the entry; otherwise only loops. */
   constructor(module: Declarations, limits: ModuleLimits | null, everyBlock: boolean) {
@@ -69,30 +76,34 @@ export class BodyScan {
     const sink = this.#add(EVENT.sink, reader.at)
     let current = everyBlock ? this.#addCharge(EVENT.checkedCharge, reader.at) : sink
     let depth = 0
-    let controls = 0
-    let branchTargets = 0
+    /** Operands on the stack; not exact in code that cannot be reached, which is not compiled. */
+    let height = 0
+    let joined = 0
     this.#openBlock(0, false, sink)
     for (;;) {
       const start = reader.at
       const opcode = reader.u8()
       this.values[current]! += COSTS[opcode]!
+      height += STACK_EFFECTS[opcode]!
       switch (IMMEDIATES[opcode]) {
         case IMMEDIATE.none:
           if (opcode === OP.end) {
             if (depth === 0) {
-              if (this.#limits !== null) {
-                checkLimit("branches times locals", controls * locals, this.#limits.controlTimesLocals, bodyStart)
-                checkLimit("branch table entries", branchTargets, this.#limits.branchTargets, bodyStart)
-              }
+              this.#checkJoinedValues(joined, bodyStart)
               return
             }
             // What follows a loop is reached only from the loop's last instruction: the run goes on.
             if (this.#isLoop[depth] === 1) current = everyBlock ? current : this.#outer[depth]!
             else if (everyBlock && this.#isTarget[depth] === 1) current = this.#addCharge(EVENT.charge, reader.at)
+            height = this.#base[depth]! + this.#results[depth]!
+            joined += locals + atLeastZero(height)
             depth--
+          } else if (opcode === OP.else) {
+            height = this.#base[depth]! + this.#parameters[depth]!
+            joined += locals + atLeastZero(height)
+            if (everyBlock) current = this.#addCharge(EVENT.charge, reader.at)
           } else if (everyBlock) {
-            if (opcode === OP.else) current = this.#addCharge(EVENT.charge, reader.at)
-            else if (opcode === OP.unreachable) current = sink
+            if (opcode === OP.unreachable) current = sink
             else if (opcode === OP.return) {
               this.#add(EVENT.return, start)
               current = sink
@@ -109,31 +120,31 @@ export class BodyScan {
           readMemoryAccess(reader)
           break
         case IMMEDIATE.blockType:
-          this.#blockType(reader)
-          controls++
           depth++
+          checkLimit("nested blocks", depth, this.#limits?.nesting ?? Infinity, start)
+          if (opcode === OP.if) height--
+          joined += locals + atLeastZero(height)
+          this.#openBlock(depth, opcode === OP.loop, current)
+          this.#blockType(reader, depth, height)
           if (opcode === OP.loop) {
             this.hasLoop = true
-            this.#openBlock(depth, true, current)
             current = this.#addCharge(EVENT.checkedCharge, reader.at)
-          } else {
-            this.#openBlock(depth, false, current)
-            if (opcode === OP.if && everyBlock) {
-              this.#isTarget[depth] = 1
-              current = this.#addCharge(EVENT.charge, reader.at)
-            }
+          } else if (opcode === OP.if && everyBlock) {
+            this.#isTarget[depth] = 1
+            current = this.#addCharge(EVENT.charge, reader.at)
           }
-          checkLimit("nested blocks", depth, this.#limits?.nesting ?? Infinity, start)
           break
         case IMMEDIATE.branch:
           this.#branchTarget(reader, depth)
-          if (opcode === OP.brIf) controls++
+          if (opcode === OP.brIf) height--
+          joined += locals + atLeastZero(height)
           if (everyBlock) current = opcode === OP.brIf ? this.#addCharge(EVENT.charge, reader.at) : sink
           break
         case IMMEDIATE.branchTable: {
           const targets = reader.count("branch table") + 1
-          branchTargets += targets
           for (let i = 0; i < targets; i++) this.#branchTarget(reader, depth)
+          // Branches to the same label share their code.
+          joined += Math.min(targets, depth + 1) * (locals + atLeastZero(height))
           if (everyBlock) current = sink
           break
         }
@@ -144,16 +155,21 @@ export class BodyScan {
             if (opcode === OP.returnCall) current = this.#tailCall(start, sink)
             this.calls++
             this.#add(EVENT.call, start, index, reader.at)
+            joined += locals + atLeastZero(height)
+            height += this.#resultsMinusParameters(this.#module.typeOf(index, start))
           }
           break
         }
-        case IMMEDIATE.callIndirect:
-          this.#typeIndex(reader)
+        case IMMEDIATE.callIndirect: {
+          const type = this.#typeIndex(reader)
           reader.u32()
           if (opcode === OP.returnCallIndirect) current = this.#tailCall(start, sink)
           this.calls++
           this.#add(EVENT.callIndirect, start, 0, reader.at)
+          joined += locals + atLeastZero(height)
+          height += this.#resultsMinusParameters(type) - 1
           break
+        }
         case IMMEDIATE.global: {
           const index = reader.u32()
           // The next index is the fuel counter's.
@@ -179,13 +195,13 @@ export class BodyScan {
           break
         }
         case IMMEDIATE.heapType:
-          reader.referenceType()
+          reader.heapType()
           break
         case IMMEDIATE.prefixFc:
-          this.#prefixFc(reader, start)
+          height += this.#prefixFc(reader, start)
           break
         case IMMEDIATE.prefixFd:
-          readVectorInstruction(reader, start)
+          height += readVectorInstruction(reader, start)
           break
         default:
           unsupported(featureOf(opcode), start)
@@ -193,9 +209,10 @@ export class BodyScan {
     }
   }
 
-  #prefixFc(reader: Reader, start: number): void {
+  /** @returns How the instruction changes the height of the stack. */
+  #prefixFc(reader: Reader, start: number): number {
     const opcode = reader.u32()
-    if (opcode <= 7) return // saturating truncation
+    if (opcode <= 7) return 0 // saturating truncation
     switch (opcode) {
       case 8: // memory.init
         reader.u32()
@@ -230,20 +247,37 @@ export class BodyScan {
       default:
         unsupported(`opcode 0xfc 0x${opcode.toString(16)}`, start)
     }
+    return BULK_STACK_EFFECTS[opcode]!
   }
 
-  #blockType(reader: Reader): void {
+  #blockType(reader: Reader, depth: number, height: number): void {
     const first = reader.bytes[reader.at]!
+    let parameters = 0
+    let results = 0
     if (first === VOID) reader.skip(1)
     // One byte with the sign bit of a signed integer: a value type.
-    else if ((first & 0xc0) === 0x40) reader.valueType()
-    else this.#typeIndex(reader)
+    else if ((first & 0xc0) === 0x40) {
+      reader.valueType()
+      results = 1
+    } else {
+      const type = this.#typeIndex(reader)
+      parameters = this.#module.parameterCounts[type]!
+      results = this.#module.resultCounts[type]!
+    }
+    this.#base[depth] = height - parameters
+    this.#parameters[depth] = parameters
+    this.#results[depth] = results
   }
 
-  #typeIndex(reader: Reader): void {
+  #typeIndex(reader: Reader): number {
     const offset = reader.at
     const type = reader.u32()
     if (type >= this.#module.typeCount) invalid(`no type ${type}`, offset)
+    return type
+  }
+
+  #resultsMinusParameters(type: number): number {
+    return this.#module.resultCounts[type]! - this.#module.parameterCounts[type]!
   }
 
   #branchTarget(reader: Reader, depth: number): void {
@@ -263,10 +297,20 @@ export class BodyScan {
       this.#isLoop = grown(this.#isLoop, Uint8Array)
       this.#isTarget = grown(this.#isTarget, Uint8Array)
       this.#outer = grown(this.#outer, Int32Array)
+      this.#base = grown(this.#base, Int32Array)
+      this.#parameters = grown(this.#parameters, Int32Array)
+      this.#results = grown(this.#results, Int32Array)
     }
     this.#isLoop[depth] = isLoop ? 1 : 0
     this.#isTarget[depth] = 0
     this.#outer[depth] = outer
+  }
+
+  #checkJoinedValues(joined: number, offset: number): void {
+    this.joinedValues += joined
+    if (this.#limits === null) return
+    checkLimit("values joined in one function", joined, this.#limits.functionJoinedValues, offset)
+    checkLimit("values joined in all functions", this.joinedValues, this.#limits.joinedValues, offset)
   }
 
   #addCharge(kind: number, position: number): number {
@@ -295,6 +339,11 @@ export class BodyScan {
   }
 }
 
+/** Behind `unreachable` the height can fall below the truth without end: it must not make up for what was counted before. */
+function atLeastZero(height: number): number {
+  return Math.max(height, 0)
+}
+
 function readMemoryAccess(reader: Reader): void {
   const offset = reader.at
   if (reader.u32() >= 0x40) unsupported("more than one memory", offset)
@@ -306,7 +355,8 @@ function readMemoryIndex(reader: Reader): void {
   if (reader.u32() !== 0) unsupported("more than one memory", offset)
 }
 
-function readVectorInstruction(reader: Reader, start: number): void {
+/** @returns How the instruction changes the height of the stack. */
+function readVectorInstruction(reader: Reader, start: number): number {
   const opcode = reader.u32()
   switch (VECTOR_IMMEDIATES[opcode]) {
     case IMMEDIATE.none:
@@ -327,6 +377,7 @@ function readVectorInstruction(reader: Reader, start: number): void {
     default:
       unsupported(`opcode 0xfd 0x${opcode.toString(16)}`, start)
   }
+  return VECTOR_STACK_EFFECTS[opcode]!
 }
 
 function grown<A extends Uint8Array | Int32Array>(array: A, kind: new (length: number) => A): A {

@@ -20,10 +20,11 @@ const EXTENDED_CONST_OPS = new Set([0x6a, 0x6b, 0x6c, 0x7c, 0x7d, 0x7e])
  */
 export class Declarations {
   typeCount = 0
-  /** By type: parameters, and the block type `[] -> results` as a signed integer. */
+  /** By type: parameters, results, and the block type `[] -> results` as a signed integer. */
   readonly parameterCounts: number[] = []
+  readonly resultCounts: number[] = []
   readonly resultBlockTypes: number[] = []
-  importedFunctions = 0
+  readonly importedFunctionTypes: number[] = []
   /** Own functions' types. */
   readonly functionTypes: number[] = []
   globalCount = 0
@@ -40,6 +41,10 @@ export class Declarations {
     this.#counterType = profile.trust === "trusted" ? I32 : I64
   }
 
+  get importedFunctions(): number {
+    return this.importedFunctionTypes.length
+  }
+
   get refillFunction(): number {
     return this.importedFunctions
   }
@@ -51,6 +56,12 @@ export class Declarations {
 
   get fuelGlobal(): number {
     return this.globalCount
+  }
+
+  /** @returns The type of a function by its index in the original numbering. */
+  typeOf(index: number, offset: number): number {
+    const type = this.importedFunctionTypes[index] ?? this.functionTypes[index - this.importedFunctions]
+    return type ?? invalid(`no function ${index}`, offset)
   }
 
   /** @returns The function's index in the new numbering. */
@@ -77,6 +88,7 @@ export class Declarations {
       const results = readValueTypes(reader, "result")
       checkLimit("results of one function", results, limits?.results ?? Infinity, offset)
       this.parameterCounts.push(parameters)
+      this.resultCounts.push(results)
       if (results <= 1) this.resultBlockTypes.push(asSigned(results === 0 ? VOID : reader.bytes[reader.at - 1]!))
       else {
         this.resultBlockTypes.push(this.typeCount + 2 + multiResult.length)
@@ -236,8 +248,9 @@ export class Declarations {
     const kind = reader.u8()
     out.copy(reader.bytes, start, reader.at)
     if (kind === EXTERNAL.function) {
-      out.u32(this.#typeIndex(reader))
-      this.importedFunctions++
+      const type = this.#typeIndex(reader)
+      this.importedFunctionTypes.push(type)
+      out.u32(type)
     } else if (kind === EXTERNAL.table) this.#table(reader, out)
     else if (kind === EXTERNAL.memory) this.#memory(reader, out, true)
     else if (kind === EXTERNAL.global) {
@@ -289,7 +302,7 @@ export class Declarations {
       else if (opcode === OP.i64Const) reader.skipInt64()
       else if (opcode === 0x43) reader.skip(4)
       else if (opcode === 0x44) reader.skip(8)
-      else if (opcode === 0xd0) reader.referenceType()
+      else if (opcode === 0xd0) reader.heapType()
       else if (opcode === OP.globalGet) {
         if (reader.u32() >= this.globalCount) invalid("a global that is not yet defined", start)
       } else if (opcode === OP.prefixFd) {

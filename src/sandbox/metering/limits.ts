@@ -1,6 +1,6 @@
 /**
  * What a guest's module may contain. V8 compiles a function when it is first called, on the caller's thread and out of
- * reach of fuel; compile time grows with control structures times locals, so both are bounded before V8 sees them.
+ * reach of fuel. What makes that slow is bounded before V8 sees it.
  */
 export interface ModuleLimits {
   readonly moduleBytes: number
@@ -23,10 +23,13 @@ export interface ModuleLimits {
   readonly locals: number
   /** Blocks, loops and ifs within each other. */
   readonly nesting: number
-  /** Blocks, loops, ifs and br_ifs of one function, times its locals and parameters. */
-  readonly controlTimesLocals: number
-  /** Entries over all br_table instructions of one function. */
-  readonly branchTargets: number
+  /**
+   * Values that the compiler has to look at where control flow splits or joins: summed over the blocks, branches and calls of
+   * a function, its locals and the operands on its stack there. A million takes V8 about 50 ms.
+   */
+  readonly functionJoinedValues: number
+  /** The same, summed over all functions. */
+  readonly joinedValues: number
 }
 
 export const DEFAULT_MODULE_LIMITS: ModuleLimits = {
@@ -45,6 +48,6 @@ export const DEFAULT_MODULE_LIMITS: ModuleLimits = {
   functionBytes: 256 * 1024,
   locals: 1_000,
   nesting: 1_000,
-  controlTimesLocals: 1_000_000,
-  branchTargets: 20_000,
+  functionJoinedValues: 1_000_000,
+  joinedValues: 10_000_000,
 }

@@ -55,6 +55,14 @@ export class Reader {
     return checkReferenceType(type, start)
   }
 
+  /** What `ref.null` names: `func` or `extern`; a type index would make a typed reference. */
+  heapType(): void {
+    const start = this.at
+    const type = this.u8()
+    if (type < 0x40 || type >= 0x80) unsupported("a typed function reference", start)
+    checkReferenceType(type, start)
+  }
+
   referenceType(): number {
     const start = this.at
     return checkReferenceType(this.u8(), start)

@@ -35,7 +35,7 @@ describe("meter refuses what it cannot meter, naming feature and offset", () => 
     ["an anyref local", binary([1, 1, 0x60, 0, 0], [3, 1, 0], [10, 1, 4, 1, 1, 0x6e, 0x0b]), /garbage-collected/, 24],
     ["a typed function reference", binary([1, 1, 0x60, 1, 0x63, 0x70, 0]), /typed function reference/, 13],
     ["call_ref", moduleOf(0x14, 0), /typed function reference/, 28],
-    ["ref.null of a type index", moduleOf(0xd0, 0, 0x1a), /unknown type/, 29],
+    ["ref.null of a type index", moduleOf(0xd0, 0, 0x1a), /typed function reference/, 29],
     ["a table with an initial value", binary([4, 1, 0x40, 0, 0x70, 0, 1, 0xd0, 0x70, 0x0b]), /initial value/, 11],
     ["a shared global", binary([6, 1, 0x7f, 2, 0x41, 0, 0x0b]), /shared global/, 12],
     ["an unknown opcode", moduleOf(0x27), /opcode 0x27/, 28],
@@ -148,8 +148,8 @@ describe("static limits", () => {
     functionBytes: [20, `(module (func ${"(drop (i32.const 1))".repeat(10)}))`],
     locals: [20, `(module (func (param i32) ${locals}))`],
     nesting: [2, "(module (func (block (block (block)))))"],
-    controlTimesLocals: [50, `(module (func ${locals} (loop (br_if 0 (i32.const 0))) (block)))`],
-    branchTargets: [3, "(module (func (br_table 0 0 0 0 (i32.const 0))))"],
+    functionJoinedValues: [50, `(module (func ${locals} (loop (br_if 0 (i32.const 0))) (block)))`],
+    joinedValues: [50, `(module (func ${locals} (loop)) (func ${locals} (loop)))`],
   }
   for (const [name, [limit, over]] of Object.entries(cases))
     it(`refuses a module over ${name} and takes it when the limit is the default`, () => {
@@ -165,11 +165,24 @@ describe("static limits", () => {
     assert.match(rejection(toWasm("(module (table 10001 funcref))")).message, /initial table entries: 10001 .* 10000/)
   })
 
+  it("refuses the compile bomb that keeps its values on the operand stack instead of in locals", () => {
+    const push = "(local.get 0) ".repeat(10_000)
+    const bomb = `(module (func (local i32) ${push} ${"(if (local.get 0) (then) (else)) ".repeat(5000)} (unreachable)))`
+    assert.match(rejection(toWasm(bomb)).message, /values joined in one function/)
+  })
+
+  it("does not let dead code make up for what a function joins", () => {
+    const loops = "(loop (br_if 0 (local.get 0)))".repeat(1000)
+    const dead = `(block (unreachable) ${"(drop)".repeat(60_000)} ${"(block)".repeat(1000)})`
+    const bomb = `(module (func (local ${"i32 ".repeat(400)}) ${dead} ${loops}))`
+    assert.match(rejection(toWasm(bomb)).message, /values joined in one function/)
+  })
+
   it("refuses the compile bomb that kept the baseline compiler busy for seconds", () => {
     const bomb = toWasm(
       `(module (func ${"(local i32)".repeat(1000)} ${"(loop (br_if 0 (local.get 0)))".repeat(2000)}))`,
     )
-    assert.match(rejection(bomb).message, /branches times locals/)
+    assert.match(rejection(bomb).message, /values joined in one function/)
   })
 })
 
