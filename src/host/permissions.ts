@@ -3,6 +3,9 @@ import { PluginError } from "../errors.ts"
 import { compileGlob } from "./glob.ts"
 import { covers, parseUrlPattern, type UrlPattern } from "./url-pattern.ts"
 
+/** `[plugins.NAME.grant]` as the configuration's door gives it: every field may be absent. */
+export type Grant = { readonly [Field in keyof Permissions]?: Permissions[Field] | undefined }
+
 /** What a plugin asks for and was not granted. */
 export interface GrantBlock {
   /** The fields, as they stand in `[plugins.NAME.grant]` once everything asked for is granted. */
@@ -30,7 +33,7 @@ const FREE_FETCHES = 30
 export function effectivePermissions(
   plugin: string,
   requested: Permissions,
-  granted: Partial<Permissions> | "all" | undefined,
+  granted: Grant | "all" | undefined,
   ceilings: { readonly max_fetch_per_minute?: number | undefined },
 ): EffectivePermissions {
   const asked = parseAll(plugin, requested.allowed_urls)
@@ -94,7 +97,7 @@ function coversGlob(granted: string, requested: string): boolean {
 /** @returns the fields to add to the grant, null when there is nothing to add. */
 function findMissing(
   requested: Permissions,
-  grant: Partial<Permissions>,
+  grant: Grant,
   effective: Permissions,
   urls: readonly string[],
 ): Partial<Permissions> | null {
@@ -131,7 +134,7 @@ function addMissing(
   if (items.length > 0) Object.assign(missing, { [field]: items })
 }
 
-function toBlock(plugin: string, missing: Partial<Permissions>, grant: Partial<Permissions>): GrantBlock {
+function toBlock(plugin: string, missing: Partial<Permissions>, grant: Grant): GrantBlock {
   const fields: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(grant)) {
     if (value !== undefined && !(name === "secrets" && refused(grant.secrets))) fields[name] = value

@@ -55,6 +55,7 @@ interface Waiting {
 }
 
 class LmdbStore implements KeyValueStore {
+  readonly waits = false
   readonly #path: string
   readonly #log: StateLog
   readonly #root: RootDatabase<Buffer, Buffer>

@@ -40,16 +40,9 @@ export class PartitionPool implements AsyncDisposable {
     return this.#bytes
   }
 
-  /** Makes a partition resident. Returns nothing when it is already, or when the store has its data at hand. */
+  /** Comes before the first use in a call. Returns nothing when there is nothing to wait for: always, if the store does not wait. */
   prepare(id: string): void | Promise<void> {
-    if (this.#resident.has(id)) return
-    this.#unwatch ??= this.#options.state.watch({
-      changed: (partition, key) => this.#changed(partition, key),
-      reset: () => this.#reloadAll(),
-    })
-    const loaded = this.#load(id)
-    if (loaded instanceof Promise) return loaded.then((entries) => this.#admit(id, entries))
-    this.#admit(id, loaded)
+    if (this.#options.state.waits && !this.#resident.has(id)) return this.#open(id)
   }
 
   /**
@@ -58,7 +51,9 @@ export class PartitionPool implements AsyncDisposable {
    */
   get(id: string): ResidentPartition {
     if (this.#newest !== null && this.#newest.id === id && !this.#newest.evicted) return this.#newest
-    if (this.#prepareNow(id)) return this.#touch(this.#resident.get(id)!)
+    if (!this.#resident.has(id) && !this.#options.state.waits) this.#open(id)
+    const partition = this.#resident.get(id)
+    if (partition !== undefined) return this.#touch(partition)
     throw new BextError("E_STATE_UNAVAILABLE", "a storage partition is used before it is loaded")
   }
 
@@ -69,11 +64,14 @@ export class PartitionPool implements AsyncDisposable {
     if (failed !== undefined) throw failed.reason
   }
 
-  #prepareNow(id: string): boolean {
-    const waiting = this.prepare(id)
-    // The data still arrives; whoever failed to prepare gets the error, this promise has nobody else to tell.
-    waiting?.catch(() => {})
-    return waiting === undefined
+  #open(id: string): void | Promise<void> {
+    this.#unwatch ??= this.#options.state.watch({
+      changed: (partition, key) => this.#changed(partition, key),
+      reset: () => this.#reloadAll(),
+    })
+    const loaded = this.#load(id)
+    if (loaded instanceof Promise) return loaded.then((entries) => this.#admit(id, entries))
+    this.#admit(id, loaded)
   }
 
   #load(id: string): Entries | Promise<Entries> {

@@ -65,6 +65,7 @@ export class ResidentPartition {
     return this.#pending.size > 0 || this.#inFlight.size > 0 || this.#atomic.size > 0
   }
 
+  /** @returns what is kept here, not a copy: bytes must not be changed. */
   get(key: string): string | Uint8Array | undefined {
     return this.#live(key)?.value
   }

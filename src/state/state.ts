@@ -17,10 +17,11 @@ export type Changes = ReadonlyMap<string, Stored | null>
  * Keys and values in partitions. A partition is named by 32 lower-case hexadecimal digits (the caller hashes whatever
  * identifies it); its keys are well-formed text of 1 to 512 bytes.
  *
- * `load` and `read` answer directly when the data is at hand and with a promise otherwise: the caller handles both.
  * Failures are `E_STATE_UNAVAILABLE`.
  */
 export interface KeyValueStore extends AsyncDisposable {
+  /** Whether `load` and `read` answer with promises. Otherwise the data is at hand and they answer directly. */
+  readonly waits: boolean
   /** Everything in the partition as last committed by any process. */
   load(partition: string): Map<string, Stored> | Promise<Map<string, Stored>>
   /** One key as last committed by any process. */

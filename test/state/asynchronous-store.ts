@@ -11,6 +11,7 @@ export class StateServer {
 
 /** A store that never has anything at hand: every answer is a promise, changes are told by messages. */
 export class AsynchronousStore implements KeyValueStore {
+  readonly waits = true
   readonly #server: StateServer
   readonly #listeners = new Set<ChangeListener>()
   #queue: Promise<unknown> = Promise.resolve()
