@@ -48,8 +48,10 @@ const LITERAL_SECRET = /(secret|token|passw|credential|api_?key|private_?key)[^=
 /** Finds the place of each problem in the file it came from, and puts them in the order of the file. */
 export function locate(source: Source, problems: readonly Problem[]): LocatedProblem[] {
   const { text } = source
-  if (text === undefined) return problems.map((problem) => ({ ...problem, position: undefined, line: undefined }))
-  const positions = new TomlPositions(text)
+  const positions = text === undefined ? undefined : positionsIn(text)
+  if (text === undefined || positions === undefined) {
+    return problems.map((problem) => ({ ...problem, position: undefined, line: undefined }))
+  }
   const located = problems.map((problem) => {
     const position = positions.find(problem.path, problem.at ?? "value") ?? { line: 1, column: 1, endColumn: 1 }
     const line = lineOf(text, position.line)
@@ -60,6 +62,15 @@ export function locate(source: Source, problems: readonly Problem[]): LocatedPro
   return located
     .map((problem) => (hiddenLines.has(problem.position.line) ? { ...problem, line: undefined } : problem))
     .sort((a, b) => a.position.line - b.position.line || a.position.column - b.position.column)
+}
+
+/** A report without places is better than none. */
+function positionsIn(text: string): TomlPositions | undefined {
+  try {
+    return new TomlPositions(text)
+  } catch {
+    return undefined
+  }
 }
 
 /** @param line - Counts from 1. */

@@ -10,7 +10,7 @@ const MAX_DEPTH = 64
 const LOOKS_SECRET = /secret|token|password|passwd|api_?key|private/i
 
 /**
- * The value of a TOML 1.0 document. Dates stay `TomlDate` objects, which no field of ours takes.
+ * The value of a TOML 1.1 document. Dates stay `TomlDate` objects, which no field of ours takes.
  * @throws {ConfigError} with `code`, at the place of the first syntax error.
  */
 export function readToml(source: Source & { text: string }, code: ErrorCode): Record<string, unknown> {

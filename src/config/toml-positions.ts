@@ -1,4 +1,5 @@
-import { parseTOML } from "toml-eslint-parser"
+import { createRequire } from "node:module"
+import type { parseTOML } from "toml-eslint-parser"
 
 export type Path = readonly (string | number)[]
 
@@ -26,15 +27,13 @@ interface Node {
 export class TomlPositions {
   readonly #root: Node = { key: undefined, value: undefined, children: new Map() }
 
-  /** @param text - A document that already parsed; when this second parser disagrees, nothing has a position. */
+  /** @throws {Error} when this parser, which is not the one that read the document, cannot read it. */
   constructor(text: string) {
-    try {
-      for (const entry of parseTOML(text).body[0].body) {
-        if (entry.type === "TOMLKeyValue") this.#addKeyValue(this.#root, entry)
-        else this.#addTable(entry)
-      }
-    } catch {
-      this.#root.children.clear()
+    // Loaded here: a document without mistakes needs no positions.
+    const { parseTOML } = createRequire(import.meta.url)("toml-eslint-parser") as typeof import("toml-eslint-parser")
+    for (const entry of parseTOML(text).body[0].body) {
+      if (entry.type === "TOMLKeyValue") this.#addKeyValue(this.#root, entry)
+      else this.#addTable(entry)
     }
   }
 
