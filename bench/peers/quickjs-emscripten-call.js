@@ -9,7 +9,7 @@ globalThis.call = (text) => {
 
 export async function createCall(request) {
   const context = (await getQuickJS()).newContext()
-  let deadline = 0
+  let deadline = Number.POSITIVE_INFINITY
   context.runtime.setMemoryLimit(64 * 1024 * 1024)
   context.runtime.setInterruptHandler(() => performance.now() > deadline)
   context.unwrapResult(context.evalCode(GUEST)).dispose()
