@@ -187,7 +187,13 @@ export class BodyScan {
           break
         case IMMEDIATE.memoryIndex:
           readMemoryIndex(reader)
+          joined += locals + atLeastZero(height)
           if (opcode === OP.memoryGrow) this.#addSized(start, MEMORY_GROW)
+          break
+        case IMMEDIATE.tableIndex:
+          // Like bulk instructions these call into V8, with every value of the function saved around the call.
+          joined += locals + atLeastZero(height)
+          reader.u32()
           break
         case IMMEDIATE.selectTypes: {
           const count = reader.count("select type")
@@ -198,6 +204,7 @@ export class BodyScan {
           reader.heapType()
           break
         case IMMEDIATE.prefixFc:
+          joined += locals + atLeastZero(height)
           height += this.#prefixFc(reader, start)
           break
         case IMMEDIATE.prefixFd:

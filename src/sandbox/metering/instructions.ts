@@ -77,6 +77,7 @@ export const IMMEDIATE = {
   memoryAccessLane: 19,
   prefixFc: 20,
   prefixFd: 21,
+  tableIndex: 22,
 } as const
 
 export const IMMEDIATES = table(256, [
@@ -95,7 +96,7 @@ export const IMMEDIATES = table(256, [
   [0x1c, 0x1c, IMMEDIATE.selectTypes],
   [0x20, 0x22, IMMEDIATE.index],
   [0x23, 0x24, IMMEDIATE.global],
-  [0x25, 0x26, IMMEDIATE.index],
+  [0x25, 0x26, IMMEDIATE.tableIndex],
   [0x28, 0x3e, IMMEDIATE.memoryAccess],
   [0x3f, 0x40, IMMEDIATE.memoryIndex],
   [0x41, 0x41, IMMEDIATE.int32],

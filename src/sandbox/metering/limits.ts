@@ -24,8 +24,9 @@ export interface ModuleLimits {
   /** Blocks, loops and ifs within each other. */
   readonly nesting: number
   /**
-   * Values that the compiler has to look at where control flow splits or joins: summed over the blocks, branches and calls of
-   * a function, its locals and the operands on its stack there. A million takes V8 about 50 ms.
+   * Values that the compiler has to look at where control flow splits, joins or leaves the function: summed over the blocks,
+   * branches, calls, table and bulk instructions of a function, its locals and the operands on its stack there. A million
+   * takes V8 about 50 ms.
    */
   readonly functionJoinedValues: number
   /** The same, summed over all functions. */

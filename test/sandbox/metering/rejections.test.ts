@@ -165,6 +165,13 @@ describe("static limits", () => {
     assert.match(rejection(toWasm("(module (table 10001 funcref))")).message, /initial table entries: 10001 .* 10000/)
   })
 
+  for (const slow of ["(memory.fill (i32.const 0) (i32.const 0) (i32.const 0))", "(drop (table.get (i32.const 0)))"])
+    it(`refuses many instructions that call into V8 on top of many operands: ${slow}`, () => {
+      const body = `${"(i32.const 0) ".repeat(10_000)} ${slow.repeat(2000)} (unreachable)`
+      const bomb = toWasm(`(module (memory 1) (table 1 funcref) (func ${body}))`)
+      assert.match(rejection(bomb).message, /values joined in one function/)
+    })
+
   it("refuses the compile bomb that keeps its values on the operand stack instead of in locals", () => {
     const push = "(local.get 0) ".repeat(10_000)
     const bomb = `(module (func (local i32) ${push} ${"(if (local.get 0) (then) (else)) ".repeat(5000)} (unreachable)))`

@@ -18,6 +18,7 @@ const OPERANDS = [
 const BYTES = new Map<number, readonly number[]>([
   [IMMEDIATE.none, []],
   [IMMEDIATE.index, [0]],
+  [IMMEDIATE.tableIndex, [0]],
   [IMMEDIATE.global, [0]],
   [IMMEDIATE.memoryAccess, [0, 0]],
   [IMMEDIATE.memoryAccessLane, [0, 0, 0]],
