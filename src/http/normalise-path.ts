@@ -100,6 +100,7 @@ function hexByte(raw: string, at: number): number {
 
 /** Bytes that clients send unencoded by mistake become percent-encodings, so that a query is always visible ASCII. */
 function encodeQuery(query: string): string {
+  if (!/[^\x21\x22\x24-\x7e]/.test(query)) return query
   if (query.includes("#")) throw new BextError("E_PATH_INVALID", "the request target contains a fragment")
   return query.replace(/[^\x21-\x7e]/g, (char) => {
     const code = char.charCodeAt(0)

@@ -34,8 +34,12 @@ const DROPPED = new Map<string, keyof ScreenedHeaders | null>([
   ["x-request-id", "requestId"],
 ])
 
-/** Initial letters, lower case, of every name that is not simply passed on. */
-const WATCHED = new Set([..."hcpktuefx"].map((letter) => letter.charCodeAt(0)))
+/** By initial letter, the lengths of names that may need more than to be passed on, as a bit set; x: any length. */
+const WATCHED = new Uint32Array(256)
+for (const name of [...DROPPED.keys(), "host", "content-length"]) {
+  const initial = name.charCodeAt(0)
+  WATCHED[initial] = name.startsWith("x-") ? 0xffff_ffff : WATCHED[initial]! | (1 << name.length)
+}
 
 /**
  * Removes from `raw`, in place, what no middleware and no handler may see.
@@ -59,7 +63,7 @@ export function screenHeaders(raw: string[], identity: ReadonlySet<string>): Scr
     const name = raw[at]!
     const value = raw[at + 1]!
     if (identity.size > 0 && identity.has(canonical(name))) continue
-    if (WATCHED.has(name.charCodeAt(0) | 0x20)) {
+    if ((WATCHED[name.charCodeAt(0) | 0x20]! & (1 << name.length)) !== 0) {
       const plain = canonical(name)
       if (plain === "host" && name.length === 4) {
         if (found.host !== undefined) throw new BextError("E_REQUEST_INVALID", "the Host header is repeated")

@@ -37,9 +37,9 @@ export interface WriteOptions {
 const LINGER_MS = 1_000
 
 /**
- * Writes `response` as the answer of `exchange`. Framing is decided here and nowhere else: Content-Length for what is known, chunked (or the
- * end of the connection for HTTP/1.0) for streams; no body for HEAD, 204, 205 and 304. A stream that fails or is shorter
- * than its Content-Length cuts the connection: a truncated response must not look whole.
+ * Writes `response` as the answer of `exchange`. Framing is decided here and nowhere else: Content-Length for what is
+ * known, chunked (or the end of the connection for HTTP/1.0) for streams; no body for HEAD, 204, 205 and 304. A stream
+ * that fails or is shorter than its Content-Length cuts the connection: a truncated response must not look whole.
  * @param done - Called once; before this function returns when everything already went to the kernel.
  * @throws {BextError} `E_STATUS_INVALID`, `E_HEADER_INVALID`; nothing has been written then and `done` is not called.
  * Source: RFC 9112 §6, RFC 9110 §8.6.
@@ -54,43 +54,20 @@ export function writeResponse(
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw new BextError("E_STATUS_INVALID", `the response has status ${status}`)
   }
-  const { connection, method, outgoing: res } = exchange
-  const bodiless = method === "HEAD" || status === 204 || status === 205 || status === 304
-  const head = frame(response.headers, status, body, method === "HEAD")
-  const close = (options.close || !mayKeepAlive(exchange)) && connection.isLatest(exchange)
-  if (close) res.shouldKeepAlive = false
-  try {
-    res.writeHead(status, head.fields)
-  } catch (cause) {
-    throw new BextError("E_HEADER_INVALID", "the response has a header that cannot be sent", { cause })
-  }
-  if (close) connection.closing = true
-  if (body instanceof Readable && !bodiless) {
-    writeStream(exchange, body, { status, declaredBytes: head.declaredBytes, idleMs: options.idleMs }, done)
-    return
-  }
-  if (body instanceof Readable) body.destroy()
-  const content = bodiless || body === null || body instanceof Readable ? null : body
-  const bytes = content === null ? 0 : Buffer.byteLength(content)
-  if (!exchange.received && !res.shouldKeepAlive) {
-    if (bytes > 0) res.write(content)
-    else res.flushHeaders()
-    endAfterBody(exchange)
-  } else if (bytes > 0) {
-    res.end(content)
+  const isHead = exchange.method === "HEAD"
+  const bodiless = isHead || status === 204 || status === 205 || status === 304
+  const { fields, declaredBytes } = frame(response.headers, status, body, isHead)
+  writeHead(exchange, status, fields, options.close)
+  if (body instanceof Readable) {
+    if (!bodiless) {
+      writeStream(exchange, body, { status, declaredBytes, idleMs: options.idleMs }, done)
+      return
+    }
+    body.destroy()
+    writeWhole(exchange, null, status, options.idleMs, done)
   } else {
-    res.end()
+    writeWhole(exchange, bodiless ? null : body, status, options.idleMs, done)
   }
-  const socket = res.socket
-  if (res.writableEnded && socket !== null && !socket.destroyed && socket.writableLength === 0) {
-    done({ status, bytes, aborted: false })
-    return
-  }
-  limitStall(exchange, options.idleMs)
-  whenClosed(res, (finished) => {
-    liftStall(exchange)
-    done({ status, bytes: finished ? bytes : 0, aborted: !finished })
-  })
 }
 
 interface Head {
@@ -113,12 +90,21 @@ function frame(headers: HeaderList, status: number, body: ResponseState["body"],
     fields.push(name, raw[at + 1]!)
   }
   if (status === 204 || status === 304) return { fields, declaredBytes: undefined }
-  if (status === 205) declared = "0"
-  else if (typeof body === "string" || body instanceof Uint8Array) declared = String(Buffer.byteLength(body))
-  else if (body === null && !head) declared = "0"
+  const known = knownLength(status, body, head)
+  if (known !== undefined) {
+    fields.push("Content-Length", String(known))
+    return { fields, declaredBytes: known }
+  }
   if (declared === undefined || !/^\d{1,15}$/.test(declared)) return { fields, declaredBytes: undefined }
   fields.push("Content-Length", declared)
   return { fields, declaredBytes: Number(declared) }
+}
+
+/** Undefined for a stream, and for HEAD without a body: there the handler may know what GET would have sent. */
+function knownLength(status: number, body: ResponseState["body"], head: boolean): number | undefined {
+  if (status === 205) return 0
+  if (typeof body === "string" || body instanceof Uint8Array) return Buffer.byteLength(body)
+  return body === null && !head ? 0 : undefined
 }
 
 function isFraming(name: string): boolean {
@@ -138,6 +124,18 @@ function isFraming(name: string): boolean {
   }
 }
 
+function writeHead(exchange: Exchange, status: number, fields: string[], mustClose: boolean): void {
+  const { connection, outgoing } = exchange
+  const close = (mustClose || !mayKeepAlive(exchange)) && connection.isLatest(exchange)
+  if (close) outgoing.shouldKeepAlive = false
+  try {
+    outgoing.writeHead(status, fields)
+  } catch (cause) {
+    throw new BextError("E_HEADER_INVALID", "the response has a header that cannot be sent", { cause })
+  }
+  if (close) connection.closing = true
+}
+
 /**
  * Not after an Upgrade that was ignored: Node's parser stops there and drops what followed. Nor in the middle of a body
  * without a known end: it would have to be read, however long, to keep the connection in step.
@@ -146,6 +144,39 @@ function mayKeepAlive(exchange: Exchange): boolean {
   const { headers } = exchange.incoming
   if (headers.upgrade !== undefined) return false
   return exchange.received || (headers["content-length"] !== undefined && !exchange.connection.refused)
+}
+
+function writeWhole(
+  exchange: Exchange,
+  content: string | Uint8Array | null,
+  status: number,
+  idleMs: number,
+  done: (result: WriteResult) => void,
+): void {
+  const { outgoing, connection } = exchange
+  const bytes = content === null ? 0 : Buffer.byteLength(content)
+  if (mustLinger(exchange)) {
+    if (bytes > 0) outgoing.write(content)
+    else outgoing.flushHeaders()
+    endAfterBody(exchange)
+  } else if (bytes === 0) {
+    outgoing.end()
+  } else if (content!.length === bytes && typeof content === "string") {
+    // As many bytes as characters: ASCII, which Node writes faster under this name.
+    outgoing.end(content, "latin1")
+  } else {
+    outgoing.end(content)
+  }
+  const { socket } = connection
+  if (outgoing.writableEnded && outgoing.socket === socket && !socket.destroyed && socket.writableLength === 0) {
+    done({ status, bytes, aborted: false })
+    return
+  }
+  limitStall(exchange, idleMs)
+  whenClosed(outgoing, (finished) => {
+    liftStall(exchange)
+    done({ status, bytes: finished ? bytes : 0, aborted: !finished })
+  })
 }
 
 interface StreamOptions {
@@ -186,7 +217,7 @@ function writeStream(
       return
     }
     ended = true
-    if (!exchange.received && !res.shouldKeepAlive) endAfterBody(exchange)
+    if (mustLinger(exchange)) endAfterBody(exchange)
     else res.end()
     limitStall(exchange, idleMs)
   })
@@ -232,6 +263,10 @@ function whenClosed(res: ServerResponse, callback: (finished: boolean) => void):
   }
   res.once("finish", () => call(true))
   res.once("close", () => call(res.writableFinished))
+}
+
+function mustLinger({ outgoing, received }: Exchange): boolean {
+  return !outgoing.shouldKeepAlive && !received
 }
 
 /**
