@@ -12,6 +12,8 @@ const MAX_STEPS = 20_000
 const MAX_DEPTH = 32
 const MAX_PATTERNS = 200
 const MAX_PATTERN_LENGTH = 512
+/** Size of all patterns together once compiled: counted repetitions are copies, and compiling them takes time. */
+const MAX_PROGRAM = 50_000
 /** Program size × length of text: what matching costs at most. */
 const MAX_PATTERN_WORK = 50_000_000
 
@@ -77,6 +79,7 @@ class Builder {
   readonly #steps: StepCounter
   readonly #textLength: number
   #patterns = 0
+  #program = 0
   #work = 0
 
   constructor(texts: readonly string[], steps: StepCounter) {
@@ -135,8 +138,10 @@ class Builder {
     if (pattern.length > MAX_PATTERN_LENGTH)
       throw new SchemaProblem(`pattern ${shown} is longer than ${MAX_PATTERN_LENGTH}`)
     const matcher = compile(pattern, shown)
+    this.#program += matcher.programSize()
     this.#work += matcher.programSize() * this.#textLength
-    if (this.#work > MAX_PATTERN_WORK) throw new SchemaProblem(`pattern ${shown} is too costly`)
+    if (this.#program > MAX_PROGRAM || this.#work > MAX_PATTERN_WORK)
+      throw new SchemaProblem(`pattern ${shown} is too costly`)
     const matching = this.#texts.filter((text) => matcher.matcher(text).find())
     return matching.length === 0 ? "[]" : `^(?:${matching.map(RegExp.escape).join("|")})$`
   }

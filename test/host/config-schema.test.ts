@@ -81,6 +81,15 @@ describe("config schema", () => {
     assert.deepEqual(problems(names, { [`${"a".repeat(5000)}!`]: 5 }), {})
   })
 
+  it("refuses patterns whose repetitions add up", () => {
+    const properties = Object.fromEntries(
+      Array.from({ length: 50 }, (_, i) => [`p${i}`, { pattern: `${i}(?:${"a{1000}".repeat(60)})` }]),
+    )
+    assert.throws(() => compile({ properties }), { code: "E_PLUGIN_MANIFEST_INVALID", message: /too costly/ })
+    const long = { properties: { a: { pattern: "(?:[ab]{0,900})".repeat(20) } } }
+    assert.throws(() => compile(long).check({ a: "ab".repeat(50_000) }), { message: /too costly/ })
+  })
+
   it("refuses patterns that cannot be matched in linear time, saying so", () => {
     for (const pattern of ["(?=a)b", "(a)\\1"]) {
       assert.throws(() => compile({ properties: { a: { pattern } } }), {
