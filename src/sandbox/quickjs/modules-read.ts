@@ -164,7 +164,7 @@ class ModuleReader {
     } catch (error) {
       if (!(error instanceof StripError)) throw error
       this.#stripMs += error.tookMs
-      const place = error.line === 0 ? name : `${name}:${error.line}:${error.column || 1}`
+      const place = error.line === 0 ? name : `${name}:${error.line}:${error.column}`
       throw this.#error(`${place}: ${error.message}${stripHint(error.message)}`, error)
     }
   }

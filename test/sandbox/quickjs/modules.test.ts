@@ -207,6 +207,8 @@ test("TypeScript that would need compiling is an error with position and hint", 
     refusal(/index\.ts:2:23: TypeScript parameter property.*write it in JavaScript/),
   )
   await assert.rejects(load(t, { "index.ts": "let a: = 1" }), refusal(/index\.ts:1:8: Unexpected token/))
+  await assert.rejects(load(t, { "index.ts": "\t\tif (a {\n}" }), refusal(/index\.ts:1:9: Expected/))
+  await assert.rejects(load(t, { "index.ts": "let a = 1\nlet b = (" }), refusal(/index\.ts:2:10: Expression expected/))
 })
 
 test("a source that breaks the TypeScript parser fails alone: the next plugin still loads", async (t) => {
