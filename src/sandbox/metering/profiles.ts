@@ -46,6 +46,7 @@ export const QUICKJS_PROFILE: TrustedProfile = {
   exportGlobals: true,
 }
 
+/** Modules of plugins, with the default limits; a manifest's memory limit replaces `maxMemoryPages`. */
 export const GUEST_PROFILE: UntrustedProfile = {
   trust: "untrusted",
   limits: DEFAULT_MODULE_LIMITS,
