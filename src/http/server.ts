@@ -18,6 +18,9 @@ import { type Exchange, type WriteResult, writeResponse } from "./write-response
 /** Pipelined requests of one connection that may be in flight together; one more ends the connection. */
 const MAX_PIPELINED = 64
 
+/** Characters of a refused request's target that go into the log. */
+const MAX_LOGGED_TARGET = 512
+
 /** A server at its limit says so at most this often. */
 const DROP_WARNING_MS = 10_000
 
@@ -265,7 +268,9 @@ class HttpListener implements HttpServer {
     const exchange = new RefusedExchange(incoming, outgoing, connection)
     const requestId = newRequestId()
     const response = this.#toError(error, { requestId, requestHeaders: HeaderList.borrow(incoming.rawHeaders) })
-    this.#logRefusal(error, connection.address, requestId)
+    const { method, url = "" } = incoming
+    const path = url.slice(0, MAX_LOGGED_TARGET).split("?", 1)[0]
+    this.#logRefusal(error, { client: connection.address, request_id: requestId, method, path })
     connection.accepted(exchange)
     writeResponse(exchange, response, { close: true, idleMs: this.#options.config.limits.idle_timeout }, () => {
       connection.answered(exchange)
@@ -282,15 +287,15 @@ class HttpListener implements HttpServer {
     if (connection.refused) return
     const refusal = toRefusal(error)
     const requestId = newRequestId()
-    if (socket.bytesRead > 0) this.#logRefusal(refusal, connection.address, requestId)
+    if (socket.bytesRead > 0) this.#logRefusal(refusal, { client: connection.address, request_id: requestId })
     connection.refuse(refusal, requestId)
   }
 
-  #logRefusal(error: unknown, client: string, request_id: string): void {
+  #logRefusal(error: unknown, fields: object): void {
     if (error instanceof BextError) {
-      this.#options.logger.info({ code: error.code, reason: error.message, client, request_id }, "request refused")
+      this.#options.logger.info({ code: error.code, reason: error.message, ...fields }, "request refused")
     } else {
-      this.#options.logger.error({ err: error, client, request_id }, "request refused")
+      this.#options.logger.error({ err: error, ...fields }, "request refused")
     }
   }
 

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict"
 import { once } from "node:events"
+import { readFileSync } from "node:fs"
 import { createServer as createHttp, type IncomingMessage, type RequestListener } from "node:http"
+import { createServer as createHttps } from "node:https"
 import { type AddressInfo, connect, createServer as createTcp, type Server, type Socket } from "node:net"
+import { join } from "node:path"
 import { text as readText } from "node:stream/consumers"
 import { describe, it, type TestContext } from "node:test"
+import { getCACertificates, setDefaultCACertificates } from "node:tls"
 import { createUpstreamHandler, type UpstreamOptions } from "../../src/handlers/upstream.ts"
 import type { RequestContext } from "../../src/message/request-context.ts"
 import { exchangeRaw, readToEnd, readUntil, type ServerSettings, serve, until } from "../http/serve-test.ts"
@@ -296,6 +300,39 @@ describe("an upstream", () => {
     }, "the upstream waits")
     assert.ok(sent < 1_000, `${sent} chunks under way`)
     socket.destroy()
+  })
+})
+
+describe("an https upstream", () => {
+  const folder = join(import.meta.dirname, "../fixtures/tls")
+  const [key, cert] = ["key", "cert"].map((name) => readFileSync(join(folder, `localhost.${name}.pem`), "utf8"))
+
+  it("sees its own Host, by which its certificate is checked, over one connection whatever clients ask for", async (t) => {
+    const before = getCACertificates()
+    setDefaultCACertificates([...before, cert!])
+    t.after(() => setDefaultCACertificates(before))
+    let connections = 0
+    const upstream = createHttps({ key, cert }, (request, response) => {
+      response.end(`${request.headers.host} ${request.headers["x-forwarded-host"]}`)
+    })
+    upstream.on("secureConnection", () => connections++)
+    const url = (await listen(t, upstream)).replace("http://127.0.0.1", "https://localhost")
+    const server = await proxy(t, url)
+    const host = url.slice("https://".length)
+    for (const asked of ["shop.example", "other.example:81"]) {
+      const text = await exchangeRaw(server.port, `GET / HTTP/1.1\r\nHost: ${asked}\r\nConnection: close\r\n\r\n`)
+      assert.ok(text.endsWith(`${host} ${asked}`) || text.includes(`${host} ${asked}\r\n`), text)
+    }
+    assert.equal(connections, 1)
+  })
+
+  it("is 502 when nobody vouches for its certificate", async (t) => {
+    const url = await listen(
+      t,
+      createHttps({ key, cert }, (_, response) => response.end("secret")),
+    )
+    const server = await proxy(t, url.replace("http://127.0.0.1", "https://localhost"))
+    assert.equal(await codeOf(await fetch(server.url)), "502 E_UPSTREAM_UNREACHABLE")
   })
 })
 
