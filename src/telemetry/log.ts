@@ -7,6 +7,9 @@ import { escapeControls } from "./escape-controls.ts"
 /** Fields whose values never reach a log, at the top of a line and in `headers`. */
 const SECRET_FIELDS = ["authorization", "cookie", "set-cookie", "proxy-authorization", "password", "secret", "token"]
 
+/** Lines beyond this are dropped when whoever reads the log has stopped reading. */
+const MAX_BUFFERED_BYTES = 16 * 1024 * 1024
+
 /**
  * The server's log: JSON lines, or lines for people on a terminal.
  * @param destination - Where to write; standard output when left out.
@@ -23,8 +26,13 @@ export function createLogger(config: Config["log"], destination?: Writable): Log
       // No wildcards: they make every line cost several times as much.
       redact: { paths: SECRET_FIELDS.flatMap((name) => [`["${name}"]`, `headers["${name}"]`]), censor: "[redacted]" },
     },
-    isPretty ? prettyStream(destination) : (destination ?? pino.destination({ dest: 1, sync: false })),
+    isPretty ? prettyStream(destination) : (destination ?? jsonStream()),
   )
+}
+
+/** Written while others run; what is buffered at the end of the process is still written. */
+function jsonStream(): DestinationStream {
+  return pino.destination({ dest: 1, sync: false, maxLength: MAX_BUFFERED_BYTES })
 }
 
 /** Lines appear at once, and none is lost when the process ends. */
