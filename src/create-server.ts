@@ -1,5 +1,7 @@
+import type { Logger } from "pino"
 import type { Config } from "./config/schema.ts"
-import { BextError } from "./errors.ts"
+import { createTiers } from "./create-tiers.ts"
+import { BextError, ERRORS, PluginError } from "./errors.ts"
 import { createRouter } from "./handlers/route.ts"
 import { createHost } from "./host/create-host.ts"
 import { BodyBudget } from "./http/body-budget.ts"
@@ -19,7 +21,6 @@ import { Pipeline } from "./pipeline/pipeline.ts"
 import { toRequestCompleteEvent } from "./pipeline/request-complete.ts"
 import { Stack } from "./pipeline/stack.ts"
 import { loadPlugins } from "./plugins/load-plugins.ts"
-import { createQuickjsTier } from "./sandbox/quickjs/tier.ts"
 import { openLmdbStore } from "./state/lmdb-store.ts"
 import { createAccessLog } from "./telemetry/access-log.ts"
 import { createLogger } from "./telemetry/log.ts"
@@ -28,7 +29,7 @@ export interface ServerOptions {
   /** Absolute path of the project: plugins are looked for in its folder `plugins`. */
   readonly folder: string
   /** The default one writes to standard output as `config.log` says. */
-  readonly logger?: ReturnType<typeof createLogger>
+  readonly logger?: Logger
 }
 
 export interface BextServer extends AsyncDisposable {
@@ -68,7 +69,8 @@ export async function createServer(config: Config, options: ServerOptions): Prom
       allowPrivate: config.fetch.allow_private,
     }),
   )
-  const tiers = new Map([["quickjs", await createQuickjsTier()]] as const)
+  const hasPlugins = Object.values(config.plugins).some(({ enabled }) => enabled)
+  const tiers = hasPlugins ? await createTiers() : new Map()
   const plugins = parts.use(await loadPlugins({ config, configDir: folder, tiers, host, logger, leader: true, bodies }))
   await plugins.start()
 
@@ -79,7 +81,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     authorise: config.middleware.auth === undefined ? () => {} : createAuthorisationGate(config.middleware.auth),
     wantsTimings: createTimingPolicy(config.middleware.tracing),
     toErrorResponse(error, context) {
-      if (!(error instanceof BextError)) logger.error({ err: error, request_id: context.requestId }, "request failed")
+      logFailure(logger, error, context.requestId)
       return toErrorResponse(error, context, errorPages)
     },
   })
@@ -109,6 +111,14 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     close: () => running.disposeAsync(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
+}
+
+/** Plugins' failures are logged where they happen, with what the guest said. */
+function logFailure(logger: Logger, error: unknown, request_id: string): void {
+  if (error instanceof PluginError) return
+  if (!(error instanceof BextError)) logger.error({ err: error, request_id }, "request failed")
+  else if (ERRORS[error.code].blame === "client") logger.debug({ code: error.code, request_id }, error.message)
+  else logger.warn({ code: error.code, request_id, cause: String(error.cause ?? "") }, error.message)
 }
 
 function createBuiltIns(config: Config, warn: (message: string) => void): Middleware[] {
