@@ -37,9 +37,13 @@ export function hookFailure(
   if (kind === KIND.memory || starved) return limit(instance, call, "E_LIMIT_MEMORY", cause)
   if (kind === KIND.stack) return limit(instance, call, "E_LIMIT_STACK", cause)
   if (refusal !== undefined) return new PluginError(refusal.code, name, `${hook}: ${refusal.message}`, { cause })
-  const place = /\(([^()]+:\d+(?::\d+)?)\)|at (\S+:\d+(?::\d+)?)$/m.exec(cause.stack ?? "")
-  const where = place === null ? "" : ` (${place[1] ?? place[2]})`
-  return new PluginError("E_GUEST_THREW", name, `${hook}: ${cause.message}${where}`, { cause })
+  return new PluginError("E_GUEST_THREW", name, `${hook}: ${cause.message}${placeOf(cause)}`, { cause })
+}
+
+/** " (file:line:column)" of the topmost line of a guest's stack that has one, otherwise "". */
+export function placeOf(error: GuestError): string {
+  const place = /\(([^()]+:\d+(?::\d+)?)\)|at (\S+:\d+(?::\d+)?)$/m.exec(error.stack ?? "")
+  return place === null ? "" : ` (${place[1] ?? place[2]})`
 }
 
 /** The failure of a call that was stopped in the middle: the guest's memory has to be restored. */

@@ -21,7 +21,7 @@ const FILES: readonly LibraryFile[] = [
   prelude("storage", ["$storage"], ["storage"]),
   prelude("host-crypto", ["$hostCrypto"], ["hmac", "sha256", "timingSafeEqual"]),
   prelude("fetch", ["$fetch"], ["fetch"]),
-  prelude("console", ["console", "$headline", "$inspect", "$isError", "$report"], ["console"]),
+  prelude("console", ["console", "$inspect", "$report"], ["console"]),
   prelude("timers", ["setTimeout", "setInterval", "clearTimeout", "clearInterval"], ["setTimeout", "setInterval"]),
   prelude("crypto", ["crypto", "performance"], ["getRandomValues", "randomUUID", "performance"]),
   ...GUEST_FILES.map(({ provides, source }) => ({ provides, words: provides.filter(isGlobal), source })),

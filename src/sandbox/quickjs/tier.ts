@@ -5,6 +5,7 @@ import type { GuestSource, HookCall, InstanceMode, Limits, Sandbox, SandboxTier 
 import { type Base, bootBase } from "./base.ts"
 import { compileQuickjs } from "./binary.ts"
 import { Call } from "./call.ts"
+import { GuestError, placeOf } from "./failures.ts"
 import { type GuestSetup, Instance } from "./instance.ts"
 import { MachinePool } from "./machine-pool.ts"
 import { loadGuestModules } from "./modules.ts"
@@ -57,7 +58,7 @@ const LOAD_CALL: HookCall = {
 
 function loadFailure(name: string, first: Instance, failure: PluginError): PluginError {
   if (first.loadError !== null) return first.loadError
-  if (failure.code !== "E_GUEST_THREW") return failure
-  const what = failure.cause instanceof Error ? failure.cause.message : "the top level failed"
-  return new PluginError("E_PLUGIN_LOAD_FAILED", name, what, { cause: failure.cause })
+  const { code, cause } = failure
+  if (code !== "E_GUEST_THREW" || !(cause instanceof GuestError)) return failure
+  return new PluginError("E_PLUGIN_LOAD_FAILED", name, `${cause.message}${placeOf(cause)}`, { cause })
 }

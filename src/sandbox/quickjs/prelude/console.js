@@ -1,7 +1,9 @@
 /* console, and how values and errors are shown in logs */
 ;(need) => {
-  const { codes, define, getOwnPropertyDescriptor, getPrototypeOf, keys, op, sliceText, stringify, text } = need("$kit")
+  const { codes, define, getOwnPropertyDescriptor, getPrototypeOf, join, keys, op, sliceText, stringify, text } =
+    need("$kit")
   const { isArray } = Array
+  const StringOf = String
   const ErrorPrototype = Error.prototype
   const DEPTH = 4
   const ITEMS = 50
@@ -9,8 +11,9 @@
   /** Shows a value on one line. Getters are not called. */
   function inspect(value, depth) {
     if (typeof value === "string") return depth === 0 ? value : stringify(value)
-    if (typeof value === "bigint") return `${value}n`
+    if (typeof value === "bigint") return join(StringOf(value), "n")
     if (typeof value === "function") return "[function]"
+    if (typeof value === "symbol") return StringOf(value)
     if (typeof value !== "object" || value === null) return text(value)
     if (isError(value)) return describe(value)
     const list = isArray(value)
@@ -25,9 +28,9 @@
       }
       const own = getOwnPropertyDescriptor(value, names[i])
       const item = own !== undefined && "value" in own ? inspect(own.value, depth + 1) : "[getter]"
-      shown += list ? item : `${names[i]}: ${item}`
+      shown += list ? item : join(names[i], ": ", item)
     }
-    return list ? `[${shown}]` : `{${shown}}`
+    return list ? join("[", shown, "]") : join("{", shown, "}")
   }
 
   function isError(value) {
@@ -42,12 +45,12 @@
   function headline(error) {
     const name = text(error.name)
     const message = text(error.message)
-    return message === "" ? name : `${name}: ${message}`
+    return join(name, message === "" ? "" : ": ", message)
   }
 
   function describe(error) {
     const { stack } = error
-    return stack ? `${headline(error)}\n${text(stack)}` : headline(error)
+    return stack ? join(headline(error), "\n", text(stack)) : headline(error)
   }
 
   function report(where, error) {
@@ -55,7 +58,7 @@
     try {
       shown = inspect(error, 1)
     } catch {}
-    op(codes.log, 3, `uncaught in ${where}: ${sliceText(shown, 0, 8000)}`)
+    op(codes.log, 3, join("uncaught in ", where, ": ", sliceText(shown, 0, 8000)))
   }
 
   const console = {}
@@ -74,5 +77,5 @@
   method("warn", 2)
   method("error", 3)
 
-  return { console, $headline: headline, $inspect: inspect, $isError: isError, $report: report }
+  return { console, $inspect: inspect, $report: report }
 }

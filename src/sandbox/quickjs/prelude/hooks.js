@@ -1,6 +1,7 @@
 /* Finds the hooks a plugin exports and runs them. */
 ;(kit, hookNames) => {
-  const { append, apply, codes, Context, getPrototypeOf, need, op, parse, serialOf, sliceText, stringify, text } = kit
+  const { append, apply, codes, Context, getPrototypeOf, join, need, op, parse, serialOf, sliceText, stringify, text } =
+    kit
   const { TypeErrorCtor } = kit
   const InternalErrorPrototype = InternalError.prototype
 
@@ -16,19 +17,19 @@
     for (let i = 0; i < hookNames.length; i++) {
       const { name, camel } = hookNames[i]
       const places = []
-      look(places, module, camel, `export ${camel}`)
-      if (camel !== name) look(places, module, name, `export ${name}`)
+      look(places, module, camel, join("export ", camel))
+      if (camel !== name) look(places, module, name, join("export ", name))
       if (object !== undefined) {
-        look(places, object, camel, `default.${camel}`)
-        if (camel !== name) look(places, object, name, `default.${name}`)
+        look(places, object, camel, join("default.", camel))
+        if (camel !== name) look(places, object, name, join("default.", name))
       }
       if (places.length === 0) continue
       if (places.length > 1)
-        throw new TypeErrorCtor(`${places[0].where} and ${places[1].where} are the same hook; keep one`)
+        throw new TypeErrorCtor(join(places[0].where, " and ", places[1].where, " are the same hook; keep one"))
       const { where, value, owner } = places[0]
-      if (typeof value !== "function") throw new TypeErrorCtor(`${where} is not a function`)
+      if (typeof value !== "function") throw new TypeErrorCtor(join(where, " is not a function"))
       handlers[name] = owner === object ? (...args) => apply(value, object, args) : value
-      found += found === "" ? name : `,${name}`
+      found += join(found === "" ? "" : ",", name)
     }
     onRequest = handlers.on_request
     onResponse = handlers.on_response
@@ -131,7 +132,7 @@
     try {
       shown = sliceText(need("$inspect")(result, 1), 0, 200)
     } catch {}
-    op(codes.invalidResult, id, `${hook} returned ${shown}; expected ${expected}`)
+    op(codes.invalidResult, id, join(hook, " returned ", shown, "; expected ", expected))
     return 0
   }
 
@@ -148,10 +149,10 @@
         if (error.message === "out of memory") kind = MEMORY
         else if (error.message === "stack overflow") kind = STACK
       }
-      if (need("$isError")(error)) {
-        what = need("$headline")(error)
+      if (typeof error === "object" && error !== null && typeof error.message === "string") {
+        what = join(text(error.name), error.message === "" ? "" : ": ", error.message)
         stack = text(error.stack)
-      } else what = `threw ${need("$inspect")(error, 1)}`
+      } else what = join("threw ", need("$inspect")(error, 1))
     } catch {}
     op(codes.threw, id, kind, sliceText(what, 0, 2000), sliceText(stack, 0, 4000), serialOf(error) ?? 0)
     return 0

@@ -9,7 +9,9 @@
   const { freeze, hasOwn, keys, values } = Object
   const { parse, stringify } = JSON
   const { eval: indirectEval } = globalThis
+  const ErrorCtor = Error
   const StringOf = String
+  const TypeErrorCtor = TypeError
 
   /** Turns a method into a function whose first argument is `this`. */
   const uncurry = Function.prototype.bind.bind(Function.prototype.call)
@@ -17,7 +19,18 @@
   const recallError = uncurry(WeakMap.prototype.get)
   const errorSerials = new WeakMap()
 
-  const text = (value) => (typeof value === "string" ? value : StringOf(value))
+  function text(value) {
+    if (typeof value === "string") return value
+    if (typeof value === "symbol") throw new TypeErrorCtor("expected a string")
+    return StringOf(value)
+  }
+
+  /** One text of several. Template literals would do, but the engine makes them with String.prototype.concat. */
+  function join(...parts) {
+    let all = ""
+    for (let i = 0; i < parts.length; i++) all += parts[i]
+    return all
+  }
 
   const define = (target, name, value, enumerable) => {
     defineProperty(target, name, { __proto__: null, value, writable: true, enumerable, configurable: true })
@@ -78,6 +91,7 @@
       return error
     },
     iterator: Symbol.iterator,
+    join,
     keys,
     loaded: (name) => library[name],
     need,
@@ -89,11 +103,9 @@
     sliceText: uncurry(String.prototype.slice),
     stringify,
     text,
-    TypeErrorCtor: TypeError,
+    TypeErrorCtor,
     uncurry,
     values,
   }
-  const TypeErrorCtor = TypeError
-  const ErrorCtor = Error
   return library.$kit
 }

@@ -1,6 +1,6 @@
 /* Guest values on their way to the host: bytes, header fields, answers. */
 ;(need) => {
-  const { append, codes, getOwnPropertyDescriptor, getPrototypeOf, iterator, loaded, op, ownKeys } = need("$kit")
+  const { append, codes, getOwnPropertyDescriptor, getPrototypeOf, iterator, join, loaded, op, ownKeys } = need("$kit")
   const { stringify, text, TypeErrorCtor, uncurry } = need("$kit")
   const Uint8ArrayCtor = Uint8Array
   const getterOf = (prototype, key) => uncurry(getOwnPropertyDescriptor(prototype, key).get)
@@ -34,7 +34,7 @@
       }
       if (isBuffer(value)) return value
     }
-    throw new TypeErrorCtor(`${what}: expected a string or a Uint8Array`)
+    throw new TypeErrorCtor(join(what, ": expected a string or a Uint8Array"))
   }
 
   const HEADERS = "headers: expected [name, value] pairs, an object or Headers"

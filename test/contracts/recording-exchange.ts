@@ -1,0 +1,75 @@
+import { PluginError } from "../../src/errors.ts"
+import { HeaderList } from "../../src/message/header-list.ts"
+import type { Exchange, Json, Side } from "../../src/sandbox/sandbox.ts"
+
+/** An exchange that shows what a guest did with it. Setting Host is refused, as one example of a refusal. */
+export class RecordingExchange implements Exchange {
+  readonly method = "GET"
+  readonly query = "a=1&b=%20"
+  readonly scheme = "http"
+  readonly host = "example.com:8080"
+  readonly clientAddress = "192.0.2.1"
+  readonly requestId = "0123456789abcdef0123456789abcdef"
+  readonly user: Json = { id: "ada", claims: {} }
+  readonly tenantId = "t1"
+  readonly siteId = null
+  path: string
+  status = 200
+  answer: { status: number; headers: (readonly [string, string])[]; body: Uint8Array } | null = null
+  readonly lists = { request: HeaderList.from([["x-one", "1"]]), response: HeaderList.empty() }
+  readonly extensions = new Map<string, string>()
+  readonly bodies: Record<Side, Uint8Array> = { request: Buffer.from("body"), response: Buffer.alloc(0) }
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  /** The answer's body as text; undefined when there was no answer. */
+  get text(): string | undefined {
+    return this.answer === null ? undefined : Buffer.from(this.answer.body).toString()
+  }
+
+  header(side: Side, name: string): string | undefined {
+    return this.lists[side].get(name)
+  }
+  headers(side: Side): [string, string][] {
+    return [...this.lists[side]]
+  }
+  setHeader(side: Side, name: string, value: string): void {
+    if (name.toLowerCase() === "host") throw new PluginError("E_HEADER_FORBIDDEN", "guest", "host is not yours")
+    this.lists[side].set(name, value)
+  }
+  appendHeader(side: Side, name: string, value: string): void {
+    this.lists[side].append(name, value)
+  }
+  removeHeader(side: Side, name: string): void {
+    this.lists[side].delete(name)
+  }
+  setPath(path: string): void {
+    this.path = path
+  }
+  setIdentity(): void {
+    throw new PluginError("E_PERMISSION", "guest", "identity was not granted")
+  }
+  extension(key: string): string | undefined {
+    return this.extensions.get(key)
+  }
+  setExtension(key: string, value: string): void {
+    this.extensions.set(`guest.${key}`, value)
+  }
+  body(side: Side): Uint8Array {
+    return this.bodies[side]
+  }
+  setBody(side: Side, bytes: Uint8Array): void {
+    this.bodies[side] = bytes
+  }
+  setStatus(status: number): void {
+    this.status = status
+  }
+  respond(status: number, headers: readonly (readonly [string, string])[], body: Uint8Array): void {
+    if (!Number.isInteger(status) || status < 200 || status > 599) {
+      throw new PluginError("E_STATUS_INVALID", "guest", `${status} is no status`)
+    }
+    this.answer = { status, headers: [...headers], body }
+  }
+}
