@@ -3,6 +3,7 @@ import { isIP } from "node:net"
 import { Agent, buildConnector } from "undici"
 import { BextError } from "../errors.ts"
 import type { AddressGuard } from "./address-guard.ts"
+import { limitConcurrency } from "./limit-concurrency.ts"
 
 /** Every address of a name. Rejects as `dns.lookup` does. */
 export type Resolve = (hostname: string) => Promise<readonly string[]>
@@ -10,6 +11,8 @@ export type Resolve = (hostname: string) => Promise<readonly string[]>
 const CONNECT_TIMEOUT_MS = 5_000
 /** Addresses of one name that are tried before giving up. */
 const MAX_ATTEMPTS = 3
+/** Look-ups block threads of a pool of four that files and compression need too; slow name servers must leave some free. */
+const LOOKUPS = { running: 2, waiting: 256 }
 const MAX_RESPONSE_HEADER_BYTES = 16_384
 const MAX_CONNECTIONS_PER_ORIGIN = 32
 
@@ -18,10 +21,11 @@ const MAX_CONNECTIONS_PER_ORIGIN = 32
  * is what is dialled: there is no second look-up that could answer differently. Knows no proxy and no environment.
  */
 export function createFetchTransport(guard: AddressGuard, resolve: Resolve = resolveWithSystem): Agent {
+  const resolveInTurn = limitConcurrency(resolve, LOOKUPS)
   const dial = buildConnector({ timeout: CONNECT_TIMEOUT_MS, allowH2: false })
   return new Agent({
     connect: (options, callback) => {
-      connectChecked(options, dial, guard, resolve).then(
+      inTime(connectChecked(options, dial, guard, resolveInTurn)).then(
         (socket) => callback(null, socket),
         (error: Error) => callback(error, null),
       )
@@ -34,6 +38,17 @@ export function createFetchTransport(guard: AddressGuard, resolve: Resolve = res
 }
 
 type Socket = Parameters<buildConnector.Callback>[1]
+
+/** Bounds the look-up and all attempts together. A connection that comes too late is closed. */
+function inTime(connecting: Promise<NonNullable<Socket>>): Promise<NonNullable<Socket>> {
+  const { promise, resolve, reject } = Promise.withResolvers<NonNullable<Socket>>()
+  const timer = setTimeout(() => {
+    reject(Object.assign(new Error(`not connected after ${CONNECT_TIMEOUT_MS} ms`), { code: "ETIMEDOUT" }))
+    connecting.then((socket) => socket.destroy()).catch(() => {})
+  }, CONNECT_TIMEOUT_MS).unref()
+  connecting.then(resolve, reject).finally(() => clearTimeout(timer))
+  return promise
+}
 
 async function connectChecked(
   options: buildConnector.Options,

@@ -65,13 +65,15 @@ class GuardedFetcher {
   async fetch(request: GuestFetchRequest, signal: AbortSignal): Promise<GuestFetchResponse> {
     const first = this.#check(request)
     if (this.#inFlight >= MAX_IN_FLIGHT) throw this.#error("E_LIMIT_FETCH", `${MAX_IN_FLIGHT} fetches are under way`)
-    const timeout = AbortSignal.timeout(this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
+    const timeout = new AbortController()
+    const timer = setTimeout(() => timeout.abort(), this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
     this.#inFlight++
     try {
-      return await this.#follow(first, request.redirect, AbortSignal.any([signal, timeout]))
+      return await this.#follow(first, request.redirect, AbortSignal.any([signal, timeout.signal]))
     } catch (error) {
-      throw this.#named(error, timeout, signal)
+      throw this.#named(error, timeout.signal, signal)
     } finally {
+      clearTimeout(timer)
       this.#inFlight--
     }
   }
@@ -134,7 +136,7 @@ class GuardedFetcher {
   }
 
   #send({ url, method, headers, body }: Hop, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
-    return this.#options.transport.request({
+    const response = this.#options.transport.request({
       origin: url.origin,
       path: url.pathname + url.search,
       method: method as Dispatcher.HttpMethod,
@@ -142,6 +144,7 @@ class GuardedFetcher {
       body,
       signal,
     })
+    return orAborted(response, signal)
   }
 
   async #receive(hop: Hop, response: Dispatcher.ResponseData, signal: AbortSignal): Promise<GuestFetchResponse> {
@@ -188,6 +191,15 @@ class GuardedFetcher {
   #error(code: ErrorCode, what: string, cause?: unknown): PluginError {
     return new PluginError(code, this.#options.plugin, what, cause === undefined ? {} : { cause })
   }
+}
+
+/** The transport looks at a signal only once it is connected; a guest must not wait for a name server until then. */
+function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
+  const abort = () => reject(signal.reason)
+  signal.addEventListener("abort", abort, { once: true })
+  work.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort))
+  return promise
 }
 
 /** The next request of a chain. Source: Fetch §4.4 "HTTP-redirect fetch", steps 12 to 14. */

@@ -8,6 +8,8 @@ import type { GuestStorage } from "./services.ts"
 
 const MAX_KEY_BYTES = 512
 const MAX_KEYS = 1000
+/** Atomic operations of one partition under way: more would only queue behind the one writer everybody shares. */
+const MAX_UPDATES = 1000
 /** A century: longer is a mistake, and still exact as a sum of epoch milliseconds. */
 const MAX_TTL_MS = 100 * 365 * 86_400_000
 
@@ -39,6 +41,7 @@ export class PartitionStorage implements GuestStorage {
   readonly #plugin: string
   readonly #id: string
   readonly #options: StorageOptions
+  #updates = 0
 
   constructor(identity: StorageIdentity, options: StorageOptions) {
     this.#plugin = identity.plugin
@@ -117,7 +120,11 @@ export class PartitionStorage implements GuestStorage {
 
   /** @param change - Gets undefined for an expired value; must not return one that breaks the quota. */
   async #update(key: string, change: (current: Stored | undefined) => Stored | undefined): Promise<void> {
+    if (this.#updates === MAX_UPDATES) {
+      throw this.#refuse("E_LIMIT_STORAGE", `${MAX_UPDATES} atomic operations are under way; wait for some of them`)
+    }
     const partition = this.#partition()
+    this.#updates++
     try {
       await partition.update(key, (stored) => {
         const live = stored !== undefined && isExpired(stored, this.#options.nowMs()) ? undefined : stored
@@ -127,6 +134,8 @@ export class PartitionStorage implements GuestStorage {
       })
     } catch (error) {
       throw this.#named(error)
+    } finally {
+      this.#updates--
     }
   }
 

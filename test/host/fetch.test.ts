@@ -406,6 +406,17 @@ describe("guarded fetch", () => {
     await assert.rejects(pending, { code: "E_FETCH_FAILED", message: /cancelled/ })
   })
 
+  it("keeps name servers that never answer from taking more than two look-ups at a time, and from outliving a fetch", async (t) => {
+    let underWay = 0
+    const stuck = connect(t, [], { allowedUrls: ["http://*.slow.example"], timeoutMs: 100 }, () => {
+      underWay++
+      return new Promise(() => {})
+    })
+    const fetches = Array.from({ length: 10 }, (_, i) => stuck(request(`http://n${i}.slow.example/`)))
+    for (const fetch of fetches) await assert.rejects(fetch, { code: "E_FETCH_FAILED", message: /too long/ })
+    assert.equal(underWay, 2)
+  })
+
   it("says that a server cannot be reached, with the reason's code only", async (t) => {
     const origin = await serve(t, () => {})
     const closed = net.createServer().listen(0, "127.0.0.1")

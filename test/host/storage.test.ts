@@ -140,6 +140,15 @@ describe("guest storage", () => {
     assert.equal(storage.get("max"), String(Number.MAX_SAFE_INTEGER))
   })
 
+  it("takes a thousand atomic operations at a time and refuses more until some are done", async (t) => {
+    const { storage } = await open(t)
+    const flood = await Promise.allSettled(Array.from({ length: 1500 }, () => storage.incr("n", 1, 0)))
+    assert.equal(flood.filter(({ status }) => status === "fulfilled").length, 1000)
+    const refused = flood.find((result) => result.status === "rejected")
+    assert.equal(refused?.reason.code, "E_LIMIT_STORAGE")
+    assert.equal(await storage.incr("n", 1, 0), 1001)
+  })
+
   it("compares and sets, telling text from bytes and absent from empty", async (t) => {
     const { storage } = await open(t, { quotaBytes: 200 })
     assert.equal(await storage.cas("k", "", "no", 0), false)
