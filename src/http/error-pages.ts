@@ -45,8 +45,8 @@ code { font: .85rem ui-monospace, monospace; overflow-wrap: anywhere }
 <main>
 <b>${status}</b>
 <h1>${escapeHtml(title)}</h1>
-<p><code>${escapeHtml(code)}</code></p>
-<p><code>${escapeHtml(requestId)}</code></p>
+<p>Code <code>${escapeHtml(code)}</code></p>
+<p>Request <code>${escapeHtml(requestId)}</code></p>
 </main>
 </html>
 `

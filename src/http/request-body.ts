@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http"
-import { pipeline, Readable } from "node:stream"
+import { Readable } from "node:stream"
 import { BextError } from "../errors.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestBody } from "../message/request-context.ts"
@@ -23,7 +23,9 @@ export class HttpRequestBody implements RequestBody {
   readonly #request: IncomingMessage
   readonly #options: RequestBodyOptions
   #bytes: Uint8Array | undefined
-  #live: LiveBody | undefined
+  /** What arrives, once somebody reads it. */
+  #live: Readable | undefined
+  #streamed = false
   #buffering: Promise<Uint8Array> | undefined
   #failure: BextError | undefined
   /** Bytes taken from the budget, given back by `release`. */
@@ -42,9 +44,7 @@ export class HttpRequestBody implements RequestBody {
 
   async buffer(maxBytes: number): Promise<Uint8Array> {
     if (this.#bytes === undefined) {
-      if (this.#live !== undefined && this.#buffering === undefined) {
-        throw new TypeError("the body is already being read as a stream")
-      }
+      if (this.#streamed) throw new TypeError("the body is already being read as a stream")
       this.#buffering ??= this.#read(maxBytes)
       await this.#buffering
     }
@@ -61,7 +61,8 @@ export class HttpRequestBody implements RequestBody {
 
   stream(): Readable {
     if (this.#bytes !== undefined) return Readable.from(this.#bytes.length === 0 ? [] : [this.#bytes])
-    if (this.#live !== undefined) throw new TypeError("the body can be read as a stream once")
+    if (this.#streamed || this.#buffering !== undefined) throw new TypeError("the body can be read as a stream once")
+    this.#streamed = true
     return this.#open()
   }
 
@@ -77,39 +78,66 @@ export class HttpRequestBody implements RequestBody {
     this.#live?.destroy()
   }
 
-  #open(): LiveBody {
-    this.#live = new LiveBody(this.#request, this.#options.maxBytes, this.#options.onFirstRead)
+  #open(): Readable {
+    this.#live ??= new LiveBody(this.#request, this.#options.maxBytes, this.#options.onFirstRead)
     if (this.#failure !== undefined) this.#live.destroy(this.#failure)
     return this.#live
   }
 
   async #read(maxBytes: number): Promise<Uint8Array> {
+    let bytes: Uint8Array
+    try {
+      bytes = await this.#collect(maxBytes)
+    } catch (error) {
+      this.#buffering = undefined
+      if (this.#bytes === undefined) throw toBodyError(error)
+    }
+    // `replace` may have come in between: nobody needs what was sent any more.
+    this.#bytes ??= bytes!
+    return this.#bytes
+  }
+
+  async #collect(maxBytes: number): Promise<Uint8Array> {
     const decoder = createBodyDecoder(this.#options.headers().get("content-encoding"))
     if (decoder === null && Number(this.#request.headers["content-length"]) > maxBytes) throw tooLarge(maxBytes)
     const live = this.#open()
-    // A failure of either reaches `collect` through the other; here it needs no second handling.
-    const source = decoder === null ? live : pipeline(live, decoder, () => {})
-    const collected = new ByteCollector()
+    if (live.destroyed) throw live.errored ?? endedEarly()
+    const received = new ByteCollector()
+    const decoded = decoder === null ? received : new ByteCollector()
     try {
-      await collect(source, (chunk) => {
-        if (collected.length + chunk.length > maxBytes) throw tooLarge(maxBytes)
-        this.#options.budget.take(chunk.length)
-        this.#takenBytes += chunk.length
-        collected.append(chunk)
-      })
+      if (decoder === null) await collect(live, (chunk) => this.#keep(chunk, received, maxBytes))
+      else {
+        const receiving = collect(live, (chunk) => this.#keep(chunk, received, Number.POSITIVE_INFINITY))
+        const decoding = collect(live.pipe(decoder), (chunk) => this.#keep(chunk, decoded, maxBytes))
+        await Promise.all([receiving, decoding])
+      }
     } catch (error) {
-      source.destroy()
-      live.destroy()
-      this.#giveBack()
-      // `replace` came in between: nobody needs what was sent any more.
-      if (this.#bytes !== undefined) return this.#bytes
-      throw toBodyError(error)
+      live.unpipe().removeAllListeners("data")
+      decoder?.destroy()
+      if (live.errored === null && isTooLarge(error)) this.#putBack(live, received.toBuffer())
+      else this.#giveUp(live, error as Error)
+      throw error
     }
-    if (this.#bytes === undefined) {
-      this.#bytes = collected.toBuffer()
-      if (decoder !== null) this.#describe(this.#bytes)
-    }
-    return this.#bytes
+    if (decoder !== null && this.#bytes === undefined) this.#describe(decoded.toBuffer())
+    return decoded.toBuffer()
+  }
+
+  #keep(chunk: Uint8Array, collected: ByteCollector, maxBytes: number): void {
+    this.#options.budget.take(chunk.length)
+    this.#takenBytes += chunk.length
+    collected.append(chunk)
+    if (collected.length > maxBytes) throw tooLarge(maxBytes)
+  }
+
+  /** Too large for this reader; the next one, or the app, gets the whole body. */
+  #putBack(live: Readable, received: Uint8Array): void {
+    if (live.readableEnded) this.#live = Readable.from([received])
+    else live.unshift(received)
+  }
+
+  #giveUp(live: Readable, error: Error): void {
+    live.destroy(error)
+    this.#giveBack()
   }
 
   #giveBack(): void {
@@ -128,22 +156,32 @@ export class HttpRequestBody implements RequestBody {
 /** Hands every chunk to `take` until the end. Events, not iteration: a chunk may be a single byte. */
 function collect(source: Readable, take: (chunk: Uint8Array) => void): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
-  source.on("data", (chunk: Uint8Array) => {
+  const onData = (chunk: Uint8Array) => {
     try {
       take(chunk)
     } catch (error) {
-      source.destroy()
+      // At once: what follows stays in the source, whose next reader wants it.
+      source.off("data", onData).pause()
       reject(error)
     }
-  })
+  }
+  source.on("data", onData)
   source.once("end", resolve)
-  source.once("error", reject)
-  source.once("close", () => reject(new BextError("E_REQUEST_INVALID", "the body ended early")))
+  source.on("error", reject)
+  source.once("close", () => reject(endedEarly()))
   return promise
 }
 
 function tooLarge(maxBytes: number): BextError {
   return new BextError("E_BODY_TOO_LARGE", `the body is larger than ${maxBytes} bytes`)
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof BextError && error.code === "E_BODY_TOO_LARGE"
+}
+
+function endedEarly(): BextError {
+  return new BextError("E_REQUEST_INVALID", "the body ended early")
 }
 
 function toBodyError(error: unknown): unknown {

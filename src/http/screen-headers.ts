@@ -1,9 +1,12 @@
 import { BextError } from "../errors.ts"
+import { equalNames } from "../message/header-list.ts"
 
 /** What accept has to know from the header section, taken out while screening it. */
 export interface ScreenedHeaders {
   /** Host, the one field that must be there exactly once. */
   readonly host: string | undefined
+  /** Options of Connection; the fields they name are removed. */
+  readonly connection: string | undefined
   readonly transferEncoding: string | undefined
   readonly forwarded: string | undefined
   readonly xForwardedFor: string | undefined
@@ -17,7 +20,7 @@ export interface ScreenedHeaders {
  * values are kept for accept. Everything under `x-forwarded-` and `x-bext-` is dropped as well.
  */
 const DROPPED = new Map<string, keyof ScreenedHeaders | null>([
-  ["connection", null],
+  ["connection", "connection"],
   ["proxy-connection", null],
   ["keep-alive", null],
   ["te", null],
@@ -48,8 +51,9 @@ for (const name of [...DROPPED.keys(), "host", "content-length"]) {
  * @throws {BextError} `E_REQUEST_INVALID`.
  */
 export function screenHeaders(raw: string[], identity: ReadonlySet<string>): ScreenedHeaders {
-  const found: { -readonly [key in keyof ScreenedHeaders]: ScreenedHeaders[key] } = {
+  const found: Found = {
     host: undefined,
+    connection: undefined,
     transferEncoding: undefined,
     forwarded: undefined,
     xForwardedFor: undefined,
@@ -57,37 +61,44 @@ export function screenHeaders(raw: string[], identity: ReadonlySet<string>): Scr
     xForwardedHost: undefined,
     requestId: undefined,
   }
-  let nominated: string | undefined
   let kept = 0
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at]!
     const value = raw[at + 1]!
     if (identity.size > 0 && identity.has(canonical(name))) continue
-    if ((WATCHED[name.charCodeAt(0) | 0x20]! & (1 << name.length)) !== 0) {
-      const plain = canonical(name)
-      if (plain === "host" && name.length === 4) {
-        if (found.host !== undefined) throw new BextError("E_REQUEST_INVALID", "the Host header is repeated")
-        found.host = value
-      } else {
-        const key = DROPPED.get(plain)
-        if (key !== undefined) {
-          // An underscore spelling is dropped without being believed; see `canonical`.
-          if (name.includes("_")) continue
-          if (key !== null) found[key] = found[key] === undefined ? value : `${found[key]}, ${value}`
-          else if (plain === "connection") nominated = nominated === undefined ? value : `${nominated}, ${value}`
-          continue
-        }
-        if (plain.startsWith("x-forwarded-") || plain.startsWith("x-bext-")) continue
-        if (plain === "content-length" && name.includes("_")) continue
-      }
-    }
+    if (isWatched(name) && !passes(name, value, found)) continue
     raw[kept] = name
     raw[kept + 1] = value
     kept += 2
   }
   raw.length = kept
-  if (nominated !== undefined) removeNominated(raw, nominated)
+  if (found.connection !== undefined) removeNominated(raw, found.connection)
   return found
+}
+
+type Found = { -readonly [key in keyof ScreenedHeaders]: ScreenedHeaders[key] }
+
+function isWatched(name: string): boolean {
+  return (WATCHED[name.charCodeAt(0) | 0x20]! & (1 << name.length)) !== 0
+}
+
+/** Whether others may see the field; takes down its value when accept needs it. */
+function passes(name: string, value: string, found: Found): boolean {
+  if (equalNames(name, "host")) {
+    if (found.host !== undefined) throw new BextError("E_REQUEST_INVALID", "the Host header is repeated")
+    found.host = value
+    return true
+  }
+  const plain = canonical(name)
+  const key = DROPPED.get(plain)
+  // A spelling with underscores is dropped without being believed; see `canonical`.
+  const genuine = !name.includes("_")
+  if (key === undefined) {
+    if (plain === "content-length") return genuine
+    return !plain.startsWith("x-forwarded-") && !plain.startsWith("x-bext-")
+  }
+  if (key !== null && genuine) found[key] = found[key] === undefined ? value : `${found[key]}, ${value}`
+  return false
 }
 
 /** Lower case, "_" as "-": CGI-style apps behind the server cannot tell the two spellings apart. */
