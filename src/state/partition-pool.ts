@@ -40,7 +40,7 @@ export class PartitionPool implements AsyncDisposable {
     return this.#bytes
   }
 
-  /** Comes before the first use in a call. Returns nothing when there is nothing to wait for: always, if the store does not wait. */
+  /** Comes before the first use in a call. Returns nothing when there is nothing to wait for. */
   prepare(id: string): void | Promise<void> {
     if (this.#options.state.waits && !this.#resident.has(id)) return this.#open(id)
   }
