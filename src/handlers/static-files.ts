@@ -51,6 +51,7 @@ export function createStaticHandler(dir: string, otherwise?: Handler): Handler {
 class StaticHandler implements Handler {
   readonly #root: string
   readonly #otherwise: Handler | undefined
+  readonly #stats = new StatBatch()
   readonly #cache = new LRUCache<string, CachedFile>({
     maxSize: CACHE_BYTES,
     sizeCalculation: ({ content }) => content.length + ENTRY_BYTES,
@@ -66,8 +67,7 @@ class StaticHandler implements Handler {
     if (isHidden(context.path)) return this.#absent(context)
     const folder = context.path.endsWith("/")
     const file = this.#root + context.path + (folder ? "index.html" : "")
-    // The metadata of a served folder is in memory nearly always; asking a thread for it would cost ten times as much.
-    const stats = statOf(file)
+    const stats = this.#stats.get(file)
     if (stats?.isFile()) return this.#send(context, file, stats)
     if (!folder && stats?.isDirectory() && statOf(`${file}/index.html`)?.isFile()) return toFolder(context)
     return this.#absent(context)
@@ -130,6 +130,24 @@ function isHidden(path: string): boolean {
   return path.includes("/.", from)
 }
 
+/**
+ * What files are like, asked once per turn of the event loop: the requests of one turn had all arrived when it began, so
+ * none of them can know of a later change.
+ */
+class StatBatch {
+  readonly #known = new Map<string, Stats | undefined>()
+
+  get(file: string): Stats | undefined {
+    const known = this.#known.get(file)
+    if (known !== undefined || this.#known.has(file)) return known
+    if (this.#known.size === 0) setImmediate(() => this.#known.clear())
+    const stats = statOf(file)
+    this.#known.set(file, stats)
+    return stats
+  }
+}
+
+/** Synchronous: metadata of a served folder is in memory nearly always, and a thread would cost ten times as much. */
 function statOf(file: string): Stats | undefined {
   try {
     return statSync(file, { throwIfNoEntry: false })

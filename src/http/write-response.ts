@@ -33,6 +33,9 @@ export interface WriteOptions {
   readonly idleMs: number
 }
 
+/** Node puts a text and the header section into one write, bytes into a second one: small bodies go as text. */
+const JOINED_BYTES = 16 * 1024
+
 /** How long a body nobody wants is read on after the answer. */
 const LINGER_MS = 1_000
 
@@ -164,6 +167,8 @@ function writeWhole(
   } else if (content!.length === bytes && typeof content === "string") {
     // As many bytes as characters: ASCII, which Node writes faster under this name.
     outgoing.end(content, "latin1")
+  } else if (typeof content !== "string" && bytes <= JOINED_BYTES) {
+    outgoing.end(toLatin1(content!), "latin1")
   } else {
     outgoing.end(content)
   }
@@ -177,6 +182,11 @@ function writeWhole(
     liftStall(exchange)
     done({ status, bytes: finished ? bytes : 0, aborted: !finished })
   })
+}
+
+/** Every byte as one character: written under this name they are the same bytes again. */
+function toLatin1({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString("latin1")
 }
 
 interface StreamOptions {
