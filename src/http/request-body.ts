@@ -74,7 +74,7 @@ export class HttpRequestBody implements RequestBody {
 
   /** The request is over: gives the budget back, and reads past what nobody wanted, so that the next request is seen. */
   release(): void {
-    this.#giveBack()
+    this.#giveBack(this.#takenBytes)
     this.#live?.destroy()
   }
 
@@ -118,8 +118,12 @@ export class HttpRequestBody implements RequestBody {
       else this.#giveUp(live, error as Error)
       throw error
     }
-    if (decoder !== null && this.#bytes === undefined) this.#describe(decoded.toBuffer())
-    return decoded.toBuffer()
+    const bytes = decoded.toBuffer()
+    if (decoder !== null) {
+      this.#giveBack(received.length)
+      if (this.#bytes === undefined) this.#describe(bytes)
+    }
+    return bytes
   }
 
   #keep(chunk: Uint8Array, collected: ByteCollector, maxBytes: number): void {
@@ -137,12 +141,12 @@ export class HttpRequestBody implements RequestBody {
 
   #giveUp(live: Readable, error: Error): void {
     live.destroy(error)
-    this.#giveBack()
+    this.#giveBack(this.#takenBytes)
   }
 
-  #giveBack(): void {
-    this.#options.budget.giveBack(this.#takenBytes)
-    this.#takenBytes = 0
+  #giveBack(bytes: number): void {
+    this.#options.budget.giveBack(bytes)
+    this.#takenBytes -= bytes
   }
 
   /** Makes the header section fit bytes without content coding; digests of the old bytes no longer hold. */
@@ -169,6 +173,7 @@ function collect(source: Readable, take: (chunk: Uint8Array) => void): Promise<v
   source.once("end", resolve)
   source.on("error", reject)
   source.once("close", () => reject(endedEarly()))
+  source.resume()
   return promise
 }
 

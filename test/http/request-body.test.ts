@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
+import { createHash, randomBytes } from "node:crypto"
 import { connect } from "node:net"
-import { text as readText } from "node:stream/consumers"
+import { buffer as readBytes, text as readText } from "node:stream/consumers"
 import { describe, it } from "node:test"
 import { brotliCompressSync, deflateSync, gzipSync } from "node:zlib"
 import type { RequestContext } from "../../src/message/request-context.ts"
@@ -19,8 +20,12 @@ const post = async (url: string, body: string | Uint8Array | ReadableStream, hea
   const init = { method: "POST", body, headers, duplex: "half" } as RequestInit
   return await (await fetch(url, init)).text()
 }
-/** Two chunks, without a declared length. */
-const chunked = (text: string) => new Blob([text]).stream().pipeThrough(new TransformStream<Uint8Array, Uint8Array>())
+const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex")
+/** Without a declared length. */
+const chunked = (content: string | Uint8Array) =>
+  new Blob([typeof content === "string" ? content : Buffer.from(content)])
+    .stream()
+    .pipeThrough(new TransformStream<Uint8Array, Uint8Array>())
 
 describe("a request body", () => {
   it("is absent when nothing announces one, and reads as empty", async (t) => {
@@ -134,6 +139,57 @@ describe("a request body", () => {
     assert.equal(await post(server.url, "1234"), "1234")
     assert.equal(await post(server.url, "12345"), "E_BODY_TOO_LARGE")
     assert.equal(await post(server.url, chunked("12345")), "E_BODY_TOO_LARGE")
+  })
+
+  for (const [coding, encode] of [
+    ["identity", (bytes: Buffer) => bytes],
+    ["gzip", gzipSync],
+  ] as const) {
+    it(`larger than one reader allows is there in full for the next: ${coding}`, async (t) => {
+      const server = await serve(
+        t,
+        echo(async ({ path, requestBody, requestHeaders }) => {
+          await assert.rejects(requestBody.buffer(4), { code: "E_BODY_TOO_LARGE" })
+          await assert.rejects(requestBody.buffer(1000), { code: "E_BODY_TOO_LARGE" })
+          const bytes = path === "/stream" ? await readBytes(requestBody.stream()) : await requestBody.buffer(1 << 20)
+          return `${hash(bytes)} ${requestHeaders.get("content-encoding")}`
+        }),
+        { limits: { buffered_bodies: "1mb" } },
+      )
+      const plain = randomBytes(300_000)
+      const sent = encode(plain)
+      const init = { "Content-Encoding": coding }
+      for (let round = 0; round < 4; round++) {
+        assert.equal(await post(`${server.url}/stream`, chunked(sent), init), `${hash(sent)} ${coding}`)
+        const left = coding === "gzip" ? undefined : coding
+        assert.equal(await post(`${server.url}/buffer`, chunked(sent), init), `${hash(plain)} ${left}`)
+      }
+    })
+  }
+
+  it("that unpacks to more than a reader allows is there in full although all of it had arrived", async (t) => {
+    const sent = gzipSync(Buffer.alloc(1 << 20))
+    const server = await serve(
+      t,
+      echo(async ({ requestBody }) => {
+        await assert.rejects(requestBody.buffer(1000), { code: "E_BODY_TOO_LARGE" })
+        return await readBytes(requestBody.stream()).then(hash)
+      }),
+    )
+    assert.equal(await post(server.url, chunked(sent), { "Content-Encoding": "gzip" }), hash(sent))
+  })
+
+  it("that failed while it was buffered fails in the same way when it is streamed", async (t) => {
+    const server = await serve(
+      t,
+      echo(async ({ requestBody }) => {
+        await assert.rejects(requestBody.buffer(1 << 20), { code: "E_BODY_TOO_LARGE" })
+        await assert.rejects(requestBody.buffer(1 << 20), { code: "E_BODY_TOO_LARGE" })
+        return await readText(requestBody.stream())
+      }),
+      { limits: { body: "1kb" } },
+    )
+    assert.equal(await post(server.url, chunked("x".repeat(2000))), "E_BODY_TOO_LARGE")
   })
 
   it("larger than the server allows, and not declared, fails while it is read", async (t) => {
