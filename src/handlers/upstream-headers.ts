@@ -52,7 +52,7 @@ export function toUpstreamHeaders(
   const raw = context.requestHeaders.raw
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at]!.toLowerCase()
-    if (name === "via") via = `${raw[at + 1]!}, `
+    if (name === "via") via += `${raw[at + 1]!}, `
     else if (name === "traceparent" && context.traceparent !== null) continue
     else if (!REPLACED.has(name) && !name.startsWith("x-bext-")) fields.push(name, raw[at + 1]!)
   }

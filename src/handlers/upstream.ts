@@ -39,6 +39,7 @@ class UpstreamHandler implements Handler {
   readonly #pool: Pool
 
   constructor(url: URL, { timeoutMs, forwardExtensions }: UpstreamOptions) {
+    forwardExtensions.forEach(checkExtensionKey)
     this.#origin = url.origin
     this.#identity = {
       host: url.protocol === "https:" ? url.host : undefined,
@@ -124,6 +125,12 @@ function mayRetry(error: unknown, context: RequestContext): boolean {
   const { code = "" } = error as NodeJS.ErrnoException
   if (!/^(UND_ERR_SOCKET|ECONNRESET|EPIPE)$/.test(code) || context.signal.aborted) return false
   return IDEMPOTENT.has(context.method) && !context.requestBody.present
+}
+
+/** The key becomes part of a header name. */
+function checkExtensionKey(key: string): void {
+  if (/^[A-Za-z0-9._-]+$/.test(key)) return
+  throw new BextError("E_CONFIG_INVALID", `app.forward_extensions has ${JSON.stringify(key)}; expected "plugin.key"`)
 }
 
 function parseUpstream(text: string): URL {

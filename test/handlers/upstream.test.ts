@@ -114,13 +114,14 @@ describe("an upstream", () => {
       "X-Bext-Ext-Shop.Tier: gold",
       "Proxy-Authorization: Basic x",
       "TE: trailers",
+      "Via: 1.0 outer",
       "Via: 1.0 edge",
       "Accept-Language: de",
       "Cookie: a=1",
       "traceparent: forged",
     ]
     await exchangeRaw(server.port, get("/", `Connection: close, X-Named\r\nX-Named: 1\r\n${forged.join("\r\n")}\r\n`))
-    assert.match(headers.via!, /^1\.0 edge, 1\.1 bext-[0-9a-f]{8}$/)
+    assert.match(headers.via!, /^1\.0 outer, 1\.0 edge, 1\.1 bext-[0-9a-f]{8}$/)
     assert.deepEqual(headers, {
       host: "shop.example",
       connection: "keep-alive",
@@ -510,6 +511,13 @@ describe("a client of an upstream", () => {
 })
 
 describe("createUpstreamHandler", () => {
+  it("refuses an extension key that cannot be part of a header name", () => {
+    for (const key of ["", "a b", "a:b", "a\r\nb", "é"]) {
+      const options = { timeoutMs: 1, forwardExtensions: [key] }
+      assert.throws(() => createUpstreamHandler("http://a", options), { code: "E_CONFIG_INVALID" })
+    }
+  })
+
   for (const url of ["ftp://a", "http://u:p@a", "http://a/?q", "http://a/#f", "nonsense", "//a", ""]) {
     it(`refuses ${JSON.stringify(url)}`, () => {
       assert.throws(() => createUpstreamHandler(url, { timeoutMs: 1, forwardExtensions: [] }), {
