@@ -28,6 +28,12 @@ export interface GuestSetup {
   image: Image | null
 }
 
+/** A guest function and its arguments. The function stays its owner's, the arguments are freed after the call. */
+interface Invocation {
+  readonly fn: number
+  readonly values: readonly number[]
+}
+
 /** Timers, fetches and other waits one call may have at once. */
 const MAX_TASKS = 1000
 /** Refusals one call remembers, to report them under their own code when the guest does not catch them. */
@@ -82,8 +88,8 @@ export class Instance implements MachineHost {
     let hooks = ""
     this.#begin(call, nowMs)
     try {
-      const source = this.loadModule(this.setup.modules.entry)
-      if (source !== null) hooks = evaluateGuest(this.memory, this.setup, source, () => this.#runJobs(call))
+      const source = this.setup.modules.load(this.setup.modules.entry)
+      hooks = evaluateGuest(this.memory, this.setup, source, () => this.#runJobs(call))
     } catch (error) {
       if (error instanceof PluginError) call.fail(error)
       else this.#stopped(call, error)
@@ -100,7 +106,7 @@ export class Instance implements MachineHost {
     let status: number
     if (hook === "on_request") status = this.#enter(call, handles.callRequest, null, nowMs)
     else if (hook === "on_response") status = this.#enter(call, handles.callResponse, null, nowMs)
-    else status = this.#enter(call, handles.callEvent, () => this.#eventArguments(call), nowMs)
+    else status = this.#enter(call, 0, () => this.#runEvent(call), nowMs)
     if (status === 0) call.done = true
     if (!call.over) {
       call.cpuLeftMs -= this.budget.leave()
@@ -136,8 +142,7 @@ export class Instance implements MachineHost {
     try {
       return OPERATIONS[this.machine.i32[argv >> 2]!]!(this, argv + 8)
     } catch (error) {
-      const value = this.#errorValue(error)
-      return this.memory.isException(value) ? value : this.memory.throwing(value)
+      return this.#throwInGuest(error)
     }
   }
 
@@ -150,12 +155,13 @@ export class Instance implements MachineHost {
   }
 
   resolveModule(importer: string, specifier: string): string | null {
-    return this.#orLoadError(() => this.setup.modules.resolve(importer, specifier))
+    return this.#orThrow(() => this.setup.modules.resolve(importer, specifier))
   }
 
   loadModule(name: string): string | null {
-    return this.#orLoadError(() => {
+    return this.#orThrow(() => {
       const source = this.setup.modules.load(name)
+      // The engine takes it as a C string, and would silently run what is before the NUL.
       if (source.includes("\0")) throw new PluginError("E_PLUGIN_LOAD_FAILED", this.setup.name, `${name}: contains NUL`)
       return source
     })
@@ -218,8 +224,8 @@ export class Instance implements MachineHost {
     const resolve = this.memory.keep(at)
     const reject = this.memory.keep(at + 8)
     promise.then(
-      (value) => this.#complete(call, task, resolve, () => toValues(value)),
-      (error) => this.#complete(call, task, reject, () => [this.memory.checked(this.#errorValue(error))]),
+      (value) => this.#complete(call, task, () => this.#settlement(task, () => toValues(value))),
+      (error) => this.#complete(call, task, () => ({ fn: reject, values: [this.#errorValue(error)] })),
     )
     const task = this.#addTask(call, what, [resolve, reject], stop)
     return this.memory.newNumber(task.id)
@@ -230,7 +236,8 @@ export class Instance implements MachineHost {
     const call = this.#running
     const fn = this.memory.keep(at)
     const ms = Math.min(Math.max(Math.trunc(delayMs) || 0, 1), MAX_DELAY_MS)
-    const fire = () => (repeat ? this.#resume(call, fn, () => []) : this.#complete(call, task, fn, () => []))
+    const run = () => ({ fn, values: [] })
+    const fire = () => (repeat ? this.#resume(call, run) : this.#complete(call, task, run))
     const handle = repeat ? setInterval(fire, ms) : setTimeout(fire, ms)
     const what = `${repeat ? "interval" : "timer"} of ${ms} ms`
     const task = this.#addTask(call, what, [fn], () => clearTimeout(handle))
@@ -264,24 +271,24 @@ export class Instance implements MachineHost {
 
   /**
    * Runs a function of the guest and everything it made runnable.
-   * @param toValues - Makes the arguments; null: the call's id alone.
+   * @param prepare - Makes what to run; null: `fn` with the call's id as its only argument.
    * @returns the integer the function gave, 1 when it gave something else.
    */
-  #enter(call: Call, fn: number, toValues: (() => number[]) | null, nowMs: number): number {
+  #enter(call: Call, fn: number, prepare: (() => Invocation) | null, nowMs: number): number {
     const { memory } = this
     let status = 1
     this.#begin(call, nowMs)
     try {
       if (this.#garbage.length > 0) this.#freeGarbage()
-      const values = toValues?.() ?? null
-      if (values === null) memory.passInt(0, call.id)
-      else for (let i = 0; i < values.length; i++) memory.pass(i, values[i]!)
-      const result = memory.call(fn, values?.length ?? 1)
+      let result: number
+      if (prepare === null) {
+        memory.passInt(0, call.id)
+        result = memory.call(fn, 1)
+      } else result = this.#invoke(prepare())
       if (tagOf(memory.machine, result) === TAG.int) {
         status = memory.machine.i32[result >> 2]!
         memory.machine.engine.free(result)
       } else this.#takeResult(call, result)
-      if (values !== null) for (const value of values) memory.free(value)
       if (memory.machine.engine.isJobPending(memory.handles.runtime) !== 0) this.#runJobs(call)
     } catch (error) {
       this.#stopped(call, error)
@@ -290,31 +297,45 @@ export class Instance implements MachineHost {
     return status
   }
 
+  #invoke({ fn, values }: Invocation): number {
+    for (let i = 0; i < values.length; i++) this.memory.pass(i, values[i]!)
+    const result = this.memory.call(fn, values.length)
+    for (const value of values) this.memory.free(value)
+    return result
+  }
+
   /** Runs a function of the guest for a call that waits. */
-  #resume(call: Call, fn: number, toValues: () => number[]): void {
+  #resume(call: Call, prepare: () => Invocation): void {
     if (call.cpuLeftMs <= 0) {
       this.fail(call, "E_LIMIT_CPU", `${call.request.hook} used more than ${call.request.limits.cpuMs} ms of CPU time`)
       this.#finish(call)
       return
     }
-    // The guest may cancel the task that the function belongs to while it runs.
-    const held = this.memory.keep(fn)
-    const { generation } = this
-    this.#enter(call, held, toValues, performance.now())
+    this.#enter(call, 0, prepare, performance.now())
     call.cpuLeftMs -= this.budget.leave()
-    if (generation === this.generation) this.#garbage.push(held)
     if (this.#touched.length > 0) this.#lookAfter()
   }
 
-  #eventArguments(call: Call): number[] {
+  /** Resolves the promise of a task, or rejects it when the guest may not have the value. */
+  #settlement(task: Task, toValues: () => number[]): Invocation {
+    const [resolve, reject] = task.values
+    try {
+      return { fn: resolve!, values: toValues() }
+    } catch (error) {
+      return { fn: reject!, values: [this.#errorValue(error)] }
+    }
+  }
+
+  #runEvent(call: Call): Invocation {
     const { hook, params } = call.request
     const answers = hook === "transform" || hook.startsWith("cache_")
-    return [
+    const values = [
       this.memory.newNumber(call.id),
       this.memory.newText(hook),
       this.memory.newMessage(JSON.stringify(params)),
       this.memory.newNumber(answers ? 1 : 0),
     ]
+    return { fn: this.memory.handles.callEvent, values }
   }
 
   #runJobs(call: Call): void {
@@ -356,7 +377,17 @@ export class Instance implements MachineHost {
     this.#break(call, reason)
   }
 
-  /** Makes the guest's form of a refusal. What is none leaves the guest at once. */
+  /** @returns an exception value: the error is thrown in the guest when the engine's call returns. */
+  #throwInGuest(error: unknown): number {
+    try {
+      return this.memory.throwing(this.#errorValue(error))
+    } catch (worse) {
+      if (worse instanceof Escaped) return worse.value
+      throw worse
+    }
+  }
+
+  /** Makes the guest's form of a refusal. @throws what is none, and ends the call thereby. */
   #errorValue(error: unknown): number {
     const refusal =
       error instanceof MessageTooLong
@@ -375,7 +406,7 @@ export class Instance implements MachineHost {
     memory.pass(0, code)
     memory.pass(1, message)
     memory.passInt(2, serial)
-    const value = memory.call(memory.handles.hostError, 3)
+    const value = memory.checked(memory.call(memory.handles.hostError, 3))
     memory.free(code)
     memory.free(message)
     return value
@@ -401,9 +432,9 @@ export class Instance implements MachineHost {
   }
 
   /** What a task waited for is here. Dropped when the task was cancelled or the instance reset meanwhile. */
-  #complete(call: Call, task: Task, fn: number, toValues: () => number[]): void {
+  #complete(call: Call, task: Task, prepare: () => Invocation): void {
     if (call.tasks?.get(task.id) !== task) return
-    this.#resume(call, fn, toValues)
+    this.#resume(call, prepare)
     if (call.tasks?.get(task.id) === task) this.#endTask(call, task)
   }
 
@@ -490,12 +521,12 @@ export class Instance implements MachineHost {
     machine.host = this
   }
 
-  #orLoadError(look: () => string): string | null {
+  #orThrow(look: () => string): string | null {
     try {
       return look()
     } catch (error) {
-      if (!(error instanceof PluginError)) throw error
-      this.loadError ??= error
+      this.machine.engine.free(this.#throwInGuest(error))
+      if (error instanceof PluginError) this.loadError ??= error
       return null
     }
   }

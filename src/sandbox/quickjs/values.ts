@@ -46,11 +46,24 @@ function readFlat(machine: Machine, string: number, size: number, maxBytes: numb
   if (length > maxBytes) throw new MessageTooLong()
   const at = string + STRING_HEADER
   if (size >= WIDE) return machine.bytes.toString("utf16le", at, at + length * 2).toWellFormed()
-  if (length > 24) return machine.bytes.toString("latin1", at, at + length)
-  let text = ""
-  for (let i = at; i < at + length; i++) text += String.fromCharCode(machine.bytes[i]!)
+  if (length > RECENT_LENGTH || length === 0) return machine.bytes.toString("latin1", at, at + length)
+  const { bytes } = machine
+  const slot = (length * 31 + bytes[at]! * 7 + bytes[at + length - 1]!) & (RECENT_COUNT - 1)
+  const recent = RECENT[slot]!
+  if (recent.length === length) {
+    let i = 0
+    while (i < length && recent.charCodeAt(i) === bytes[at + i]) i++
+    if (i === length) return recent
+  }
+  const text = bytes.toString("latin1", at, at + length)
+  RECENT[slot] = text
   return text
 }
+
+/** Short texts read lately, header names above all: to recognise one is several times faster than to make it. */
+const RECENT_COUNT = 256
+const RECENT_LENGTH = 40
+const RECENT: string[] = new Array(RECENT_COUNT).fill("")
 
 /** A concatenation the engine has not joined yet. */
 function readRope(machine: Machine, context: number, value: number, maxBytes: number): string {

@@ -81,6 +81,30 @@ describe("values across the wall of a quickjs guest", async () => {
     assert.equal(services.lines[0]?.length, "info ".length + 8192)
   })
 
+  it("rejects the promise of a fetch whose answer is over the limit", async () => {
+    const services = new RecordingServices()
+    services.respond = async ({ url }) => ({
+      url,
+      status: 200,
+      headers: [],
+      body: new Uint8Array(LIMITS.messageBytes + 1),
+    })
+    const source = `export async function onRequest() {
+      return new Response(await bext.fetch("http://example.com/").then(() => "fine", (error) => error.code))
+    }`
+    await using guest = await writeGuest(tier, source, { services })
+    assert.equal(await ask(guest), "E_LIMIT_MESSAGE")
+    assert.equal(guest.generation, 0)
+  })
+
+  it("rejects a dynamic import of what the plugin does not have", async () => {
+    const source = `export async function onRequest() {
+      return new Response(await import("node:" + "fs").then(() => "fine", (error) => error.code))
+    }`
+    await using guest = await writeGuest(tier, source)
+    assert.equal(await ask(guest), "E_PLUGIN_LOAD_FAILED")
+  })
+
   it("works on when a guest has broken every prototype and global", async () => {
     const services = new RecordingServices()
     const source = `

@@ -53,6 +53,20 @@ describe("quickjs keeps requests and guests apart", async () => {
     })
   }
 
+  it("a fresh guest's C stack holds no numbers of the last request", async (t) => {
+    const machines = watchMachines(t)
+    const source = `export function onRequest(ctx) {
+      const view = new DataView(new ArrayBuffer(8))
+      view.setUint32(0, 0x3ff12345)
+      view.setUint32(4, 0xdead0000 + 0xbee0 + ctx.path.length)
+      const deeper = (n, number) => (n === 0 ? number : deeper(n - 1, number) * 1)
+      deeper(100, view.getFloat64(0))
+    }`
+    await using guest = await writeGuest(tier, source, { instance: "fresh" })
+    await ask(guest, "/4711-0815")
+    for (const { bytes } of machines) assert.equal(bytes.indexOf(Buffer.from([0xea, 0xbe, 0xad, 0xde])), -1)
+  })
+
   it("leaves nothing of a disposed guest to the next one", async (t) => {
     const machines = watchMachines(t)
     const first = await writeGuest(
