@@ -90,6 +90,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     config: config.server,
     logger,
     errorPages,
+    bodyBudget: bodies,
     respond: (context) => pipeline.respond(context),
     complete(context, result) {
       accessLog(context, result)
