@@ -127,6 +127,11 @@ export function sandboxContract(tier: string, load: LoadFixture): void {
       assert.equal((await answer(guest, "/calm")).text, "false")
     })
 
+    it("lets a guest handle that its memory is full", async () => {
+      await using guest = await open("allocate-and-catch")
+      assert.match((await answer(guest, "/")).text ?? "", /^out of memory, 65536$/)
+    })
+
     it("says what the guest threw and where, in the cause", async () => {
       await using guest = await open("throw-error")
       await assert.rejects(
@@ -252,6 +257,8 @@ export function sandboxContract(tier: string, load: LoadFixture): void {
 
     it("reports what the top level throws, with its position", () =>
       failsToLoad("fail-at-top-level", "E_PLUGIN_LOAD_FAILED", /index\.js:2:\d+/))
+    it("fails when on_server_start fails", () =>
+      failsToLoad("fail-at-start", "E_GUEST_THREW", /on_server_start: Error: no database/))
     it("refuses a top level that waits", () =>
       failsToLoad("wait-at-top-level", "E_PLUGIN_LOAD_FAILED", /top level waits/))
     it("stops a top level that spins", () => failsToLoad("spin-at-top-level", "E_LIMIT_CPU", /CPU time/))
