@@ -69,6 +69,29 @@ export async function serve(
   }
 }
 
+/** As `serve`, in a process of its own. @param env - Added to this process's environment. */
+export async function serveInChild(
+  config: string,
+  files: Readonly<Record<string, string>> = {},
+  options: { serverKeys?: string; env?: Readonly<Record<string, string>> } = {},
+): Promise<ServedChild> {
+  const text = base(options.serverKeys ?? "") + config
+  const project = createProject({ "public/index.html": "<h1>home</h1>", ...files, "bext.config.toml": text })
+  try {
+    const child = await serveChild([], { folder: project.folder, ...(options.env && { env: options.env }) })
+    return {
+      ...child,
+      async [Symbol.asyncDispose]() {
+        await child[Symbol.asyncDispose]()
+        project[Symbol.dispose]()
+      },
+    }
+  } catch (error) {
+    project[Symbol.dispose]()
+    throw error
+  }
+}
+
 export interface ServedChild extends Served {
   readonly pid: number
   /** Everything written to standard output and standard error so far. */
