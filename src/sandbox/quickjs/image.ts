@@ -32,6 +32,7 @@ interface Patch {
 
 /** Takes the base image of a machine at rest. */
 export function captureBase(machine: Machine, randomState: number): BaseImage {
+  zeroFreeMemory(machine)
   const data = copy(machine, LAYOUT.dataStart, LAYOUT.dataEnd)
   return {
     data,
@@ -43,6 +44,7 @@ export function captureBase(machine: Machine, randomState: number): BaseImage {
 
 /** Takes the image of a machine at rest in which a guest was loaded. */
 export function captureImage(machine: Machine, base: BaseImage): Image {
+  zeroFreeMemory(machine)
   const end = Math.max(usedEnd(machine), baseEnd(base))
   const runs = [
     ...differences(machine, base.data, LAYOUT.dataStart, LAYOUT.dataEnd),
@@ -105,6 +107,25 @@ interface Run {
   readonly from: number
   readonly to: number
 }
+
+/**
+ * Zeroes what the allocator holds free, so that the leftovers of parsing do not become part of an image. Walks its
+ * chunks: a head of 8 bytes whose second word is the size and two flags, then the next chunk; a free chunk keeps up to
+ * 24 bytes of links behind its head. Source: Doug Lea's malloc 2.8.6, malloc.c, "Chunk representations".
+ */
+function zeroFreeMemory(machine: Machine): void {
+  const end = machine.heapEnd
+  for (let at: number = LAYOUT.heapStart; at < end; ) {
+    const head = machine.u32[(at + 4) >> 2]!
+    const size = head & ~7
+    // The end mark of the heap.
+    if (size === 0 || at + size >= end) return
+    if ((head & CHUNK_IN_USE) === 0 && size > 32) machine.bytes.fill(0, at + 32, at + size)
+    at += size
+  }
+}
+
+const CHUNK_IN_USE = 2
 
 function copy(machine: Machine, from: number, to: number): Uint8Array {
   return Uint8Array.prototype.slice.call(machine.bytes, from, to)
