@@ -127,6 +127,13 @@ export function sandboxContract(tier: string, load: LoadFixture): void {
       assert.equal((await answer(guest, "/calm")).text, "false")
     })
 
+    it("does not bother a guest with parameters over the limit", async () => {
+      await using guest = await open("answer-events")
+      const long = event("transform", ["x".repeat(LIMITS.messageBytes), "x.txt", {}])
+      await assert.rejects(async () => guest.call(long), { code: "E_LIMIT_MESSAGE" })
+      assert.equal(guest.generation, 0)
+    })
+
     it("lets a guest handle that its memory is full", async () => {
       await using guest = await open("allocate-and-catch")
       assert.match((await answer(guest, "/")).text ?? "", /^out of memory, 65536$/)

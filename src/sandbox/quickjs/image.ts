@@ -146,7 +146,7 @@ function differences(machine: Machine, base: Uint8Array, from: number, to: numbe
   let first = -1
   let last = -1
   for (let i = start; i < to >> 2; i++) {
-    if (u32[i] === (before[i - start] ?? 0)) continue
+    if (u32[i] === (i - start < before.length ? before[i - start] : 0)) continue
     if (first !== -1 && i - last > GAP) {
       runs.push({ from: first, to: last + 1 })
       first = -1

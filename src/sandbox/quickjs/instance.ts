@@ -365,6 +365,10 @@ export class Instance implements MachineHost {
 
   /** What left the guest was no answer. */
   #stopped(call: Call, error: unknown): void {
+    if (error instanceof MessageTooLong) {
+      call.fail(this.#tooLong())
+      return
+    }
     let reason = error
     try {
       if (error instanceof Escaped) {
@@ -389,10 +393,7 @@ export class Instance implements MachineHost {
 
   /** Makes the guest's form of a refusal. @throws what is none, and ends the call thereby. */
   #errorValue(error: unknown): number {
-    const refusal =
-      error instanceof MessageTooLong
-        ? new PluginError("E_LIMIT_MESSAGE", this.setup.name, `a value is over ${this.setup.limits.messageBytes} bytes`)
-        : error
+    const refusal = error instanceof MessageTooLong ? this.#tooLong() : error
     if (!(refusal instanceof BextError) && !(refusal instanceof GuestMistake)) throw error
     const call = this.#running
     let serial = 0
@@ -410,6 +411,11 @@ export class Instance implements MachineHost {
     memory.free(code)
     memory.free(message)
     return value
+  }
+
+  #tooLong(): PluginError {
+    const { name, limits } = this.setup
+    return new PluginError("E_LIMIT_MESSAGE", name, `a value is over ${limits.messageBytes} bytes`)
   }
 
   // --- Tasks

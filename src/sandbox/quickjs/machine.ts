@@ -137,7 +137,11 @@ export class Machine {
     const left = this.maxPages - this.bytes.length / 65_536
     if (missing > left) return 0
     // A little more than asked, so that a growing heap does not come here for every page.
-    this.memory.grow(Math.min(left, Math.max(missing, 16)))
+    try {
+      this.memory.grow(Math.min(left, Math.max(missing, 16)))
+    } catch {
+      return 0 // the system has no more
+    }
     this.bytes = Buffer.from(this.memory.buffer)
     this.i32 = new Int32Array(this.memory.buffer)
     this.u32 = new Uint32Array(this.memory.buffer)

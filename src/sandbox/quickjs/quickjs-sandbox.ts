@@ -110,7 +110,13 @@ export class QuickjsSandbox implements Sandbox {
     if (image === null || this.#disposed) {
       throw new PluginError("E_GUEST_EXITED", this.#setup.name, this.#disposed ? "it was unloaded" : "it is not ready")
     }
-    return new Instance(this.#setup, pool.take(limits.memoryBytes, image))
+    try {
+      return new Instance(this.#setup, pool.take(limits.memoryBytes, image))
+    } catch (cause) {
+      throw new PluginError("E_OVERLOADED", this.#setup.name, "the system has no memory for another instance", {
+        cause,
+      })
+    }
   }
 
   /** Wipes a fresh instance for the next request. A shared one keeps its state. */
