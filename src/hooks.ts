@@ -22,7 +22,10 @@ export type OnFailure = "policy" | "fail" | "count"
 export interface HookRow {
   readonly capability: Capability
   readonly rule: Rule
-  /** Milliseconds on the guest's stack, summed over the call. */
+  /**
+   * Milliseconds on the guest's stack, summed over the call. Small for hooks that run while requests are served: they
+   * share the serving thread.
+   */
   readonly cpuMs: number
   /** Milliseconds from entry to answer. */
   readonly wallMs: number
@@ -77,7 +80,7 @@ export const HOOKS = {
   on_request_complete: {
     capability: "lifecycle",
     rule: "together",
-    cpuMs: 10_000,
+    cpuMs: 50,
     wallMs: 10_000,
     fuel: 100 * million,
     onFailure: "count",
@@ -85,7 +88,7 @@ export const HOOKS = {
   on_cache_write: {
     capability: "lifecycle",
     rule: "together",
-    cpuMs: 10_000,
+    cpuMs: 50,
     wallMs: 10_000,
     fuel: 50 * million,
     onFailure: "count",
@@ -93,7 +96,7 @@ export const HOOKS = {
   on_cache_invalidate: {
     capability: "lifecycle",
     rule: "together",
-    cpuMs: 10_000,
+    cpuMs: 50,
     wallMs: 10_000,
     fuel: 50 * million,
     onFailure: "count",

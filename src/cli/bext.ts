@@ -16,6 +16,10 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   throw error
 })
 
+// `npm run` changes to the folder of package.json; paths on the command line count from where it was typed.
+if (process.env.npm_lifecycle_event === "bext" && process.env.INIT_CWD !== undefined)
+  process.chdir(process.env.INIT_CWD)
+
 process.exitCode = await run(process.argv.slice(2))
 
 async function run(args: readonly string[]): Promise<number> {

@@ -26,6 +26,10 @@ export function checkManifest({ manifest, sandbox, transform }: Manifest): Probl
     const what = "only middleware sees bodies"
     problems.push({ path: ["sandbox", "body"], what, fixes: ['add "middleware" to manifest.capabilities'] })
   }
+  if (manifest.security && sandbox.on_large_body === "skip") {
+    const what = "a large body would step around a plugin with security = true"
+    problems.push({ path: ["sandbox", "on_large_body"], what, fixes: ['write on_large_body = "fail"'] })
+  }
   if (transform !== undefined && !manifest.capabilities.includes("transform")) {
     const what = 'manifest.capabilities does not name "transform"'
     problems.push({

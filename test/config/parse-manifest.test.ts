@@ -88,6 +88,13 @@ max_fetch_per_minute = 0
 })
 
 describe("a mistake in a manifest", () => {
+  it("does not let a large body step around a security plugin", () => {
+    const body = '[sandbox]\nbody = "request"\non_large_body = "skip"\n'
+    const text = problemsOf(`${HEAD}capabilities = ["middleware"]\nsecurity = true\n${body}`)
+    assert.match(text, /sandbox\.on_large_body: a large body would step around/)
+    parse(`${HEAD}capabilities = ["middleware"]\n${body}`)
+  })
+
   const cases: [title: string, text: string, expected: RegExp][] = [
     ["nothing at all", "", /manifest: missing; expected a table/],
     ["no name and no version", "[manifest]", /1:2 manifest\.name: missing.*\n1:2 manifest\.version: missing/],
