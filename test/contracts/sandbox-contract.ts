@@ -145,7 +145,10 @@ export function sandboxContract(tier: string, load: LoadFixture): void {
         async () => guest.call(request(new RecordingExchange("/"))),
         (error: Error) => {
           assert.match(error.message, /on_request: TypeError: not today \(index\.js:7:\d+\)/)
-          assert.match((error.cause as Error).stack ?? "", /at onRequest \(index\.js:3:\d+\)/)
+          assert.match(
+            (error.cause as Error).stack ?? "",
+            /^TypeError: not today\n +at fail \(index\.js:7:\d+\)\n +at onRequest \(index\.js:3:\d+\)$/,
+          )
           return true
         },
       )

@@ -16,6 +16,14 @@ export class GuestError extends Error {
   }
 }
 
+/** The lines of a stack trace that lie in the plugin's modules: those of the prelude and its library have no place. */
+export function authorsLines(stack: string): string {
+  return stack
+    .split("\n")
+    .filter((line) => /:\d+\)?$/.test(line) && !line.includes("(<input>:"))
+    .join("\n")
+}
+
 /** How the prelude classifies what a hook threw, see prelude/hooks.js. */
 export const KIND = { other: 0, null: 1, memory: 2, stack: 3 } as const
 

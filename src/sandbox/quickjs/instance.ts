@@ -5,7 +5,7 @@ import type { Base } from "./base.ts"
 import { Budget, BudgetSpent } from "./budget.ts"
 import type { Call, Task } from "./call.ts"
 import { evaluateGuest } from "./evaluate-guest.ts"
-import { failureOf, GuestError, hookFailure, KIND } from "./failures.ts"
+import { authorsLines, failureOf, GuestError, hookFailure, KIND } from "./failures.ts"
 import { Escaped, GuestMemory } from "./guest-memory.ts"
 import { GuestMistake } from "./guest-mistake.ts"
 import type { Image } from "./image.ts"
@@ -206,7 +206,7 @@ export class Instance implements MachineHost {
 
   /** The guest's function threw; see prelude/hooks.js for the kinds. */
   threw(call: Call, kind: number, what: string, stack: string, serial: number): void {
-    const cause = new GuestError(what, this.setup.modules.mapStack(stack))
+    const cause = new GuestError(what, this.setup.modules.mapStack(authorsLines(stack)))
     const failure = hookFailure(this, call, kind, cause, call.hostErrors?.[serial - 1])
     // A guest whose memory is full stays so; the image gives it a new begin.
     if (failure.code === "E_LIMIT_MEMORY") this.#resetDue = true
