@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs"
+import { lstatSync } from "node:fs"
 import { dirname, resolve } from "node:path"
 import { parseArgs } from "node:util"
 import { loadConfig } from "../config/load-config.ts"
@@ -55,7 +55,8 @@ function readConfig(flags: ReturnType<typeof parseFlags>): { config: Config; fol
     const here = process.cwd()
     return { config: createConfig(input, { folder: here, env: process.env }), folder: here }
   }
-  if (existsSync(DEFAULT_FILE)) return fromFile(DEFAULT_FILE)
+  // A link that leads nowhere counts: that is what the error should be about.
+  if (lstatSync(DEFAULT_FILE, { throwIfNoEntry: false }) !== undefined) return fromFile(DEFAULT_FILE)
   throw new BextError("E_USAGE", NOTHING_TO_SERVE)
 }
 

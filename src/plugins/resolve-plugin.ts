@@ -1,11 +1,12 @@
-import { existsSync, realpathSync, statSync } from "node:fs"
+import { lstatSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, extname, join, relative, sep } from "node:path"
 import { fileURLToPath } from "node:url"
+import { getSystemErrorMessage } from "node:util"
 import { loadManifest } from "../config/load-manifest.ts"
 import type { Manifest } from "../config/manifest-schema.ts"
 import { parseManifest } from "../config/parse-manifest.ts"
 import type { PluginConfig } from "../config/schema.ts"
-import { PluginError } from "../errors.ts"
+import { BextError, PluginError } from "../errors.ts"
 import type { Tier } from "../sandbox/sandbox.ts"
 
 /** A plugin that was found on disk; none of its code has run. */
@@ -32,11 +33,22 @@ const BUNDLED = fileURLToPath(new URL("../../plugins/", import.meta.url))
  * @throws {BextError} `E_PLUGIN_NOT_FOUND`, `E_PLUGIN_MANIFEST_INVALID`, `E_FILE_UNREADABLE`.
  */
 export function resolvePlugin(name: string, config: PluginConfig, project: string): ResolvedPlugin {
+  try {
+    return findPlugin(name, config, project)
+  } catch (error) {
+    const { errno, path } = error as NodeJS.ErrnoException
+    if (error instanceof BextError || errno === undefined) throw error
+    const what = `cannot read ${path}: ${getSystemErrorMessage(errno)}`
+    throw new PluginError("E_FILE_UNREADABLE", name, what, { cause: error })
+  }
+}
+
+function findPlugin(name: string, config: PluginConfig, project: string): ResolvedPlugin {
   if (config.path !== undefined) return fromPath(name, config.path, config.sandbox, project)
   const own = join(project, "plugins", name)
-  if (existsSync(own)) return fromFolder(name, own, realpathSync(project))
+  if (isThere(own)) return fromFolder(name, own, realpathSync(project))
   const bundled = join(BUNDLED, name)
-  if (existsSync(bundled)) return { ...fromFolder(name, bundled, bundled), owner: "bext", local: false }
+  if (isThere(bundled)) return { ...fromFolder(name, bundled, bundled), owner: "bext", local: false }
   throw new PluginError("E_PLUGIN_NOT_FOUND", name, `there is no ${own}, and no plugin of that name comes with bext`)
 }
 
@@ -77,7 +89,7 @@ function withManifest(name: string, folder: string): Omit<ResolvedPlugin, "entry
 /** The nearest folder with a plugin.toml, from `folder` up to `root`. */
 function manifestFolder(folder: string, root: string): string | undefined {
   for (let at = folder; ; at = dirname(at)) {
-    if (existsSync(join(at, "plugin.toml"))) return at
+    if (isThere(join(at, "plugin.toml"))) return at
     if (at === root || at === dirname(at)) return undefined
   }
 }
@@ -110,6 +122,11 @@ function synthesise(name: string, file: string, tier: Tier): Manifest {
 
 function tierOf(entry: string): Tier {
   return extname(entry) === ".wasm" ? "wasm" : "quickjs"
+}
+
+/** A link that leads nowhere counts: what it stands for is not replaced by something else. */
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
 function isFile(path: string): boolean {

@@ -142,4 +142,18 @@ describe("resolvePlugin", () => {
     assert.equal(found.local, false)
     assert.equal(resolve(join(folder, "site"), "geo").local, false)
   })
+
+  it("says what cannot be read, and takes nothing else in its place", (t) => {
+    const folder = project(t, {
+      "plugins/security-headers": { link: "nowhere" },
+      "plugins/geo/plugin.toml": manifest("geo"),
+      "plugins/geo/index.js": { link: "index.js" },
+      "single/main.js": "",
+      "single/plugin.toml": { link: "gone.toml" },
+    })
+    const unreadable = (path: string) => ({ code: "E_FILE_UNREADABLE", message: new RegExp(`cannot read .*${path}: `) })
+    assert.throws(() => resolve(folder, "security-headers"), unreadable("plugins/security-headers"))
+    assert.throws(() => resolve(folder, "geo"), unreadable("plugins/geo/index.js"))
+    assert.throws(() => resolve(folder, "main", { path: "single/main.js" }), { code: "E_PLUGIN_NOT_FOUND" })
+  })
 })
