@@ -14,6 +14,7 @@ import type { MachinePool } from "./machine-pool.ts"
 import type { GuestModules } from "./modules.ts"
 import { OPERATIONS } from "./ops.ts"
 import { MessageTooLong, TAG, tagOf } from "./values.ts"
+import { MAX_DELAY_MS, watchCall } from "./watch-call.ts"
 
 /** What all instances of one guest share. */
 export interface GuestSetup {
@@ -38,8 +39,6 @@ interface Invocation {
 const MAX_TASKS = 1000
 /** Refusals one call remembers, to report them under their own code when the guest does not catch them. */
 const MAX_HOST_ERRORS = 100
-/** Longest delay Node's timers know. */
-const MAX_DELAY_MS = 2 ** 31 - 1
 
 /**
  * One memory with the guest in it. Guest code runs in `load`, in `start` and when something a call waits for arrives.
@@ -111,7 +110,10 @@ export class Instance implements MachineHost {
     if (!call.over) {
       call.cpuLeftMs -= this.budget.leave()
       this.#calls.set(call.id, call)
-      this.#watch(call)
+      watchCall(call, (code, what, cause) => {
+        call.fail(new PluginError(code, this.setup.name, what, { cause }))
+        this.#finish(call)
+      })
     } else if (call.tasks !== null) this.#close(call)
     if (this.#touched.length > 0) this.#lookAfter()
   }
@@ -223,12 +225,13 @@ export class Instance implements MachineHost {
     const call = this.#running
     const resolve = this.memory.keep(at)
     const reject = this.memory.keep(at + 8)
+    const task: Task = { id: ++this.#lastTask, what, values: [resolve, reject], stop }
+    // Before anything that may throw: nobody else handles what the promise brings.
     promise.then(
       (value) => this.#complete(call, task, () => this.#settlement(task, () => toValues(value))),
       (error) => this.#complete(call, task, () => ({ fn: reject, values: [this.#errorValue(error)] })),
     )
-    const task = this.#addTask(call, what, [resolve, reject], stop)
-    return this.memory.newNumber(task.id)
+    return this.#addTask(call, task)
   }
 
   /** @param at - Address of the function to run. @returns as `later`. */
@@ -240,8 +243,8 @@ export class Instance implements MachineHost {
     const fire = () => (repeat ? this.#resume(call, run) : this.#complete(call, task, run))
     const handle = repeat ? setInterval(fire, ms) : setTimeout(fire, ms)
     const what = `${repeat ? "interval" : "timer"} of ${ms} ms`
-    const task = this.#addTask(call, what, [fn], () => clearTimeout(handle))
-    return this.memory.newNumber(task.id)
+    const task: Task = { id: ++this.#lastTask, what, values: [fn], stop: () => clearTimeout(handle) }
+    return this.#addTask(call, task)
   }
 
   cancel(id: number): void {
@@ -266,7 +269,7 @@ export class Instance implements MachineHost {
 
   #end(call: Call): void {
     this.#current = null
-    if (this.#resetDue) this.#restore(call, false)
+    if (this.#resetDue) this.#restore(call)
   }
 
   /**
@@ -420,15 +423,15 @@ export class Instance implements MachineHost {
 
   // --- Tasks
 
-  #addTask(call: Call, what: string, values: number[], stop: () => void): Task {
+  /** @returns a value for the guest: the number by which it can cancel. */
+  #addTask(call: Call, task: Task): number {
     call.tasks ??= new Map()
-    const task: Task = { id: ++this.#lastTask, what, values, stop }
     call.tasks.set(task.id, task)
     if (call.tasks.size > MAX_TASKS) {
       this.#endTask(call, task)
       throw new GuestMistake(`more than ${MAX_TASKS} timers and requests at once`)
     }
-    return task
+    return this.memory.newNumber(task.id)
   }
 
   #endTask(call: Call, task: Task): void {
@@ -451,28 +454,6 @@ export class Instance implements MachineHost {
   }
 
   // --- The end of calls
-
-  #watch(call: Call): void {
-    const { signal, limits, hook } = call.request
-    const outOfTime = () => {
-      this.fail(call, "E_LIMIT_TIME", `${hook} did not settle within ${limits.wallMs} ms`)
-      this.#finish(call)
-    }
-    const aborted = () => {
-      if (call.done) return
-      call.fail(
-        new PluginError("E_LIMIT_TIME", this.setup.name, `${hook}: the caller gave up`, { cause: signal?.reason }),
-      )
-      this.#finish(call)
-    }
-    const timer = setTimeout(outOfTime, Math.min(call.wallEndMs - performance.now(), MAX_DELAY_MS))
-    call.unwatch = () => {
-      clearTimeout(timer)
-      signal?.removeEventListener("abort", aborted)
-    }
-    if (signal?.aborted) queueMicrotask(aborted)
-    else signal?.addEventListener("abort", aborted)
-  }
 
   #lookAfter(): void {
     const touched = this.#touched
@@ -505,11 +486,10 @@ export class Instance implements MachineHost {
 
   #break(call: Call, error: unknown): void {
     call.fail(failureOf(this, call, error))
-    this.#restore(call, error instanceof RangeError)
+    this.#restore(call)
   }
 
-  /** @param spoiled - The machine must not be used again. */
-  #restore(cause: Call, spoiled: boolean): void {
+  #restore(cause: Call): void {
     this.#resetDue = false
     this.#garbage = []
     this.generation++
@@ -519,7 +499,7 @@ export class Instance implements MachineHost {
       if (!call.over) this.fail(call, "E_INSTANCE_RESET", `${cause.request.hook} of another request broke the instance`)
       this.#touched.push(call)
     }
-    this.#move(this.setup.pool.renew(this.machine, this.setup.image, spoiled))
+    this.#move(this.setup.pool.renew(this.machine, this.setup.image))
   }
 
   #move(machine: Machine): void {

@@ -42,20 +42,22 @@ export class MachinePool {
     return machine
   }
 
-  /**
-   * As `reset` for a machine whose guest was stopped in the middle.
-   * @param spoiled - Never use the machine again.
-   */
-  renew(machine: Machine, image: Image | null, spoiled: boolean): Machine {
+  /** As `reset` for a machine whose guest was stopped in the middle; null: an engine without a guest. */
+  renew(machine: Machine, image: Image | null): Machine {
     const content = image ?? this.#empty
-    if (spoiled || isSwollen(machine, content)) return this.#replace(machine, content)
+    if (isSwollen(machine, content)) return this.#replace(machine, content)
     restore(machine, content, "anything")
     return machine
   }
 
   #replace(machine: Machine, image: Image): Machine {
-    machine.host = null
-    const other = new Machine(this.#base.module, machine.maxPages)
+    let other = machine
+    try {
+      other = new Machine(this.#base.module, machine.maxPages)
+      machine.host = null
+    } catch {
+      // The system has no memory for another one: the old one, wiped, has to do.
+    }
     restore(other, image, "anything")
     return other
   }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
+import { PluginError } from "../../../src/errors.ts"
 import { createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
 import type { Sandbox } from "../../../src/sandbox/sandbox.ts"
 import { RecordingExchange } from "../../contracts/recording-exchange.ts"
@@ -182,6 +183,21 @@ describe("values across the wall of a quickjs guest", async () => {
     }`
     await using guest = await writeGuest(tier, source)
     assert.match((await ask(guest)) ?? "", /^1000 more than 1000 timers/)
+  })
+
+  it("drops what was asked beyond that bound, also when it fails later", async () => {
+    const services = new RecordingServices()
+    services.respond = async () => {
+      throw new PluginError("E_FETCH_FORBIDDEN", "guest", "not listed")
+    }
+    const source = `export async function onRequest() {
+      const asked = Array.from({ length: 1100 }, () => bext.fetch("http://example.com/").catch((error) => error.code ?? error.name))
+      const codes = await Promise.all(asked)
+      return new Response(["E_FETCH_FORBIDDEN", "TypeError"].map((name) => codes.filter((code) => code === name).length).join())
+    }`
+    await using guest = await writeGuest(tier, source, { services })
+    assert.equal(await ask(guest), "1000,100")
+    await new Promise(setImmediate)
   })
 
   it("lets a timer cancel itself while it runs", async () => {
