@@ -5,6 +5,7 @@ import { createServer, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import { after, before, describe, it } from "node:test"
 import { runBext } from "../cli/run-bext.ts"
+import { freePort } from "../support/free-port.ts"
 import { createProject, type ServedChild, serveChild, serveInChild } from "../support/serve.ts"
 
 describe("a plugin that asks for what was not granted", () => {
@@ -152,11 +153,4 @@ async function listen(): Promise<Listener> {
   }).listen(0, "127.0.0.1")
   await once(server, "listening")
   return { server, port: (server.address() as AddressInfo).port, requested }
-}
-
-async function freePort(): Promise<number> {
-  const { server, port } = await listen()
-  server.close()
-  await once(server, "close")
-  return port
 }
