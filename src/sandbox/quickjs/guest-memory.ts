@@ -89,6 +89,19 @@ export class GuestMemory {
     return newNumber(this.machine, this.handles.context, number)
   }
 
+  /**
+   * Makes the error by which the host refuses something.
+   * @param serial - Comes back when the guest does not catch the error; 0: nobody asks.
+   * @throws {Escaped | OutOfMemory}
+   */
+  newError(code: string, message: string, serial: number): number {
+    const values = [this.newText(code), this.newText(message), this.newNumber(serial)]
+    for (let i = 0; i < values.length; i++) this.pass(i, values[i]!)
+    const error = this.checked(this.call(this.handles.hostError, values.length))
+    for (const value of values) this.free(value)
+    return error
+  }
+
   /** Keeps a value beyond the operation it was passed to. */
   keep(at: number): number {
     return this.machine.engine.dupValue(this.handles.context, at)

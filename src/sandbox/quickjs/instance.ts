@@ -404,16 +404,8 @@ export class Instance implements MachineHost {
       call.hostErrors ??= []
       serial = call.hostErrors.push(refusal)
     }
-    const { memory } = this
-    const code = memory.newText(refusal instanceof BextError ? refusal.code : "TypeError")
-    const message = memory.newText(refusal.message)
-    memory.pass(0, code)
-    memory.pass(1, message)
-    memory.passInt(2, serial)
-    const value = memory.checked(memory.call(memory.handles.hostError, 3))
-    memory.free(code)
-    memory.free(message)
-    return value
+    const code = refusal instanceof BextError ? refusal.code : "TypeError"
+    return this.memory.newError(code, refusal.message, serial)
   }
 
   #tooLong(): PluginError {

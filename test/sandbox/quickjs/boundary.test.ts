@@ -60,6 +60,36 @@ describe("values across the wall of a quickjs guest", async () => {
     assert.ok((services.storage(null).get("rope") as string).isWellFormed())
   })
 
+  it("carries every kind of number", async () => {
+    const services = new RecordingServices()
+    const numbers = [
+      0,
+      -0,
+      1,
+      -1,
+      2 ** 31 - 1,
+      2 ** 31,
+      -(2 ** 31),
+      1.5,
+      -1e-300,
+      5e-324,
+      Number.MAX_VALUE,
+      2 ** 53,
+      Infinity,
+      -Infinity,
+      NaN,
+    ]
+    const source = `export function onRequest() {
+      for (const n of [0, -0, 1, -1, 2 ** 31 - 1, 2 ** 31, -(2 ** 31), 1.5, -1e-300, 5e-324, Number.MAX_VALUE, 2 ** 53, Infinity, -Infinity, NaN]) bext.metric("n", n)
+    }`
+    await using guest = await writeGuest(tier, source, { services })
+    await ask(guest)
+    assert.deepEqual(
+      services.metrics.map((sample) => (sample as unknown[])[1]),
+      numbers,
+    )
+  })
+
   it("refuses messages over the limit in both directions, counted in bytes of UTF-8", async () => {
     const services = new RecordingServices()
     const max = LIMITS.messageBytes
