@@ -1,7 +1,7 @@
-import { type ChildProcess, spawn } from "node:child_process"
+import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import { mkdtempSync, readFileSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { availableParallelism, tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
@@ -46,9 +46,16 @@ export function startPeer(file: string): Promise<RunningServer> {
   return start([join(BENCH, "peers", file)], /listens on (\d+)/)
 }
 
+/** Servers have a core of their own, the load generator another, where the machine has two and taskset. */
+export const PINS =
+  availableParallelism() > 1 && spawnSync("taskset", ["--version"]).error === undefined
+    ? { server: ["taskset", "-c", "0"], load: ["taskset", "-c", "1"] }
+    : { server: [], load: [] }
+
 async function start(args: readonly string[], ready: RegExp): Promise<RunningServer> {
   const env = { ...process.env, PORT: "0", NODE_ENV: "production", BENCH_JWT_SECRET: JWT_SECRET }
-  const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "inherit"] })
+  const [command, ...rest] = [...PINS.server, process.execPath, ...args]
+  const child = spawn(command!, rest, { env, stdio: ["ignore", "pipe", "inherit"] })
   const address = await firstMatch(child, ready)
   return {
     url: address.startsWith("http") ? address : `http://127.0.0.1:${address}`,

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from "node:child_process"
 import { text } from "node:stream/consumers"
+import { PINS } from "./servers.ts"
 
 export interface Load {
   readonly requests: number
@@ -12,7 +13,8 @@ export interface Load {
  */
 export async function load(url: string, seconds: number, headers: readonly string[] = []): Promise<Load> {
   const args = ["-t1", "-c64", `-d${seconds}s`, ...headers.flatMap((header) => ["-H", header]), url]
-  const child = spawn("wrk", args, { stdio: ["ignore", "pipe", "inherit"] })
+  const [command, ...rest] = [...PINS.load, "wrk", ...args]
+  const child = spawn(command!, rest, { stdio: ["ignore", "pipe", "inherit"] })
   const output = await text(child.stdout)
   const failed = /Non-2xx or 3xx responses: (\d+)/.exec(output)
   if (failed !== null) throw new Error(`${url}: ${failed[1]} answers were no success`)
