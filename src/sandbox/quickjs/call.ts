@@ -19,6 +19,8 @@ export interface Task {
 export class Call {
   readonly id: number
   readonly request: HookCall
+  /** What runs, for messages. */
+  readonly what: string
   /** End of the whole call on the clock of performance.now(). */
   readonly wallEndMs: number
   cpuLeftMs: number
@@ -35,9 +37,10 @@ export class Call {
   /** Ends the watch over wall time and abort signal. */
   unwatch: (() => void) | null = null
 
-  constructor(id: number, request: HookCall, nowMs: number) {
+  constructor(id: number, request: HookCall, nowMs: number, what: string = request.hook) {
     this.id = id
     this.request = request
+    this.what = what
     this.wallEndMs = nowMs + request.limits.wallMs
     this.cpuLeftMs = request.limits.cpuMs
   }

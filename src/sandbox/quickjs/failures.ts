@@ -39,13 +39,15 @@ export function hookFailure(
   refusal: PluginError | undefined,
 ): PluginError {
   const { name } = instance.setup
-  const { hook } = call.request
   // When memory is really used up the engine cannot even make the error and throws null.
   const starved = kind === KIND.null && heapUsed(instance) > instance.setup.limits.memoryBytes / 2
   if (kind === KIND.memory || starved) return limit(instance, call, "E_LIMIT_MEMORY", cause)
   if (kind === KIND.stack) return limit(instance, call, "E_LIMIT_STACK", cause)
-  if (refusal !== undefined) return new PluginError(refusal.code, name, `${hook}: ${refusal.message}`, { cause })
-  return new PluginError("E_GUEST_THREW", name, `${hook}: ${cause.message}${placeOf(cause)}`, { cause })
+  if (refusal !== undefined) {
+    const said = refusal.message.replace(`${refusal.plugin}: `, "").replace(` [${refusal.code}]`, "")
+    return new PluginError(refusal.code, name, `${call.what}: ${said}${placeOf(cause)}`, { cause })
+  }
+  return new PluginError("E_GUEST_THREW", name, `${call.what}: ${cause.message}${placeOf(cause)}`, { cause })
 }
 
 /** " (file:line:column)" of the topmost line of a guest's stack that has one, otherwise "". */
@@ -57,7 +59,6 @@ export function placeOf(error: GuestError): string {
 /** The failure of a call that was stopped in the middle: the guest's memory has to be restored. */
 export function failureOf(instance: Instance, call: Call, error: unknown): PluginError {
   const { name } = instance.setup
-  const { hook } = call.request
   const { verdict } = instance.budget
   if (verdict !== null && (error instanceof BudgetSpent || error instanceof WebAssembly.RuntimeError)) {
     return limit(instance, call, verdict, error)
@@ -65,9 +66,11 @@ export function failureOf(instance: Instance, call: Call, error: unknown): Plugi
   if (error instanceof OutOfMemory) return limit(instance, call, "E_LIMIT_MEMORY", error)
   if (error instanceof RangeError) return limit(instance, call, "E_LIMIT_STACK", error)
   if (error instanceof EngineAbort || error instanceof WebAssembly.RuntimeError) {
-    return new PluginError("E_GUEST_EXITED", name, `${hook}: the engine stopped: ${error.message}`, { cause: error })
+    return new PluginError("E_GUEST_EXITED", name, `${call.what}: the engine stopped: ${error.message}`, {
+      cause: error,
+    })
   }
-  return new PluginError("E_INTERNAL", name, `${hook}: an error of the host`, { cause: error })
+  return new PluginError("E_INTERNAL", name, `${call.what}: an error of the host`, { cause: error })
 }
 
 function limit(instance: Instance, call: Call, code: ErrorCode, cause: Error): PluginError {
@@ -78,7 +81,7 @@ function limit(instance: Instance, call: Call, code: ErrorCode, cause: Error): P
     E_LIMIT_MEMORY: `used more than ${instance.setup.limits.memoryBytes} bytes of memory`,
     E_LIMIT_STACK: "recursed too deeply",
   }
-  return new PluginError(code, instance.setup.name, `${call.request.hook} ${what[code]}`, { cause })
+  return new PluginError(code, instance.setup.name, `${call.what} ${what[code]}`, { cause })
 }
 
 function heapUsed(instance: Instance): number {

@@ -26,7 +26,6 @@ export class Machine {
   bytes: Buffer
   i32: Int32Array
   u32: Uint32Array
-  f64: Float64Array
   host: MachineHost | null = null
 
   readonly #fuel: WebAssembly.Global
@@ -38,7 +37,6 @@ export class Machine {
     this.bytes = Buffer.from(this.memory.buffer)
     this.i32 = new Int32Array(this.memory.buffer)
     this.u32 = new Uint32Array(this.memory.buffer)
-    this.f64 = new Float64Array(this.memory.buffer)
     const { refill, fuelExport, stackPointerExport } = module
     const { exports } = new WebAssembly.Instance(module.compiled, {
       a: this.#imports(),
@@ -145,7 +143,6 @@ export class Machine {
     this.bytes = Buffer.from(this.memory.buffer)
     this.i32 = new Int32Array(this.memory.buffer)
     this.u32 = new Uint32Array(this.memory.buffer)
-    this.f64 = new Float64Array(this.memory.buffer)
     return 1
   }
 

@@ -39,9 +39,12 @@ async function load(
   const setup: GuestSetup = { name: source.name, base, pool, services, limits, mode, modules, image: null }
   const first = new Instance(setup, pool.take(limits.memoryBytes, null))
   const nowMs = performance.now()
-  const call = new Call(0, LOAD_CALL, nowMs)
+  const call = new Call(0, LOAD_CALL, nowMs, "the top level")
   const hooks = first.load(call, nowMs).split(",")
-  if (call.failure !== null) throw loadFailure(source.name, first, call.failure)
+  if (call.failure !== null) {
+    pool.giveBack(first.machine)
+    throw loadFailure(source.name, first, call.failure)
+  }
   return new QuickjsSandbox(setup, first, new Set(HOOK_NAMES.filter((name) => hooks.includes(name))))
 }
 

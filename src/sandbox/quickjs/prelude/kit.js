@@ -78,7 +78,6 @@
     append: (list, value) => define(list, list.length, value, true),
     codes,
     define,
-    defineProperty,
     freeze,
     getOwnPropertyDescriptor,
     getPrototypeOf,
