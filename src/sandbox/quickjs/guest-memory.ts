@@ -75,13 +75,14 @@ export class GuestMemory {
 
   /** As `newText`. @throws {MessageTooLong} */
   newMessage(text: string): number {
-    if (text.length * 3 > this.#maxBytes && Buffer.byteLength(text) > this.#maxBytes) throw new MessageTooLong()
+    if (text.length * 3 > this.#maxBytes && Buffer.byteLength(text) > this.#maxBytes)
+      throw new MessageTooLong(this.#maxBytes)
     return this.newText(text)
   }
 
   /** @throws {OutOfMemory | MessageTooLong} */
   newBytes(bytes: Uint8Array): number {
-    if (bytes.length > this.#maxBytes) throw new MessageTooLong()
+    if (bytes.length > this.#maxBytes) throw new MessageTooLong(this.#maxBytes)
     return newBytes(this.machine, this.handles.context, bytes)
   }
 

@@ -1,19 +1,19 @@
-import { BextError, type ErrorCode, PluginError } from "../../errors.ts"
+import { type ErrorCode, PluginError } from "../../errors.ts"
 import type { GuestServices, GuestStorage } from "../../host/services.ts"
 import type { Exchange, InstanceMode, Json, Limits } from "../sandbox.ts"
 import type { Base } from "./base.ts"
-import { Budget, BudgetSpent } from "./budget.ts"
+import { type Budget, BudgetSpent } from "./budget.ts"
 import type { Call, Task } from "./call.ts"
 import { evaluateGuest } from "./evaluate-guest.ts"
-import { authorsLines, failureOf, GuestError, hookFailure, KIND } from "./failures.ts"
-import { Escaped, GuestMemory } from "./guest-memory.ts"
+import { authorsLines, failureOf, GuestError, hookFailure } from "./failures.ts"
+import { GuestMemory } from "./guest-memory.ts"
 import { GuestMistake } from "./guest-mistake.ts"
+import { GuestStack, type Invocation, type StackEvents } from "./guest-stack.ts"
 import type { Image } from "./image.ts"
 import type { Machine, MachineHost } from "./machine.ts"
 import type { MachinePool } from "./machine-pool.ts"
 import type { GuestModules } from "./modules.ts"
 import { OPERATIONS } from "./ops.ts"
-import { MessageTooLong, TAG, tagOf } from "./values.ts"
 import { MAX_DELAY_MS, watchCall } from "./watch-call.ts"
 
 /** What all instances of one guest share. */
@@ -29,25 +29,16 @@ export interface GuestSetup {
   image: Image | null
 }
 
-/** A guest function and its arguments. The function stays its owner's, the arguments are freed after the call. */
-interface Invocation {
-  readonly fn: number
-  readonly values: readonly number[]
-}
-
 /** Timers, fetches and other waits one call may have at once. */
 const MAX_TASKS = 1000
-/** Refusals one call remembers, to report them under their own code when the guest does not catch them. */
-const MAX_HOST_ERRORS = 100
-
 /**
  * One memory with the guest in it. Guest code runs in `load`, in `start` and when something a call waits for arrives.
  * After a failure that stops the guest in the middle the image is written back, and every call in flight fails.
  */
-export class Instance implements MachineHost {
+export class Instance implements MachineHost, StackEvents {
   readonly setup: GuestSetup
   readonly memory: GuestMemory
-  readonly budget = new Budget()
+  readonly #stack: GuestStack
   /** Counts resets after failures. */
   generation = 0
   /** Told when a call that had to wait is over and no other is left. */
@@ -56,19 +47,20 @@ export class Instance implements MachineHost {
   loadError: PluginError | null = null
   /** Calls that are not over, except the one whose `start` is on the stack. */
   readonly #calls = new Map<number, Call>()
-  /** The call the guest runs for now. */
-  #current: Call | null = null
   /** Calls that something happened to while the guest ran. They are looked after when it has left the stack. */
   #touched: Call[] = []
   #resetDue = false
-  /** Guest values nobody needs any more. Freeing may take long, so it happens on a budget, at the next entry. */
-  #garbage: number[] = []
   #lastTask = 0
 
   constructor(setup: GuestSetup, machine: Machine) {
     this.setup = setup
     this.memory = new GuestMemory(machine, setup.base.handles, setup.limits.messageBytes)
+    this.#stack = new GuestStack(setup.name, this.memory, this)
     machine.host = this
+  }
+
+  get budget(): Budget {
+    return this.#stack.budget
   }
 
   get idle(): boolean {
@@ -85,15 +77,15 @@ export class Instance implements MachineHost {
    */
   load(call: Call, nowMs: number): string {
     let hooks = ""
-    this.#begin(call, nowMs)
-    try {
-      const source = this.setup.modules.load(this.setup.modules.entry)
-      hooks = evaluateGuest(this.memory, this.setup, source, () => this.#runJobs(call))
-    } catch (error) {
-      if (error instanceof PluginError) call.fail(error)
-      else this.#stopped(call, error)
-    }
-    this.#end(call)
+    this.#stack.run(call, nowMs, () => {
+      try {
+        const source = this.setup.modules.load(this.setup.modules.entry)
+        hooks = evaluateGuest(this.memory, this.setup, source, () => this.#stack.runJobs(call))
+      } catch (error) {
+        if (!(error instanceof PluginError)) throw error
+        call.fail(error)
+      }
+    })
     if (call.tasks !== null) this.#close(call)
     return hooks
   }
@@ -103,9 +95,10 @@ export class Instance implements MachineHost {
     const { handles } = this.setup.base
     const { hook } = call.request
     let status: number
-    if (hook === "on_request") status = this.#enter(call, handles.callRequest, null, nowMs)
-    else if (hook === "on_response") status = this.#enter(call, handles.callResponse, null, nowMs)
-    else status = this.#enter(call, 0, () => this.#runEvent(call), nowMs)
+    if (hook === "on_request") status = this.#stack.enter(call, handles.callRequest, null, nowMs)
+    else if (hook === "on_response") status = this.#stack.enter(call, handles.callResponse, null, nowMs)
+    else status = this.#stack.enter(call, 0, () => this.#runEvent(call), nowMs)
+    if (this.#resetDue) this.#restore(call)
     if (status === 0) call.done = true
     if (!call.over) {
       call.cpuLeftMs -= this.budget.leave()
@@ -134,7 +127,7 @@ export class Instance implements MachineHost {
 
   /** Makes a fresh instance of this idle one. */
   reset(image: Image): void {
-    this.#garbage = []
+    this.#stack.forget()
     this.#move(this.setup.pool.reset(this.machine, image))
   }
 
@@ -144,7 +137,7 @@ export class Instance implements MachineHost {
     try {
       return OPERATIONS[this.machine.i32[argv >> 2]!]!(this, argv + 8)
     } catch (error) {
-      return this.#throwInGuest(error)
+      return this.#stack.throwInGuest(error)
     }
   }
 
@@ -174,7 +167,7 @@ export class Instance implements MachineHost {
   /** @param at - Address of the call's id. */
   call(at: number): Call {
     const id = this.machine.i32[at >> 2]!
-    const current = this.#current
+    const { current } = this.#stack
     if (current !== null && current.id === id) return current
     const call = this.#calls.get(id)
     if (call === undefined) throw new GuestMistake("the request this belongs to is over")
@@ -189,7 +182,7 @@ export class Instance implements MachineHost {
   }
 
   get storage(): GuestStorage {
-    return this.setup.services.storage(this.#running.request.tenant)
+    return this.setup.services.storage(this.#stack.running.request.tenant)
   }
 
   settled(call: Call): void {
@@ -222,21 +215,21 @@ export class Instance implements MachineHost {
    * @returns a value for the guest: the number by which it can cancel.
    */
   later<T>(what: string, at: number, promise: Promise<T>, toValues: (value: T) => number[], stop = () => {}): number {
-    const call = this.#running
+    const call = this.#stack.running
     const resolve = this.memory.keep(at)
     const reject = this.memory.keep(at + 8)
     const task: Task = { id: ++this.#lastTask, what, values: [resolve, reject], stop }
     // Before anything that may throw: nobody else handles what the promise brings.
     promise.then(
       (value) => this.#complete(call, task, () => this.#settlement(task, () => toValues(value))),
-      (error) => this.#complete(call, task, () => ({ fn: reject, values: [this.#errorValue(error)] })),
+      (error) => this.#complete(call, task, () => ({ fn: reject, values: [this.#stack.errorValue(error)] })),
     )
     return this.#addTask(call, task)
   }
 
   /** @param at - Address of the function to run. @returns as `later`. */
   timer(at: number, delayMs: number, repeat: boolean): number {
-    const call = this.#running
+    const call = this.#stack.running
     const fn = this.memory.keep(at)
     const ms = Math.min(Math.max(Math.trunc(delayMs) || 0, 1), MAX_DELAY_MS)
     const run = () => ({ fn, values: [] })
@@ -248,63 +241,21 @@ export class Instance implements MachineHost {
   }
 
   cancel(id: number): void {
-    for (const call of [this.#running, ...this.#calls.values()]) {
+    for (const call of [this.#stack.running, ...this.#calls.values()]) {
       const task = call.tasks?.get(id)
       if (task !== undefined) this.#endTask(call, task)
     }
   }
 
-  // --- Guest code on the stack
+  // --- What happens while guest code runs
 
-  get #running(): Call {
-    if (this.#current === null) throw new Error("no guest is running")
-    return this.#current
+  broke(call: Call, error: unknown): void {
+    call.fail(failureOf(this, call, error))
+    this.#restore(call)
   }
 
-  #begin(call: Call, nowMs: number): void {
-    if (this.#current !== null) throw new Error(`${this.setup.name}: a call entered the guest from inside the guest`)
-    this.#current = call
-    this.budget.enter(nowMs, call.cpuLeftMs, call.wallEndMs)
-  }
-
-  #end(call: Call): void {
-    this.#current = null
-    if (this.#resetDue) this.#restore(call)
-  }
-
-  /**
-   * Runs a function of the guest and everything it made runnable.
-   * @param prepare - Makes what to run; null: `fn` with the call's id as its only argument.
-   * @returns the integer the function gave, 1 when it gave something else.
-   */
-  #enter(call: Call, fn: number, prepare: (() => Invocation) | null, nowMs: number): number {
-    const { memory } = this
-    let status = 1
-    this.#begin(call, nowMs)
-    try {
-      if (this.#garbage.length > 0) this.#freeGarbage()
-      let result: number
-      if (prepare === null) {
-        memory.passInt(0, call.id)
-        result = memory.call(fn, 1)
-      } else result = this.#invoke(prepare())
-      if (tagOf(memory.machine, result) === TAG.int) {
-        status = memory.machine.i32[result >> 2]!
-        memory.machine.engine.free(result)
-      } else this.#takeResult(call, result)
-      if (memory.machine.engine.isJobPending(memory.handles.runtime) !== 0) this.#runJobs(call)
-    } catch (error) {
-      this.#stopped(call, error)
-    }
-    this.#end(call)
-    return status
-  }
-
-  #invoke({ fn, values }: Invocation): number {
-    for (let i = 0; i < values.length; i++) this.memory.pass(i, values[i]!)
-    const result = this.memory.call(fn, values.length)
-    for (const value of values) this.memory.free(value)
-    return result
+  touched(call: Call): void {
+    this.#touched.push(call)
   }
 
   /** Runs a function of the guest for a call that waits. */
@@ -314,7 +265,8 @@ export class Instance implements MachineHost {
       this.#finish(call)
       return
     }
-    this.#enter(call, 0, prepare, performance.now())
+    this.#stack.enter(call, 0, prepare, performance.now())
+    if (this.#resetDue) this.#restore(call)
     call.cpuLeftMs -= this.budget.leave()
     if (this.#touched.length > 0) this.#lookAfter()
   }
@@ -325,7 +277,7 @@ export class Instance implements MachineHost {
     try {
       return { fn: resolve!, values: toValues() }
     } catch (error) {
-      return { fn: reject!, values: [this.#errorValue(error)] }
+      return { fn: reject!, values: [this.#stack.errorValue(error)] }
     }
   }
 
@@ -339,78 +291,6 @@ export class Instance implements MachineHost {
       this.memory.newNumber(answers ? 1 : 0),
     ]
     return { fn: this.memory.handles.callEvent, values }
-  }
-
-  #runJobs(call: Call): void {
-    const { runtime, jobContext } = this.memory.handles
-    const { engine } = this.machine
-    while (engine.isJobPending(runtime) !== 0) {
-      this.#takeResult(call, engine.executePendingJob(runtime, -1, jobContext))
-    }
-  }
-
-  #takeResult(call: Call, result: number): void {
-    if (this.memory.isException(result)) this.#report(call, result)
-    else this.memory.free(result)
-  }
-
-  /** An exception left the prelude, or a job threw. */
-  #report(call: Call, exception: number): void {
-    const { memory } = this
-    const error = memory.resolve(exception)
-    memory.passInt(0, call.id)
-    memory.pass(1, error)
-    // When not even that is possible, no memory is left to describe the error.
-    if (memory.isException(memory.call(memory.handles.threw, 2))) this.threw(call, KIND.memory, "out of memory", "", 0)
-    memory.free(error)
-    this.#touched.push(call)
-  }
-
-  /** What left the guest was no answer. */
-  #stopped(call: Call, error: unknown): void {
-    if (error instanceof MessageTooLong) {
-      call.fail(this.#tooLong())
-      return
-    }
-    let reason = error
-    try {
-      if (error instanceof Escaped) {
-        this.#report(call, error.value)
-        return
-      }
-    } catch (worse) {
-      reason = worse
-    }
-    this.#break(call, reason)
-  }
-
-  /** @returns an exception value: the error is thrown in the guest when the engine's call returns. */
-  #throwInGuest(error: unknown): number {
-    try {
-      return this.memory.throwing(this.#errorValue(error))
-    } catch (worse) {
-      if (worse instanceof Escaped) return worse.value
-      throw worse
-    }
-  }
-
-  /** Makes the guest's form of a refusal. @throws what is none, and ends the call thereby. */
-  #errorValue(error: unknown): number {
-    const refusal = error instanceof MessageTooLong ? this.#tooLong() : error
-    if (!(refusal instanceof BextError) && !(refusal instanceof GuestMistake)) throw error
-    const call = this.#running
-    let serial = 0
-    if (refusal instanceof PluginError && (call.hostErrors?.length ?? 0) < MAX_HOST_ERRORS) {
-      call.hostErrors ??= []
-      serial = call.hostErrors.push(refusal)
-    }
-    const code = refusal instanceof BextError ? refusal.code : "TypeError"
-    return this.memory.newError(code, refusal.message, serial)
-  }
-
-  #tooLong(): PluginError {
-    const { name, limits } = this.setup
-    return new PluginError("E_LIMIT_MESSAGE", name, `a value is over ${limits.messageBytes} bytes`)
   }
 
   // --- Tasks
@@ -429,7 +309,7 @@ export class Instance implements MachineHost {
   #endTask(call: Call, task: Task): void {
     call.tasks?.delete(task.id)
     task.stop()
-    this.#garbage.push(...task.values)
+    this.#stack.discard(task.values)
   }
 
   /** What a task waited for is here. Dropped when the task was cancelled or the instance reset meanwhile. */
@@ -437,12 +317,6 @@ export class Instance implements MachineHost {
     if (call.tasks?.get(task.id) !== task) return
     this.#resume(call, prepare)
     if (call.tasks?.get(task.id) === task) this.#endTask(call, task)
-  }
-
-  #freeGarbage(): void {
-    const values = this.#garbage
-    this.#garbage = []
-    for (const value of values) this.memory.free(value)
   }
 
   // --- The end of calls
@@ -476,14 +350,9 @@ export class Instance implements MachineHost {
 
   // --- Resets
 
-  #break(call: Call, error: unknown): void {
-    call.fail(failureOf(this, call, error))
-    this.#restore(call)
-  }
-
   #restore(cause: Call): void {
     this.#resetDue = false
-    this.#garbage = []
+    this.#stack.forget()
     this.generation++
     for (const call of new Set([cause, ...this.#calls.values()])) {
       for (const task of call.tasks?.values() ?? []) task.stop()
@@ -503,7 +372,7 @@ export class Instance implements MachineHost {
     try {
       return look()
     } catch (error) {
-      this.machine.engine.free(this.#throwInGuest(error))
+      this.machine.engine.free(this.#stack.throwInGuest(error))
       if (error instanceof PluginError) this.loadError ??= error
       return null
     }

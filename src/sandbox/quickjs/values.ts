@@ -11,7 +11,11 @@ const STRING_HEADER = 16
 const WIDE = 0x8000_0000
 
 /** The value at hand is longer than one message may be. */
-export class MessageTooLong extends Error {}
+export class MessageTooLong extends Error {
+  constructor(maxBytes: number) {
+    super(`a value is over ${maxBytes} bytes`)
+  }
+}
 
 export function tagOf(machine: Machine, value: number): number {
   return machine.i32[(value >> 2) + 1]!
@@ -37,13 +41,13 @@ export function readString(machine: Machine, context: number, value: number, max
   const size = machine.u32[(string + 4) >> 2]!
   const text =
     tag === TAG.string ? readFlat(machine, string, size, maxBytes) : readRope(machine, context, value, maxBytes)
-  if (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes) throw new MessageTooLong()
+  if (text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes) throw new MessageTooLong(maxBytes)
   return text
 }
 
 function readFlat(machine: Machine, string: number, size: number, maxBytes: number): string {
   const length = size & 0x7fff_ffff
-  if (length > maxBytes) throw new MessageTooLong()
+  if (length > maxBytes) throw new MessageTooLong(maxBytes)
   const at = string + STRING_HEADER
   if (size >= WIDE) return machine.bytes.toString("utf16le", at, at + length * 2).toWellFormed()
   if (length > RECENT_LENGTH || length === 0) return machine.bytes.toString("latin1", at, at + length)
@@ -68,7 +72,7 @@ const RECENT: string[] = new Array(RECENT_COUNT).fill("")
 /** A concatenation the engine has not joined yet. */
 function readRope(machine: Machine, context: number, value: number, maxBytes: number): string {
   const length = machine.u32[(machine.u32[value >> 2]! + 4) >> 2]!
-  if (length > maxBytes) throw new MessageTooLong()
+  if (length > maxBytes) throw new MessageTooLong(maxBytes)
   const at = machine.engine.getString(context, value)
   if (at === 0) throw new OutOfMemory()
   const size = machine.u32[(at - STRING_HEADER + 4) >> 2]! & 0x7fff_ffff
@@ -85,7 +89,7 @@ export function readBytes(machine: Machine, context: number, value: number, maxB
   if (tagOf(machine, value) !== TAG.object) return undefined
   const length = machine.engine.getArrayBufferLength(context, value)
   if (length === 0) return new Uint8Array(0)
-  if (length > maxBytes) throw new MessageTooLong()
+  if (length > maxBytes) throw new MessageTooLong(maxBytes)
   const at = machine.engine.getArrayBuffer(context, value)
   if (at === 0) throw new OutOfMemory()
   const copy = Uint8Array.prototype.slice.call(machine.bytes, at, at + length)
@@ -120,8 +124,9 @@ const FAST_LENGTH = 200
 
 function newLongString(machine: Machine, context: number, text: string): number {
   const at = machine.allocate(text.length * 3 + 1)
+  const size = machine.bytes.write(text, at, "utf8")
   const nul = text.includes("\0")
-  const size = machine.bytes.write(nul ? text.replaceAll("\0", "\u0001") : text, at, "utf8")
+  if (nul) hideNuls(machine.bytes, at, at + size)
   machine.bytes[at + size] = 0
   const value = machine.engine.newString(context, at)
   machine.engine.free(at)
@@ -135,13 +140,20 @@ function checkedString(machine: Machine, value: number): number {
   return value
 }
 
-/** The engine takes C strings, which end at NUL: the string was made with another character in its place. */
+/** The engine takes C strings, which end at NUL: the string is made with another character in its place. */
+function hideNuls(bytes: Buffer, from: number, to: number): void {
+  for (let at = from; at < to; at++) if (bytes[at] === 0) bytes[at] = 1
+}
+
+/** One pass, whatever the text: a guest has texts of nothing but NUL made. */
 function putNuls(machine: Machine, value: number, text: string): void {
+  const { bytes } = machine
   const string = machine.u32[value >> 2]!
-  const wide = machine.u32[(string + 4) >> 2]! >= WIDE
-  for (let i = text.indexOf("\0"); i !== -1; i = text.indexOf("\0", i + 1)) {
-    if (wide) machine.bytes.writeUInt16LE(0, string + STRING_HEADER + i * 2)
-    else machine.bytes[string + STRING_HEADER + i] = 0
+  const width = machine.u32[(string + 4) >> 2]! >= WIDE ? 2 : 1
+  let at = string + STRING_HEADER
+  for (let i = 0; i < text.length; i++, at += width) {
+    // The character in its place has a high byte of 0 already.
+    if (text.charCodeAt(i) === 0) bytes[at] = 0
   }
 }
 
