@@ -40,10 +40,16 @@ function colourProblem(file: string, problem: LocatedProblem): string {
 }
 
 function describeFailure(error: BextError): string {
-  const [first, ...rest] = error.message.replace(` [${error.code}]`, "").split("\n").map(printable)
+  const [first, ...rest] = withoutCode(error).split("\n").map(printable)
   const lines = [`${title(error.code)} ${first}`, ...rest.map((line) => `  ${line}`.trimEnd())]
   if (error.code === "E_USAGE") return lines.join("\n")
   return [...lines, "", `  ${style("green", `what to do: ${ERRORS[error.code].hint}`)}`, more(error)].join("\n")
+}
+
+/** The code is in the title. Lines above the last may have codes of their own. */
+function withoutCode({ message, code }: BextError): string {
+  const suffix = ` [${code}]`
+  return (message.endsWith(suffix) ? message.slice(0, -suffix.length) : message).trimEnd()
 }
 
 function more({ code }: BextError): string {

@@ -40,7 +40,7 @@ function readable(path: Path, file: string | undefined, kind: "file" | "folder" 
     return []
   } catch (error) {
     const { code, errno } = error as NodeJS.ErrnoException
-    if (code === "ENOENT") return [{ path, what: `there is no ${kind} ${file}` }]
+    if (code === "ENOENT") return [{ path, what: `there is no ${kind} ${file}`, fixes: ["create it, or name another"] }]
     const reason = errno === undefined ? "not readable" : getSystemErrorMessage(errno)
     return [{ path, what: `cannot read ${file}: ${reason}` }]
   }

@@ -1,5 +1,5 @@
-import { existsSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, lstatSync } from "node:fs"
+import { basename, join } from "node:path"
 import { BextError } from "../errors.ts"
 import type { Manifest } from "./manifest-schema.ts"
 import { parseManifest } from "./parse-manifest.ts"
@@ -19,5 +19,13 @@ export function loadManifest(folder: string): Manifest {
   if (other !== undefined) {
     throw new BextError("E_PLUGIN_NOT_FOUND", `${folder} has a ${other}; the manifest is called plugin.toml: rename it`)
   }
+  if (lstatSync(file, { throwIfNoEntry: false }) === undefined) {
+    const what = `there is no file ${file}; write one:\n\n${smallest(basename(folder))}`
+    throw new BextError("E_PLUGIN_NOT_FOUND", what)
+  }
   return parseManifest(readText(file, "E_PLUGIN_NOT_FOUND"), { file })
+}
+
+function smallest(name: string): string {
+  return `[manifest]\nname = "${name}"\nversion = "1.0.0"\ncapabilities = ["middleware"]`
 }

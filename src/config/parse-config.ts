@@ -89,7 +89,7 @@ function checkPort(env: Env): Problem[] {
   const { PORT } = env
   if (PORT === undefined || PORT === "" || portOf(PORT) !== undefined) return []
   const what = `the environment variable PORT is ${JSON.stringify(PORT)}; expected a whole number from 0 to 65535`
-  return [{ path: ["server", "listen"], what }]
+  return [{ path: ["server", "listen"], what, fixes: ["set PORT to a number, or unset it"] }]
 }
 
 function portOf(text: string): number | undefined {

@@ -1,4 +1,5 @@
 import { printable } from "../config/printable.ts"
+import { BextError } from "../errors.ts"
 
 /** Longest text of a guest in a log line, UTF-16 units. */
 const MAX_LENGTH = 8192
@@ -8,9 +9,13 @@ export function printableLines(text: string): string {
   return text.slice(0, MAX_LENGTH).split("\n").map(printable).join("\n")
 }
 
-/** The stack of what the guest threw, when the tier passed it on as the cause, else the host's own. */
-export function guestStack(error: Error): string {
+/**
+ * The stack of what caused the failure: of what the guest threw, or of the defect of the host. A failure that bext itself
+ * raised says all it has to say in its message.
+ */
+export function guestStack(error: Error): string | undefined {
   const inner = error.cause instanceof Error ? error.cause : error
+  if (inner instanceof BextError) return undefined
   return printableLines(inner.stack ?? inner.message)
 }
 

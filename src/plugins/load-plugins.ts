@@ -1,3 +1,4 @@
+import { BextError } from "../errors.ts"
 import { type LoadPluginOptions, loadPlugin } from "./load-plugin.ts"
 import type { LoadedPlugin } from "./loaded-plugin.ts"
 import { type PluginFailure, settleFailures } from "./plugin-failures.ts"
@@ -22,7 +23,10 @@ export async function loadPlugins(options: LoadPluginsOptions): Promise<PluginSe
   const plugins: LoadedPlugin[] = []
   for (const [index, result] of results.entries()) {
     if (result.status === "fulfilled") plugins.push(result.value)
-    else failures.push({ name: names[index]!, error: result.reason, required: isRequired(options, names[index]!) })
+    else {
+      const [name, error] = [names[index]!, result.reason]
+      failures.push({ name, error, required: isRequired(options, name, error) })
+    }
   }
   try {
     settleFailures(failures, logger)
@@ -33,10 +37,11 @@ export async function loadPlugins(options: LoadPluginsOptions): Promise<PluginSe
   return new PluginSet(plugins, logger)
 }
 
-/** By default, middleware that fails closed is; and what could not be read far enough to tell. */
-function isRequired({ config, configDir }: LoadPluginsOptions, name: string): boolean {
+/** By default, middleware that fails closed is; and what could not be read far enough to tell, or contradicts itself. */
+function isRequired({ config, configDir }: LoadPluginsOptions, name: string, error: unknown): boolean {
   const entry = config.plugins[name]!
   if (entry.required !== undefined || entry.on_error === "open") return entry.required ?? false
+  if (error instanceof BextError && error.code === "E_PLUGIN_HOOK_MISMATCH") return true
   try {
     const { manifest, synthesised } = resolvePlugin(name, entry, configDir)
     return synthesised || manifest.manifest.capabilities.includes("middleware")

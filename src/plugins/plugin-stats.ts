@@ -51,8 +51,8 @@ export interface LastError {
   readonly hook: HookName
   readonly code: ErrorCode
   readonly message: string
-  /** The guest's own stack when it has one. */
-  readonly stack: string
+  /** The guest's own stack when it has one; undefined when the message says all. */
+  readonly stack: string | undefined
 }
 
 export interface PluginStatsSnapshot {

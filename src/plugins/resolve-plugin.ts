@@ -1,9 +1,10 @@
-import { lstatSync, realpathSync, statSync } from "node:fs"
+import { lstatSync, readdirSync, realpathSync, statSync } from "node:fs"
 import { basename, dirname, extname, join, relative, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { getSystemErrorMessage } from "node:util"
 import { loadManifest } from "../config/load-manifest.ts"
 import type { Manifest } from "../config/manifest-schema.ts"
+import { nearest } from "../config/nearest.ts"
 import { parseManifest } from "../config/parse-manifest.ts"
 import type { PluginConfig } from "../config/schema.ts"
 import { BextError, PluginError } from "../errors.ts"
@@ -49,7 +50,14 @@ function findPlugin(name: string, config: PluginConfig, project: string): Resolv
   if (isThere(own)) return fromFolder(name, own, realpathSync(project))
   const bundled = join(BUNDLED, name)
   if (isThere(bundled)) return { ...fromFolder(name, bundled, bundled), owner: "bext", local: false }
-  throw new PluginError("E_PLUGIN_NOT_FOUND", name, `there is no ${own}, and no plugin of that name comes with bext`)
+  const meant = nearest(name, namesIn(join(project, "plugins"), BUNDLED))
+  const hint = meant === undefined ? "" : `; did you mean ${meant}?`
+  const what = `there is no ${own}, and no plugin of that name comes with bext${hint}`
+  throw new PluginError("E_PLUGIN_NOT_FOUND", name, what)
+}
+
+function namesIn(...folders: string[]): string[] {
+  return folders.filter(isThere).flatMap((folder) => readdirSync(folder))
 }
 
 function fromPath(name: string, path: string, tier: Tier | undefined, project: string): ResolvedPlugin {

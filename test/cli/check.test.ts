@@ -92,6 +92,15 @@ describe("bext check", { concurrency: 2 }, () => {
     assert.equal(code, 0)
   })
 
+  it("shows with each of several failures at a start its own code, and no code left over", async (t) => {
+    const folder = temporaryFolder(t)
+    write(folder, { "bext.config.toml": "[plugins.gone]\n[plugins.lost]\n" })
+    const { code, err } = await runBext(["serve"], { cwd: folder })
+    assert.equal(code, 1)
+    assert.match(err, /^error E_PLUGIN_NOT_FOUND: 2 plugins failed:\n/)
+    assert.match(err, /^ +gone: .* \[E_PLUGIN_NOT_FOUND\]\n +lost: .* \[E_PLUGIN_NOT_FOUND\]\n\n {2}what to do/m)
+  })
+
   it("checks every plugin and reports all that fail", async (t) => {
     const folder = temporaryFolder(t)
     write(folder, {

@@ -159,7 +159,7 @@ describe("the manifest's file", () => {
     t.after(() => rmSync(folder, { recursive: true }))
     assert.throws(() => loadManifest(folder), {
       code: "E_PLUGIN_NOT_FOUND",
-      message: /there is no file .*plugin\.toml/,
+      message: /there is no file .*plugin\.toml; write one:\n\n\[manifest\]\nname = "bext-manifest-/,
     })
     writeFileSync(join(folder, "bext.plugin.toml"), HEAD)
     assert.throws(() => loadManifest(folder), {

@@ -97,6 +97,14 @@ const REFUSALS: Readonly<Record<string, Refusal>> = {
     files: { "bext.config.toml": WITH_PLUGIN, ...PLUGIN, "plugins/mine/index.js": "for (;;) {}" },
     shows: [/E_LIMIT_CPU/, /mine/],
   },
+  "a manifest without capabilities": {
+    files: {
+      "bext.config.toml": WITH_PLUGIN,
+      ...PLUGIN,
+      "plugins/mine/plugin.toml": MANIFEST.replace(/capabilities.*/, ""),
+    },
+    shows: [/E_PLUGIN_HOOK_MISMATCH/, /add "middleware" to manifest\.capabilities/],
+  },
   "an environment variable that is missing": {
     files: {
       "bext.config.toml": `${WITH_PLUGIN}[plugins.mine.secrets]\nKEY = "env:NOT_SET_ANYWHERE"\n`,

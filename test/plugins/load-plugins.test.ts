@@ -92,6 +92,19 @@ describe("loadPlugins", () => {
     )
   })
 
+  it("refuses to start without a plugin whose manifest forgot what it exports, unless told otherwise", async (t) => {
+    const forgetful = middleware("probe", idle, "", "")
+    const config = "[plugins.probe]"
+    await assert.rejects(loadProject(t, { ...forgetful, "bext.config.toml": config }), {
+      code: "E_PLUGIN_HOOK_MISMATCH",
+      message: /add "middleware" to manifest\.capabilities/,
+    })
+    const { set, lines } = await loadProject(t, { ...forgetful, "bext.config.toml": `${config}\nrequired = false` })
+    assert.deepEqual(set.plugins, [])
+    const [logged] = lines.filter(({ level }) => level === "error")
+    assert.deepEqual([logged!.code, logged!.stack], ["E_PLUGIN_HOOK_MISMATCH", undefined])
+  })
+
   it("does not start over a mistake in the configuration, required or not", async (t) => {
     const asks = "[permissions]\nrewrite_path = true"
     for (const [config, code] of [

@@ -256,7 +256,7 @@ describe("a failing call", () => {
     }
     const { hooks, lastError } = plugin("probe").stats.snapshot()
     assert.deepEqual(hooks.on_request!.failures, { E_GUEST_THREW: 3 })
-    assert.match(lastError!.stack, /index\.js:3/)
+    assert.match(lastError!.stack!, /index\.js:3/)
     const errors = lines.filter((line) => line.level === "error")
     assert.equal(errors.length, 1)
     assert.match(String(errors[0]!.stack), /index\.js:3/)

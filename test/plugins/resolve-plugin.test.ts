@@ -57,6 +57,12 @@ describe("resolvePlugin", () => {
     })
   })
 
+  it("sees through a misspelt name", (t) => {
+    const folder = project(t, { "plugins/geography/plugin.toml": manifest("geography") })
+    assert.throws(() => resolve(folder, "security-heders"), { message: /did you mean security-headers\?/ })
+    assert.throws(() => resolve(folder, "geografy"), { message: /did you mean geography\?/ })
+  })
+
   it("prefers src/index.ts to the other default entries", (t) => {
     const folder = project(t, {
       "plugins/geo/plugin.toml": manifest("geo"),
