@@ -118,8 +118,9 @@ export class HttpRequestContext implements RequestContext, Exchange {
     this.requestBody.fail(error)
   }
 
-  /** The response is written, or never will be. */
+  /** The response is written, or never will be: a guest's leftover work may hold on to this, so no body stays. */
   settle(): void {
+    if (this.response !== null) this.response.body = null
     if (this.#controller !== undefined) this.connection.forget(this.#controller)
     this.#body?.release()
   }

@@ -18,6 +18,8 @@ export interface RequestBodyOptions {
   readonly onFirstRead: () => void
 }
 
+const EMPTY = new Uint8Array(0)
+
 export class HttpRequestBody implements RequestBody {
   readonly present: boolean
   readonly #request: IncomingMessage
@@ -35,7 +37,7 @@ export class HttpRequestBody implements RequestBody {
     this.#request = request
     this.present = present
     this.#options = options
-    if (!present) this.#bytes = new Uint8Array(0)
+    if (!present) this.#bytes = EMPTY
   }
 
   get bytes(): Uint8Array | undefined {
@@ -72,10 +74,17 @@ export class HttpRequestBody implements RequestBody {
     this.#live?.destroy(failure)
   }
 
-  /** The request is over: gives the budget back, and reads past what nobody wanted, so that the next request is seen. */
+  /**
+   * The request is over: gives the budget back, and with it the bytes, as a guest's leftover work may hold on to the
+   * request; and reads past what nobody wanted, so that the next request is seen.
+   */
   release(): void {
     this.#giveBack(this.#takenBytes)
     this.#live?.destroy()
+    this.#live = undefined
+    this.#streamed = true
+    this.#buffering = undefined
+    this.#bytes = this.present ? undefined : EMPTY
   }
 
   #open(): Readable {

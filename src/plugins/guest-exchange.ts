@@ -39,7 +39,7 @@ export class GuestExchange implements Exchange {
   readonly #context: RequestContext
   readonly #writable: Side
   /** The response body without its content coding, where it had one. */
-  readonly #decoded: Uint8Array | null
+  #decoded: Uint8Array | null
   #staged: Staged | null = null
   #closed = false
 
@@ -212,17 +212,22 @@ export class GuestExchange implements Exchange {
 
   /** Puts the changes into effect. */
   commit(): void {
-    this.#closed = true
     const staged = this.#staged
+    this.close()
     if (staged === null) return
     if (staged.extensions !== null) this.#commitExtensions(staged.extensions)
     if (this.#writable === "request") this.#commitRequest(staged)
     else this.#commitResponse(staged)
   }
 
-  /** Ends the call: from here on the guest can look, but not change. Without `commit` its changes are gone. */
+  /**
+   * Ends the call: from here on the guest can look, but not change. Without `commit` its changes are gone. Nothing large
+   * is kept for a guest that goes on behind the answer.
+   */
   close(): void {
     this.#closed = true
+    this.#staged = null
+    this.#decoded = null
   }
 
   #commitRequest(staged: Staged): void {
@@ -319,6 +324,8 @@ export class GuestExchange implements Exchange {
   }
 
   #responseBody(): Uint8Array {
+    if (this.#closed)
+      throw this.#error("E_BODY_NOT_DECLARED", "the response body is on its way; read it before answering")
     if (this.#decoded !== null) return this.#decoded
     const { body } = this.#response()
     if (body === null) return EMPTY
