@@ -7,6 +7,9 @@ import { Secrets } from "./secrets.ts"
 import type { GuestServices } from "./services.ts"
 import { PartitionStorage } from "./storage.ts"
 
+/** Tenants whose storage is bound to the plugin. Without `[[tenants]]` clients make up as many as they like. */
+const MAX_TENANTS = 1000
+
 export interface ServiceOptions {
   readonly plugin: string
   /** Whose storage it is: the publisher, or the absolute path of the plugin's folder. */
@@ -48,13 +51,16 @@ export function createGuestServices(host: Host, options: ServiceOptions): BoundS
     maxBytes: options.messageBytes,
     transport: host.transport,
   })
-  const partitions = new Map<string | null, PartitionStorage>()
+  const { partitions: pool, nowMs } = host
+  const open = (tenant: string | null) => new PartitionStorage({ plugin, owner, tenant }, { pool, nowMs, quotaBytes })
+  const bound = new Map<string | null, PartitionStorage>()
   const storage = (tenant: string | null): PartitionStorage => {
-    const present = partitions.get(tenant)
+    const present = bound.get(tenant)
     if (present !== undefined) return present
-    const { partitions: pool, nowMs } = host
-    const opened = new PartitionStorage({ plugin, owner, tenant }, { pool, nowMs, quotaBytes })
-    partitions.set(tenant, opened)
+    // What is thrown away is quickly made again: the data is the pool's.
+    if (bound.size === MAX_TENANTS) bound.clear()
+    const opened = open(tenant)
+    bound.set(tenant, opened)
     return opened
   }
   return {
