@@ -54,3 +54,8 @@ export class Call {
     this.done = true
   }
 }
+
+/** Guests hold ids as integers of 32 bits, and a busy server is through with them in days: the first come again. */
+export function nextCallId(id: number): number {
+  return (id % 0x7fff_ffff) + 1
+}

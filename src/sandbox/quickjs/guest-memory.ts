@@ -25,17 +25,28 @@ export class Escaped extends Error {
   }
 }
 
+/** The host spends microseconds on this much. */
+const POLL_BYTES = 16 * 1024
+
 /** The values of the guest in one machine: reading what it passed, making what it gets, calling its functions. */
 export class GuestMemory {
   machine: Machine
   readonly handles: Handles
   readonly #maxBytes: number
+  readonly #poll: () => void
+  /** Bytes that crossed since the last poll. */
+  #crossed = 0
 
-  /** @param messageBytes - Largest text or byte string that crosses in either direction. */
-  constructor(machine: Machine, handles: Handles, messageBytes: number) {
+  /**
+   * @param messageBytes - Largest text or byte string that crosses in either direction.
+   * @param poll - Stops the guest when its budget is used up. What the host does with large values costs no fuel, so it
+   *   is asked whenever much has crossed.
+   */
+  constructor(machine: Machine, handles: Handles, messageBytes: number, poll: () => void) {
     this.machine = machine
     this.handles = handles
     this.#maxBytes = messageBytes
+    this.#poll = poll
   }
 
   // --- What the guest passed. `at` is the address of a value.
@@ -48,6 +59,7 @@ export class GuestMemory {
   text(at: number): string {
     const text = readString(this.machine, this.handles.context, at, this.#maxBytes)
     if (text === undefined) throw new GuestMistake("expected a string")
+    this.#cross(text.length)
     return text
   }
 
@@ -55,6 +67,7 @@ export class GuestMemory {
   bytes(at: number): Uint8Array {
     const bytes = readBytes(this.machine, this.handles.context, at, this.#maxBytes)
     if (bytes === undefined) throw new GuestMistake("expected bytes")
+    this.#cross(bytes.length)
     return bytes
   }
 
@@ -70,6 +83,7 @@ export class GuestMemory {
 
   /** @throws {OutOfMemory} */
   newText(text: string): number {
+    this.#cross(text.length)
     return newString(this.machine, this.handles.context, this.handles.scratch, text)
   }
 
@@ -83,6 +97,7 @@ export class GuestMemory {
   /** @throws {OutOfMemory | MessageTooLong} */
   newBytes(bytes: Uint8Array): number {
     if (bytes.length > this.#maxBytes) throw new MessageTooLong(this.#maxBytes)
+    this.#cross(bytes.length)
     return newBytes(this.machine, this.handles.context, bytes)
   }
 
@@ -158,5 +173,12 @@ export class GuestMemory {
     const exception = this.machine.engine.throw(this.handles.context, error)
     this.free(error)
     return exception
+  }
+
+  #cross(length: number): void {
+    this.#crossed += length
+    if (this.#crossed < POLL_BYTES) return
+    this.#crossed = 0
+    this.#poll()
   }
 }

@@ -1,5 +1,5 @@
 import { BextError, PluginError } from "../../errors.ts"
-import { Budget } from "./budget.ts"
+import { Budget, BudgetSpent } from "./budget.ts"
 import type { Call } from "./call.ts"
 import { KIND } from "./failures.ts"
 import { Escaped, type GuestMemory } from "./guest-memory.ts"
@@ -119,6 +119,8 @@ export class GuestStack {
   errorValue(error: unknown): number {
     const refusal = error instanceof MessageTooLong ? this.#tooLong(error) : error
     if (!(refusal instanceof BextError) && !(refusal instanceof GuestMistake)) throw error
+    // To refuse costs the host more than to ask costs the guest.
+    if (this.budget.spent()) throw new BudgetSpent()
     const call = this.running
     let serial = 0
     if (refusal instanceof PluginError && (call.hostErrors?.length ?? 0) < MAX_HOST_ERRORS) {

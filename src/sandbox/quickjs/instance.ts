@@ -31,6 +31,9 @@ export interface GuestSetup {
 
 /** Timers, fetches and other waits one call may have at once. */
 const MAX_TASKS = 1000
+/** Calls that may be at work behind their answers: each of them holds on to its request. */
+const MAX_ANSWERED = 1000
+
 /**
  * One memory with the guest in it. Guest code runs in `load`, in `start` and when something a call waits for arrives.
  * After a failure that stops the guest in the middle the image is written back, and every call in flight fails.
@@ -47,6 +50,8 @@ export class Instance implements MachineHost, StackEvents {
   loadError: PluginError | null = null
   /** Calls that are not over, except the one whose `start` is on the stack. */
   readonly #calls = new Map<number, Call>()
+  /** Those of them that have answered and are still at work for `waitUntil`, the oldest first. */
+  readonly #answered = new Set<Call>()
   /** Calls that something happened to while the guest ran. They are looked after when it has left the stack. */
   #touched: Call[] = []
   #resetDue = false
@@ -54,7 +59,7 @@ export class Instance implements MachineHost, StackEvents {
 
   constructor(setup: GuestSetup, machine: Machine) {
     this.setup = setup
-    this.memory = new GuestMemory(machine, setup.base.handles, setup.limits.messageBytes)
+    this.memory = new GuestMemory(machine, setup.base.handles, setup.limits.messageBytes, () => this.interrupt())
     this.#stack = new GuestStack(setup.name, this.memory, this)
     machine.host = this
   }
@@ -65,6 +70,11 @@ export class Instance implements MachineHost, StackEvents {
 
   get idle(): boolean {
     return this.#calls.size === 0
+  }
+
+  /** Whether nobody waits for any of its calls. */
+  get answered(): boolean {
+    return this.#answered.size === this.#calls.size
   }
 
   get machine(): Machine {
@@ -107,6 +117,7 @@ export class Instance implements MachineHost, StackEvents {
         call.fail(new PluginError(code, this.setup.name, what, { cause }))
         this.#finish(call)
       })
+      if (call.done) this.#leave(call)
     } else if (call.tasks !== null) this.#close(call)
     if (this.#touched.length > 0) this.#lookAfter()
   }
@@ -332,11 +343,22 @@ export class Instance implements MachineHost, StackEvents {
     const { answer } = call
     call.answer = null
     if (call.over) this.#close(call)
+    else this.#leave(call)
     if (answer !== null) answer()
     else if (call.failure !== null) this.setup.services.log("error", `after the answer: ${call.failure.message}`)
   }
 
+  /** The call has answered and works on. */
+  #leave(call: Call): void {
+    this.#answered.add(call)
+    if (this.#answered.size <= MAX_ANSWERED) return
+    const [oldest] = this.#answered
+    this.fail(oldest!, "E_OVERLOADED", `more than ${MAX_ANSWERED} answered calls are still at work`)
+    this.#finish(oldest!)
+  }
+
   #close(call: Call): void {
+    this.#answered.delete(call)
     call.unwatch?.()
     const left = [...(call.tasks?.values() ?? [])]
     for (const task of left) this.#endTask(call, task)

@@ -55,9 +55,12 @@ export class Machine {
     this.#fuel.value = FUEL_SLICE
   }
 
-  /** End of the heap in use, bytes from 0. Never moves back except by writing an image. */
+  /**
+   * End of the heap in use, bytes from 0. Never moves back except by writing an image. The guest's memory says so, and a
+   * guest that broke out of the engine could say anything.
+   */
   get heapEnd(): number {
-    return this.u32[LAYOUT.heapEndPointer >> 2]!
+    return Math.min(this.u32[LAYOUT.heapEndPointer >> 2]!, this.bytes.length)
   }
 
   /** Makes the memory at least this large. @throws {OutOfMemory} */

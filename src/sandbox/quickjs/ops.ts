@@ -135,8 +135,11 @@ const SERVICES = {
     return NOTHING
   },
   storageDelete: (guest, at) => guest.memory.newNumber(guest.storage.delete(guest.memory.text(at)) ? 1 : 0),
-  storageKeys: (guest, at) =>
-    text(guest, JSON.stringify(guest.storage.keys(guest.memory.text(at), guest.memory.number(at + 8)))),
+  storageKeys: (guest, at) => {
+    // Every key of the partition is looked at, for a handful of instructions.
+    guest.interrupt()
+    return text(guest, JSON.stringify(guest.storage.keys(guest.memory.text(at), guest.memory.number(at + 8))))
+  },
   storageIncr: (guest, at) => {
     const done = guest.storage.incr(
       guest.memory.text(at + 16),
@@ -256,12 +259,21 @@ function headerPairs(value: string): [string, string][] {
   return pairs as [string, string][]
 }
 
+/** Characters of JSON no valid set of tags reaches; far less work than a whole message. */
+const MAX_TAGS = 16 * 1024
+
 function tags(value: string): Record<string, string> {
+  if (value.length > MAX_TAGS) throw new GuestMistake(`metric: tags of more than ${MAX_TAGS} characters`)
   const found = json(value, "metric")
   if (typeof found !== "object" || found === null || Array.isArray(found)) {
     throw new GuestMistake("metric: expected an object of tags")
   }
-  return Object.fromEntries(Object.entries(found).map(([name, tag]) => [name, String(tag)]))
+  return Object.fromEntries(Object.entries(found).map(([name, tag]) => [name, tagText(tag)]))
+}
+
+function tagText(tag: Json): string {
+  if (typeof tag === "object" && tag !== null) throw new GuestMistake("metric: a tag is a text or a number")
+  return String(tag)
 }
 
 const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}$/

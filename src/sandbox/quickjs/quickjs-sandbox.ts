@@ -2,7 +2,7 @@ import { PluginError } from "../../errors.ts"
 import type { HookName } from "../../hooks.ts"
 import type { HookCall, Json, Sandbox } from "../sandbox.ts"
 import { LAYOUT } from "./binary.ts"
-import { Call } from "./call.ts"
+import { Call, nextCallId } from "./call.ts"
 import { captureImage } from "./image.ts"
 import { type GuestSetup, Instance } from "./instance.ts"
 
@@ -48,7 +48,8 @@ export class QuickjsSandbox implements Sandbox {
   call(request: HookCall): Json | undefined | Promise<Json | undefined> {
     const instance = this.#setup.mode === "shared" ? this.#sharedInstance() : this.#lease()
     const nowMs = performance.now()
-    const call = new Call(++this.#lastCall, request, nowMs)
+    this.#lastCall = nextCallId(this.#lastCall)
+    const call = new Call(this.#lastCall, request, nowMs)
     instance.start(call, nowMs)
     if (!call.done) return instance.wait(call)
     if (instance.idle) this.#release(instance)
@@ -91,9 +92,10 @@ export class QuickjsSandbox implements Sandbox {
   }
 
   #lease(): Instance {
+    const { name, limits } = this.#setup
+    if (this.#idle.length === 0 && this.#leased.size >= limits.maxInstances) this.#reclaim()
     let instance = this.#idle.pop()
     if (instance === undefined) {
-      const { name, limits } = this.#setup
       if (this.#leased.size >= limits.maxInstances) {
         throw new PluginError("E_OVERLOADED", name, `all ${limits.maxInstances} instances are waiting`)
       }
@@ -103,6 +105,15 @@ export class QuickjsSandbox implements Sandbox {
     }
     this.#leased.add(instance)
     return instance
+  }
+
+  /** Frees the instance that waits longest for nothing but what an answered call left behind: requests come first. */
+  #reclaim(): void {
+    for (const instance of this.#leased) {
+      if (!instance.answered) continue
+      instance.stop("E_OVERLOADED", "its instance was needed for another request")
+      return
+    }
   }
 
   #open(): Instance {
