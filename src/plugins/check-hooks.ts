@@ -15,6 +15,10 @@ export function checkHooks(manifest: Manifest, hooks: ReadonlySet<HookName>): vo
   const declared = manifest.manifest.capabilities
   const exported = capabilitiesOf(hooks)
   const faults: string[] = []
+  // Most likely a misspelt name or `export default` of one function: a guard that silently guards nothing.
+  if (hooks.size === 0 && declared.length === 0) {
+    faults.push("exports no hook; middleware exports a function called onRequest or onResponse")
+  }
   for (const capability of exported) {
     if (declared.includes(capability)) continue
     const which = [...hooks].filter((hook) => HOOKS[hook].capability === capability).map(toCamelCase)

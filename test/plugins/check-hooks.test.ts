@@ -15,7 +15,10 @@ describe("checkHooks", () => {
   it("accepts hooks and capabilities that agree", () => {
     check('"middleware"', ["on_request"])
     check('"middleware", "lifecycle"', ["on_response", "cleanup"])
-    check("", [])
+  })
+
+  it("refuses what exports no hook and declares none: it would do nothing", () => {
+    assert.throws(() => check("", []), mismatch(/exports no hook; middleware exports .* onRequest or onResponse/))
   })
 
   it("says which capability an exported hook needs", () => {

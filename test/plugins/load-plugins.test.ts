@@ -39,6 +39,13 @@ describe("loadPlugins", () => {
     assert.equal(await textOf((await request()).response.body), "hi")
   })
 
+  it("refuses a single file whose hook is misspelt, instead of leaving it without any", async (t) => {
+    for (const source of ["export function onRequset() {}", "export default function (ctx) {}", ""]) {
+      const files = { "guard.js": source, "bext.config.toml": '[plugins.guard]\npath = "guard.js"' }
+      await assert.rejects(loadProject(t, files), { code: "E_PLUGIN_HOOK_MISMATCH", message: /exports no hook/ })
+    }
+  })
+
   it("loads the overview's plugin.toml and section as they are written there", async (t) => {
     const { plugin } = await loadProject(t, {
       "plugins/rate-limiter/plugin.toml":
