@@ -10,6 +10,7 @@ import type { Path } from "./toml-positions.ts"
 export function checkConfig(config: Config): Problem[] {
   return [
     ...checkFiles(config),
+    ...checkIdentityHeaders(config),
     ...checkRoutes(config),
     ...checkMiddleware(config),
     ...checkTenants(config),
@@ -44,6 +45,22 @@ function readable(path: Path, file: string | undefined, kind: "file" | "folder" 
     const reason = errno === undefined ? "not readable" : getSystemErrorMessage(errno)
     return [{ path, what: `cannot read ${file}: ${reason}` }]
   }
+}
+
+/** Fields without which the server cannot tell where a request is for, or where it ends. */
+const FRAMING = new Set(["host", "content-length", "transfer-encoding"])
+
+function checkIdentityHeaders({ server }: Config): Problem[] {
+  return server.identity_headers.flatMap((name, index) =>
+    FRAMING.has(name.toLowerCase())
+      ? [
+          {
+            path: ["server", "identity_headers", index],
+            what: `${name} belongs to HTTP itself; no request could be served`,
+          },
+        ]
+      : [],
+  )
 }
 
 function checkRoutes({ routes }: Config): Problem[] {

@@ -1,5 +1,5 @@
-import { mkdirSync } from "node:fs"
-import { join } from "node:path"
+import { existsSync, mkdirSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { type Database, open, type RootDatabase } from "lmdb"
 import { BextError } from "../errors.ts"
 import { type ChangedKey, ChangeLog } from "./change-log.ts"
@@ -27,12 +27,26 @@ const PARTITION_BYTES = 16
 export function openLmdbStore(options: { readonly dir: string; readonly log: StateLog }): KeyValueStore {
   const path = join(options.dir, "state")
   try {
-    // 0700: values may be personal data or tokens.
-    mkdirSync(path, { recursive: true, mode: 0o700 })
+    makeFolder(path)
     checkDataFile(join(path, "data.mdb"))
     return new LmdbStore(open<Buffer, Buffer>({ path, ...ENVIRONMENT, ...BINARY }), path, options.log)
   } catch (error) {
     throw unavailable(path, "cannot open the state", error)
+  }
+}
+
+/**
+ * 0700: values may be personal data or tokens. Level by level: Node's `recursive` never returns where a file system
+ * refuses a folder with ENOENT although its parent is there, as /proc does.
+ */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return
+  if (!existsSync(dirname(path))) makeFolder(dirname(path))
+  try {
+    mkdirSync(path, { mode: 0o700 })
+  } catch (error) {
+    // Another process was faster.
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error
   }
 }
 

@@ -335,6 +335,11 @@ max_memory_mb = 128
       /5:8 routes\.1\.path: "\/a" is there twice/,
     ],
     ["an upstream without scheme", '[app]\nupstream = "127.0.0.1:4000"', /write "http:\/\/127\.0\.0\.1:4000"/],
+    [
+      "an identity header that HTTP itself needs",
+      '[server]\nidentity_headers = ["x-user", "Host"]',
+      /2:31 server\.identity_headers\.1: Host belongs to HTTP itself/,
+    ],
     ["a missing folder", '[app]\nstatic = "nowhere"', /2:10 app\.static: there is no folder .*nowhere/],
     ["a file for a folder", '[app]\nstatic = "502.html"', /expected a folder, .*502\.html is a file/],
     ["a missing error page", '[errors]\n404 = "404.html"', /2:7 errors\.404: there is no file/],

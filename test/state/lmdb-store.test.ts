@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
@@ -150,6 +150,17 @@ describe("LMDB store", () => {
     assert.throws(() => openLmdbStore({ dir: join(dir, "file"), log: silent }), {
       code: "E_STATE_UNAVAILABLE",
       message: /cannot open the state in .*file/,
+    })
+  })
+
+  it("makes the folders above its own, and says when the file system refuses, instead of trying for ever", async (t) => {
+    const dir = temporary(t)
+    await using _store = openLmdbStore({ dir: join(dir, "a/b"), log: silent })
+    assert.equal(statSync(join(dir, "a/b")).mode & 0o777, 0o700)
+    if (!existsSync("/proc/self")) return t.diagnostic("no /proc: a refusal was not tried")
+    assert.throws(() => openLmdbStore({ dir: "/proc/bext", log: silent }), {
+      code: "E_STATE_UNAVAILABLE",
+      message: /cannot open the state in \/proc\/bext/,
     })
   })
 
