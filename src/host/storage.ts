@@ -10,6 +10,8 @@ const MAX_KEY_BYTES = 512
 const MAX_KEYS = 1000
 /** Atomic operations of one partition under way: more would only queue behind the one writer everybody shares. */
 const MAX_UPDATES = 1000
+/** Bytes of values they may hold together. */
+const MAX_UPDATE_BYTES = 8 * 1024 * 1024
 /** A century: longer is a mistake, and still exact as a sum of epoch milliseconds. */
 const MAX_TTL_MS = 100 * 365 * 86_400_000
 
@@ -42,6 +44,8 @@ export class PartitionStorage implements GuestStorage {
   readonly #id: string
   readonly #options: StorageOptions
   #updates = 0
+  /** Bytes of values that atomic operations under way hold. */
+  #updateBytes = 0
 
   constructor(identity: StorageIdentity, options: StorageOptions) {
     this.#plugin = identity.plugin
@@ -96,13 +100,20 @@ export class PartitionStorage implements GuestStorage {
     ttlMs: number,
   ): Promise<boolean> {
     this.#checkKey(key)
+    const bytes = sizeOf(value) + (expected === undefined ? 0 : sizeOf(expected))
+    this.#checkRoom(bytes)
     const wanted = expected === undefined ? undefined : own(expected)
     const next = { value: own(value), expiresAtMs: this.#expiry(ttlMs) }
     let done = false
-    await this.#update(key, (current) => {
-      done = equalValues(current?.value, wanted)
-      return done ? next : undefined
-    })
+    this.#updateBytes += bytes
+    try {
+      await this.#update(key, (current) => {
+        done = equalValues(current?.value, wanted)
+        return done ? next : undefined
+      })
+    } finally {
+      this.#updateBytes -= bytes
+    }
     return done
   }
 
@@ -137,6 +148,12 @@ export class PartitionStorage implements GuestStorage {
     } finally {
       this.#updates--
     }
+  }
+
+  /** One operation may be as large as it likes; those that wait for it only together. */
+  #checkRoom(bytes: number): void {
+    if (this.#updateBytes === 0 || this.#updateBytes + bytes <= MAX_UPDATE_BYTES) return
+    throw this.#refuse("E_LIMIT_STORAGE", "atomic operations with large values are under way; wait for some of them")
   }
 
   #counter(key: string, current: Stored | undefined): number {
@@ -191,6 +208,10 @@ export function isStorageKey(key: unknown): key is string {
 const SLASH = 47
 const BACKSLASH = 92
 const DOT = 46
+
+function sizeOf(value: string | Uint8Array): number {
+  return typeof value === "string" ? value.length * 2 : value.length
+}
 
 /** A value nobody else can change: bytes may be a view of a guest's memory; half a surrogate pair cannot be stored. */
 function own(value: string | Uint8Array): string | Uint8Array {

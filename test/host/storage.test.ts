@@ -149,6 +149,16 @@ describe("guest storage", () => {
     assert.equal(await storage.incr("n", 1, 0), 1001)
   })
 
+  it("bounds the values that atomic operations under way hold, and takes more when they are done", async (t) => {
+    const { storage } = await open(t, { quotaBytes: 4 * 1024 * 1024 })
+    const large = new Uint8Array(3 * 1024 * 1024)
+    const flood = await Promise.allSettled(Array.from({ length: 10 }, () => storage.cas("n", undefined, large, 0)))
+    assert.equal(flood.filter(({ status }) => status === "fulfilled").length, 2)
+    const refused = flood.find((result) => result.status === "rejected")
+    assert.equal(refused?.reason.code, "E_LIMIT_STORAGE")
+    assert.equal(await storage.cas("n", large, large, 0), true)
+  })
+
   it("compares and sets, telling text from bytes and absent from empty", async (t) => {
     const { storage } = await open(t, { quotaBytes: 200 })
     assert.equal(await storage.cas("k", "", "no", 0), false)

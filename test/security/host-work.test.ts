@@ -67,6 +67,20 @@ describe("what the host does for a guest", async () => {
     })
   }
 
+  it("later, for atomic operations and fetches, is on the guest's budget too", async () => {
+    const services = new RecordingServices()
+    const source = `export async function onRequest() {
+      const all = []
+      for (let i = 0; i < 900; i++) all.push(bext.storage.incr("n"))
+      await Promise.all(all)
+    }`
+    await using guest = await writeGuest(tier, source, { services })
+    const call = request(new RecordingExchange("/"), BUDGET)
+    await assert.rejects(async () => guest.call(call), { code: "E_LIMIT_CPU" })
+    const count = Number(services.storage(null).get("n"))
+    assert.ok(count < 400, `${count} operations`)
+  })
+
   it("refuses metric tags that are no text or far too many, without a failure of the host", async () => {
     const source = `export function onRequest() {
       const many = {}

@@ -22,6 +22,7 @@ export class Budget {
   #cpuMark = -1
   /** Time on the stack before that poll. */
   #beforeMarkMs = 0
+  #chargedMs = 0
 
   /** @param wallEndMs - End of the whole call on the clock of performance.now(). */
   enter(nowMs: number, cpuLeftMs: number, wallEndMs: number): void {
@@ -32,6 +33,14 @@ export class Budget {
     this.#askMs = nowMs + cpuLeftMs
     this.#hardEndMs = nowMs + cpuLeftMs * 4
     this.#cpuMark = -1
+    this.#chargedMs = 0
+  }
+
+  /** Counts work that the host does for the guest when it is no longer on the stack. */
+  charge(ms: number): void {
+    this.#chargedMs += ms
+    this.#cpuLeftMs -= ms
+    this.#askMs -= ms
   }
 
   /** @returns true when the guest has to stop; `verdict` then says why. */
@@ -54,7 +63,8 @@ export class Budget {
 
   /** @returns milliseconds to charge for the time since `enter`. */
   leave(): number {
-    return this.#cpuMark === -1 ? Math.min(performance.now() - this.#enteredMs, 1) : this.#usedMs()
+    const usedMs = this.#cpuMark === -1 ? Math.min(performance.now() - this.#enteredMs, 1) : this.#usedMs()
+    return usedMs + this.#chargedMs
   }
 
   #usedMs(): number {

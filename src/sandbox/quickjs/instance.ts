@@ -31,6 +31,8 @@ export interface GuestSetup {
 
 /** Timers, fetches and other waits one call may have at once. */
 const MAX_TASKS = 1000
+/** What a fetch or an atomic operation of storage costs the thread behind the guest's back, roughly. */
+const LATER_MS = 0.2
 /** Calls that may be at work behind their answers: each of them holds on to its request. */
 const MAX_ANSWERED = 1000
 
@@ -227,6 +229,7 @@ export class Instance implements MachineHost, StackEvents {
    */
   later<T>(what: string, at: number, promise: Promise<T>, toValues: (value: T) => number[], stop = () => {}): number {
     const call = this.#stack.running
+    this.budget.charge(LATER_MS)
     const resolve = this.memory.keep(at)
     const reject = this.memory.keep(at + 8)
     const task: Task = { id: ++this.#lastTask, what, values: [resolve, reject], stop }
