@@ -1,6 +1,6 @@
 import type { Dispatcher } from "undici"
 import { BextError, type ErrorCode, PluginError } from "../errors.ts"
-import { decodeContent } from "./decode-content.ts"
+import { DecodeFailure, decodeContent } from "../message/decode-content.ts"
 import { checkRequestHeaders } from "./fetch-headers.ts"
 import { quote } from "./quote.ts"
 import type { GuestFetchRequest, GuestFetchResponse } from "./services.ts"
@@ -154,6 +154,7 @@ class GuardedFetcher {
     const url = hop.url.href
     if (codings === undefined || raw.length === 0) return { url, status: response.statusCode, headers, body: raw }
     const body = await decodeContent(raw, String(codings), this.#options.maxBytes)
+    if (body instanceof DecodeFailure) throw toDecodeError(body, this.#options.maxBytes)
     signal.throwIfAborted()
     // They described the bytes on the wire; a guest that passes them on would mislabel what it has.
     const kept = headers.filter(([name]) => name !== "content-encoding" && name !== "content-length")
@@ -221,4 +222,18 @@ function toPairs(headers: Dispatcher.ResponseData["headers"]): [string, string][
     if (value === undefined) return []
     return Array.isArray(value) ? value.map((item): [string, string] => [name, item]) : [[name, value]]
   })
+}
+
+function toDecodeError({ reason, coding, cause }: DecodeFailure, maxBytes: number): BextError {
+  const name = quote(coding, 40)
+  switch (reason) {
+    case "too-large":
+      return new BextError("E_LIMIT_MESSAGE", `the response body expands to more than ${maxBytes} bytes`, { cause })
+    case "broken":
+      return new BextError("E_FETCH_FAILED", `the response body is not valid ${name}`, { cause })
+    case "unknown":
+      return new BextError("E_FETCH_FAILED", `the response has the content coding ${name}`)
+    case "too-many":
+      return new BextError("E_FETCH_FAILED", "the response has too many content codings")
+  }
 }

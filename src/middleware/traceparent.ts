@@ -1,4 +1,4 @@
-import { randomHex } from "./random-hex.ts"
+import { randomHex } from "../message/random-hex.ts"
 
 export interface Trace {
   /** 32 lower-case hex digits, not all zero. */

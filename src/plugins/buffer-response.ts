@@ -1,7 +1,7 @@
 import { Readable } from "node:stream"
 import { setTimeout as wait } from "node:timers/promises"
+import { DecodeFailure, decodeContent, toCodings } from "../message/decode-content.ts"
 import type { ResponseState } from "../message/request-context.ts"
-import { decodeBody, toCodings } from "./decode-body.ts"
 
 const EMPTY = new Uint8Array(0)
 
@@ -59,8 +59,8 @@ export async function bufferResponse(
   const bytes = whole === null ? EMPTY : typeof whole === "string" ? Buffer.from(whole) : whole
   const codings = response.headers.get("content-encoding")
   if (codings === undefined) return bytes
-  const decoded = await decodeBody(bytes, codings, limits.maxBytes)
-  if (decoded === undefined) return `response body cannot be decoded (${show(codings)}) within max_body`
+  const decoded = await decodeContent(bytes, codings, limits.maxBytes)
+  if (decoded instanceof DecodeFailure) return `response body cannot be decoded (${show(codings)}) within max_body`
   if (decoded !== bytes) budget.take(decoded.length)
   return decoded
 }
