@@ -1,7 +1,7 @@
 import { PluginError } from "../../errors.ts"
 import type { GuestMemory } from "./guest-memory.ts"
 import type { GuestSetup } from "./instance.ts"
-import { libraryOf } from "./library.ts"
+import { need } from "./library-images.ts"
 
 /** JS_EVAL_TYPE_MODULE */
 const EVAL_MODULE = 1
@@ -10,22 +10,24 @@ const NOT_A_PROMISE = -1
 const FULFILLED = 1
 
 /**
- * Evaluates the guest's modules in an empty machine.
+ * Evaluates the guest's modules in a machine that has its shared library files.
+ * @param library - Names of the library files to be evaluated first.
  * @param runJobs - Runs what became runnable.
  * @returns the names of the hooks it exports, separated by commas.
  * @throws {Escaped} what the guest threw. @throws {PluginError} `E_PLUGIN_LOAD_FAILED`.
  */
-export function evaluateGuest(memory: GuestMemory, setup: GuestSetup, source: string, runJobs: () => void): string {
+export function evaluateGuest(
+  memory: GuestMemory,
+  setup: GuestSetup,
+  library: readonly string[],
+  runJobs: () => void,
+): string {
   const { handles, machine } = memory
   const { engine } = machine
   const { modules, limits } = setup
   engine.setMemoryLimit(handles.runtime, limits.memoryBytes)
-  for (const name of libraryOf((word) => modules.mentions(word))) {
-    const value = memory.newText(name)
-    memory.pass(0, value)
-    memory.free(memory.checked(memory.call(handles.need, 1)))
-    memory.free(value)
-  }
+  const source = modules.load(modules.entry)
+  for (const name of library) need(memory, name)
   const code = machine.newCString(source)
   const file = machine.newCString(modules.entry)
   const evaluated = engine.eval(handles.context, code, Buffer.byteLength(source), file, 0, EVAL_MODULE)

@@ -97,6 +97,8 @@ const BROKEN_STACK_MARGIN_PAGES = 64
 const ZEROS = new Uint8Array(PAGE)
 /** C stack that most calls use; zeroed without looking. */
 const USUAL_STACK = 16 * 1024
+/** Bytes. Memory is compared in blocks of this size first, natively. */
+const BLOCK = 1024
 /** Words. Differences closer together than this are one run. */
 const GAP = 16
 /** Words. Shorter runs are written word by word. */
@@ -140,12 +142,20 @@ function usedEnd(machine: Machine): number {
 
 function differences(machine: Machine, base: Uint8Array, from: number, to: number): Run[] {
   const before = new Uint32Array(base.buffer, base.byteOffset, base.length >> 2)
-  const { u32 } = machine
+  const { u32, bytes } = machine
   const runs: Run[] = []
   const start = from >> 2
   let first = -1
   let last = -1
   for (let i = start; i < to >> 2; i++) {
+    const offset = (i - start) * 4
+    if (offset % BLOCK === 0 && offset + BLOCK <= base.length) {
+      const at = from + offset
+      if (bytes.compare(base, offset, offset + BLOCK, at, at + BLOCK) === 0) {
+        i += BLOCK / 4 - 1
+        continue
+      }
+    }
     if (u32[i] === (i - start < before.length ? before[i - start] : 0)) continue
     if (first !== -1 && i - last > GAP) {
       runs.push({ from: first, to: last + 1 })

@@ -85,14 +85,14 @@ export class Instance implements MachineHost, StackEvents {
 
   /**
    * Evaluates the guest's top level and finds its hooks.
+   * @param library - Names of the library files it needs that are not in the machine.
    * @returns their names, separated by commas; without meaning when the call failed.
    */
-  load(call: Call, nowMs: number): string {
+  load(call: Call, library: readonly string[], nowMs: number): string {
     let hooks = ""
     this.#stack.run(call, nowMs, () => {
       try {
-        const source = this.setup.modules.load(this.setup.modules.entry)
-        hooks = evaluateGuest(this.memory, this.setup, source, () => this.#stack.runJobs(call))
+        hooks = evaluateGuest(this.memory, this.setup, library, () => this.#stack.runJobs(call))
       } catch (error) {
         if (!(error instanceof PluginError)) throw error
         call.fail(error)

@@ -7,6 +7,8 @@ interface LibraryFile {
   /** A guest whose sources hold one of these words gets the file into its image; others at first touch. */
   readonly words: readonly string[]
   readonly source: string
+  /** Evaluating it asks for something of the guest, so that no two guests can share the result. */
+  readonly perGuest?: true
 }
 
 const FILES: readonly LibraryFile[] = [
@@ -17,7 +19,7 @@ const FILES: readonly LibraryFile[] = [
     ["request", "response", "body", "extensions", "setIdentity"],
   ),
   prelude("wait-until", ["$waitUntil"], ["waitUntil"]),
-  prelude("bext", ["bext"], ["bext"]),
+  { ...prelude("bext", ["bext"], ["bext"]), perGuest: true },
   prelude("storage", ["$storage"], ["storage"]),
   prelude("host-crypto", ["$hostCrypto"], ["hmac", "sha256", "timingSafeEqual"]),
   prelude("fetch", ["$fetch"], ["fetch"]),
@@ -39,9 +41,15 @@ export function librarySource(name: string): string {
   return source
 }
 
-/** One name of each file that a guest is going to use, judging by its sources. */
-export function libraryOf(mentions: (word: string) => boolean): string[] {
-  return FILES.filter(({ words }) => words.some(mentions)).map(({ provides }) => provides[0]!)
+/**
+ * The files that a guest is going to use, judging by its sources: one name of each.
+ * @returns `shared`: those that are the same in every guest. `own`: those that are to be evaluated in the guest itself.
+ */
+export function libraryOf(mentions: (word: string) => boolean): { readonly shared: string[]; readonly own: string[] } {
+  const used = FILES.filter(({ words }) => words.some(mentions))
+  const names = (perGuest: boolean) =>
+    used.filter((file) => (file.perGuest ?? false) === perGuest).map(({ provides }) => provides[0]!)
+  return { shared: names(false), own: names(true) }
 }
 
 function isGlobal(name: string): boolean {

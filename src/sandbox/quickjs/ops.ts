@@ -13,6 +13,9 @@ import { librarySource } from "./library.ts"
  */
 type Operation = (guest: Instance, at: number) => number
 
+/** An operation that gives every guest the same for the same arguments. */
+type PureOperation = (guest: Pick<Instance, "memory">, at: number) => number
+
 const SIDES: readonly Side[] = ["request", "response"]
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"]
 const IDENTITY = ["user", "tenantId", "siteId"] as const
@@ -195,12 +198,16 @@ const SERVICES = {
   },
   randomUUID: (guest) => text(guest, randomUUID()),
   now: (guest) => number(guest, Math.floor(performance.now())),
+} as const satisfies Record<string, Operation>
+
+/** All that library files need while they are evaluated. */
+const PURE = {
   utf8Encode: (guest, at) => bytes(guest, Buffer.from(guest.memory.text(at))),
   utf8Decode: (guest, at) => text(guest, Buffer.from(guest.memory.bytes(at)).toString("utf8")),
   library: (guest, at) => guest.memory.newText(librarySource(guest.memory.text(at))),
-} as const satisfies Record<string, Operation>
+} as const satisfies Record<string, PureOperation>
 
-const ALL: Readonly<Record<string, Operation>> = { ...EXCHANGE, ...COURSE, ...SERVICES }
+const ALL: Readonly<Record<string, Operation>> = { ...EXCHANGE, ...COURSE, ...SERVICES, ...PURE }
 
 /** The operations by code. */
 export const OPERATIONS: readonly Operation[] = Object.values(ALL)
@@ -210,7 +217,12 @@ export const OP_CODES: Readonly<Record<string, number>> = Object.fromEntries(
   Object.keys(ALL).map((name, i) => [name, i]),
 )
 
-function text(guest: Instance, value: string): number {
+/** The pure operations by code. */
+export const PURE_OPERATIONS: ReadonlyMap<number, PureOperation> = new Map(
+  Object.entries(PURE).map(([name, operation]) => [OP_CODES[name]!, operation]),
+)
+
+function text(guest: Pick<Instance, "memory">, value: string): number {
   return guest.memory.newMessage(value)
 }
 
@@ -218,7 +230,7 @@ function optionalText(guest: Instance, value: string | undefined): number {
   return value === undefined ? NOTHING : text(guest, value)
 }
 
-function bytes(guest: Instance, value: Uint8Array): number {
+function bytes(guest: Pick<Instance, "memory">, value: Uint8Array): number {
   return guest.memory.newBytes(value)
 }
 

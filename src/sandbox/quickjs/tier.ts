@@ -7,6 +7,8 @@ import { compileQuickjs } from "./binary.ts"
 import { Call } from "./call.ts"
 import { GuestError, placeOf } from "./failures.ts"
 import { type GuestSetup, Instance } from "./instance.ts"
+import { libraryOf } from "./library.ts"
+import { LibraryImages } from "./library-images.ts"
 import { MachinePool } from "./machine-pool.ts"
 import { loadGuestModules } from "./modules.ts"
 import { QuickjsSandbox } from "./quickjs-sandbox.ts"
@@ -21,15 +23,17 @@ const LOAD_LIMITS = { cpuMs: 1000, wallMs: 5000, fuel: 0 }
 export async function createQuickjsTier(): Promise<SandboxTier> {
   const base = bootBase(compileQuickjs())
   const pool = new MachinePool(base)
+  const libraries = new LibraryImages(base, pool)
   return {
     tier: "quickjs",
-    load: (source, services, limits, instance) => load(base, pool, source, services, limits, instance),
+    load: (source, services, limits, instance) => load(base, pool, libraries, source, services, limits, instance),
   }
 }
 
 async function load(
   base: Base,
   pool: MachinePool,
+  libraries: LibraryImages,
   source: GuestSource,
   services: GuestServices,
   limits: Limits,
@@ -37,10 +41,11 @@ async function load(
 ): Promise<Sandbox> {
   const modules = await loadGuestModules(source)
   const setup: GuestSetup = { name: source.name, base, pool, services, limits, mode, modules, image: null }
-  const first = new Instance(setup, pool.take(limits.memoryBytes, null))
+  const library = libraryOf((word) => modules.mentions(word))
+  const first = new Instance(setup, pool.take(limits.memoryBytes, libraries.of(library.shared)))
   const nowMs = performance.now()
   const call = new Call(0, LOAD_CALL, nowMs, "the top level")
-  const hooks = first.load(call, nowMs).split(",")
+  const hooks = first.load(call, library.own, nowMs).split(",")
   if (call.failure !== null) {
     pool.giveBack(first.machine)
     throw loadFailure(source.name, first, call.failure)
