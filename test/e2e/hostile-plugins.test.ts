@@ -73,6 +73,20 @@ const HOSTILE: Readonly<Record<string, Hostile>> = {
     code: "E_LIMIT_MESSAGE",
     status: 502,
   },
+  "answers a thousand headers": {
+    script: 'return { action: "respond", headers: Array.from({ length: 1000 }, (_, i) => ["x-" + i, "1"]) }',
+    code: "E_LIMIT_MESSAGE",
+    status: 502,
+  },
+  "answers a huge body": {
+    script: `return new Response("${MARK}".repeat(500_000))`,
+    code: "E_LIMIT_MESSAGE",
+    status: 502,
+  },
+  "answers with a proxy that never says the same twice": {
+    script: "let n = 0; return new Proxy({}, { get: () => n++, has: () => n++ % 2 === 0, ownKeys: () => ['action'] })",
+    ...SHAPE,
+  },
   "answers Transfer-Encoding": { script: respondWith("transfer-encoding", "chunked"), ...FORBIDDEN },
   "answers Content-Length": { script: respondWith("content-length", "1"), ...FORBIDDEN },
   "answers Set-Cookie": { script: respondWith("set-cookie", "session=1"), ...FORBIDDEN },
@@ -158,6 +172,20 @@ describe("a plugin in the running server that", () => {
       assert.equal(response.headers.get("x-a"), null)
       await neighbourStillWorks()
     })
+  })
+
+  it("fails at the same time as all others gets its own failure, and nobody is mistaken for another", async () => {
+    const requests = Object.values(HOSTILE).map(async ({ code }, at) => {
+      const response = await fetch(`${site.url}/closed/${at}`)
+      assert.equal(JSON.parse(await response.text()).code, code, `closed/${at}`)
+    })
+    const calm = Array.from({ length: 50 }, async () => (await fetch(`${site.url}/page.html`)).text())
+    await Promise.all(requests)
+    assert.deepEqual(
+      await Promise.all(calm),
+      Array.from({ length: 50 }, () => "page"),
+    )
+    await neighbourStillWorks()
   })
 
   it("failed is in the log with its code and place", () => {
