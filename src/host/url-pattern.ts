@@ -87,6 +87,8 @@ function matchesEveryReading(pattern: UrlPattern, pathname: string): boolean {
   if (pattern.pathGlob === "/**") return true
   let path = pathname
   for (let round = 0; round < MAX_DECODINGS; round++) {
+    // Servlet containers take the parameter off and then see a dot segment.
+    if (/\/\.\.?;/.test(path)) return false
     const decoded = decodePath(path)
     if (decoded === undefined) return false
     if (decoded === path) return pattern.matchesPath(path)

@@ -54,6 +54,9 @@ function plainPathEnd(target: string): number {
   return target.length
 }
 
+/** An ordinary name to most, but servlet containers take the parameter off and then see a dot segment (RFC 3986 §3.3). */
+const DOTS_WITH_PARAMETER = /^\.\.?;/
+
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 function normalisePath(raw: string): string {
@@ -62,6 +65,8 @@ function normalisePath(raw: string): string {
   for (const part of parts) {
     if (part === "" || part === ".") continue
     if (part === "..") segments.pop()
+    else if (DOTS_WITH_PARAMETER.test(part))
+      throw new BextError("E_PATH_INVALID", "the path has dots before a semicolon")
     else segments.push(part)
   }
   const last = parts.at(-1)!

@@ -14,7 +14,7 @@ export function findPathFault(path: string): string | undefined {
   if (path.includes("\\")) return "contains a backslash"
   if (hasControlCharacter(path)) return "contains a control character"
   if (!path.isWellFormed()) return "contains half a surrogate pair"
-  if (/\/\.\.?(\/|$)/.test(path)) return "contains a dot segment"
+  if (/\/\.\.?([/;]|$)/.test(path)) return "contains a dot segment"
   if (path === "/__bext" || path.startsWith("/__bext/")) return "is reserved for bext"
   return undefined
 }

@@ -39,6 +39,8 @@ const RESERVED = new Set([
   "upgrade",
 ])
 const RESERVED_PREFIXES = ["x-forwarded", "x-bext-"]
+/** Of a request, what the server says of it to the app: in any spelling, as the app may not tell them apart. */
+const RESERVED_IN_REQUESTS = new Set(["x-real-ip", "x-request-id"])
 
 /** Which header fields one plugin may read and write. */
 export class HeaderAccess {
@@ -130,6 +132,9 @@ export class HeaderAccess {
   #checkReserved(side: Side, name: string): void {
     const canonical = toCanonicalName(name)
     if (RESERVED.has(canonical) || RESERVED_PREFIXES.some((prefix) => canonical.startsWith(prefix))) {
+      throw new PluginError("E_HEADER_FORBIDDEN", this.#plugin, `${canonical} is set by the server alone`)
+    }
+    if (side === "request" && RESERVED_IN_REQUESTS.has(canonical)) {
       throw new PluginError("E_HEADER_FORBIDDEN", this.#plugin, `${canonical} is set by the server alone`)
     }
     if (side === "request" && this.#identity.has(canonical)) {
