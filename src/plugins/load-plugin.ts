@@ -181,7 +181,7 @@ function toPath(pointer: string): string[] {
 
 /** Tenants must not meet in one memory. */
 function instanceMode({ sandbox }: Manifest, match: PluginMatch): InstanceMode {
-  return sandbox.instance ?? ((match.tenants?.size ?? 0) > 1 ? "fresh" : "shared")
+  return sandbox.instance ?? (match.severalTenants ? "fresh" : "shared")
 }
 
 function withCapabilities(manifest: Manifest, sandbox: Sandbox): Manifest {

@@ -14,6 +14,8 @@ export class PluginMatch {
   readonly #rows: readonly Row[]
   /** The tenants whose requests can match; undefined when others' can too. */
   readonly tenants: ReadonlySet<string> | undefined
+  /** Whether a tenant is named and requests of others can match too. */
+  readonly severalTenants: boolean
 
   constructor(rows: PluginConfig["match"]) {
     this.#rows = rows.map(compileRow)
@@ -21,6 +23,8 @@ export class PluginMatch {
     if (rows.length > 0 && named.every((tenants) => tenants !== null)) {
       this.tenants = new Set(named.flatMap((tenants) => [...tenants!]))
     }
+    const count = new Set(named.flatMap((tenants) => [...(tenants ?? [])])).size
+    this.severalTenants = count > 1 || (count === 1 && this.tenants === undefined)
   }
 
   matches(target: MatchTarget, path: string = target.path): boolean {

@@ -38,6 +38,15 @@ describe("PluginMatch", () => {
     assert.equal(matches(rows, { hostname: "a.example.com.evil.test" }), false)
   })
 
+  it("knows whether a named tenant meets others, also when only some rows name tenants", () => {
+    assert.equal(new PluginMatch([]).severalTenants, false)
+    assert.equal(new PluginMatch([{ path: "/x" }]).severalTenants, false)
+    assert.equal(new PluginMatch([{ tenants: ["a"] }, { tenants: ["a"], path: "/x" }]).severalTenants, false)
+    assert.equal(new PluginMatch([{ tenants: ["a"] }, { tenants: ["b"] }]).severalTenants, true)
+    assert.equal(new PluginMatch([{ tenants: ["a", "b"] }, { path: "/x" }]).severalTenants, true)
+    assert.equal(new PluginMatch([{ tenants: ["a"] }, { path: "/x" }]).severalTenants, true)
+  })
+
   it("names the tenants when every row does", () => {
     const match = new PluginMatch([{ tenants: ["a", "b"] }, { tenants: ["c"], path: "/x" }])
     assert.deepEqual([...match.tenants!], ["a", "b", "c"])
