@@ -281,22 +281,18 @@ describe("a request body", () => {
     assert.match(await readToEnd(socket), /\/half.*\/next$/s)
   })
 
-  for (const coding of ["identity", "gzip"]) {
-    it(`too large for its reader and wanted by nobody else does not hold up the next request: ${coding}`, async (t) => {
-      const server = await serve(t, async (context) => {
-        if (context.path === "/large")
-          await assert.rejects(context.requestBody.buffer(100), { code: "E_BODY_TOO_LARGE" })
-        context.response = answer(context.path)
-      })
-      const body = coding === "gzip" ? gzipSync(randomBytes(2 << 20)) : Buffer.alloc(2 << 20)
-      const socket = connect(server.port, "127.0.0.1")
-      const head = `POST /large HTTP/1.1\r\nHost: a\r\nContent-Encoding: ${coding}\r\nTransfer-Encoding: chunked\r\n\r\n`
-      socket.write(`${head}${body.length.toString(16)}\r\n`)
-      socket.write(body)
-      socket.write("\r\n0\r\n\r\nGET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-      assert.match(await readToEnd(socket), /\/large.*\/next$/s)
+  it("too large for its reader and wanted by nobody else does not hold up the next request", async (t) => {
+    const server = await serve(t, async (context) => {
+      if (context.path === "/large") await assert.rejects(context.requestBody.buffer(100), { code: "E_BODY_TOO_LARGE" })
+      context.response = answer(context.path)
     })
-  }
+    const body = gzipSync(randomBytes(2 << 20))
+    const socket = connect(server.port, "127.0.0.1")
+    socket.write(`POST /large HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: ${body.length}\r\n\r\n`)
+    socket.write(body)
+    socket.write("GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert.match(await readToEnd(socket), /\/large.*\/next$/s)
+  })
 
   it("that arrives a byte at a time is put together", async (t) => {
     const server = await serve(
