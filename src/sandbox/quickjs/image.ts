@@ -47,12 +47,12 @@ export function captureImage(machine: Machine, base: BaseImage): Image {
   zeroFreeMemory(machine)
   const end = Math.max(usedEnd(machine), baseEnd(base))
   const runs = [
-    ...differences(machine, base.data, LAYOUT.dataStart, LAYOUT.dataEnd),
+    ...differences(machine, base.variables, LAYOUT.variablesStart, LAYOUT.dataEnd),
     ...differences(machine, base.heap, LAYOUT.heapStart, end),
   ]
   // A call per patch costs more than writing a few words one by one.
   const short = runs.filter((run) => run.to - run.from < SHORT_RUN)
-  const words = Uint32Array.from(short.flatMap((run) => wordsOf(machine, run)))
+  const words = wordsOf(machine, short)
   const patches = runs
     .filter((run) => run.to - run.from >= SHORT_RUN)
     .map(({ from, to }) => ({ at: from * 4, bytes: copy(machine, from * 4, to * 4) }))
@@ -60,23 +60,34 @@ export function captureImage(machine: Machine, base: BaseImage): Image {
   return { base, words, patches, end, bytes }
 }
 
-/**
- * Makes the machine's memory exactly what the image says, whatever ran in it before.
- * @param after - `"call"`: a call of the same guest ended in good order. `"anything"`: another guest was in it, or its own
- *   was stopped in the middle; then the constants among the static data are written too, and the C stack is searched deeper.
- */
-export function restore(machine: Machine, image: Image, after: "call" | "anything"): void {
+/** What happened in a machine since its memory was last known. */
+export type Since =
+  /** Nothing at all: it was just made, its heap and its stack are zero. */
+  | "made"
+  /** Nothing: the empty image was written into it. */
+  | "wiped"
+  /** A call of the same guest ended in good order. */
+  | "call"
+  /** Another guest was in it, or its own was stopped in the middle, perhaps deep in native code. */
+  | "anything"
+
+/** Makes the machine's memory exactly what the image says. */
+export function restore(machine: Machine, image: Image, since: Since): void {
   const { base, words, patches, end } = image
   const dirtyEnd = machine.heapEnd
   machine.reserve(end)
-  if (after === "call") machine.bytes.set(base.variables, LAYOUT.variablesStart)
-  else machine.bytes.set(base.data, LAYOUT.dataStart)
-  machine.bytes.set(base.heap, LAYOUT.heapStart)
-  if (dirtyEnd > baseEnd(base)) machine.bytes.fill(0, baseEnd(base), dirtyEnd)
+  if (since !== "wiped") {
+    // A guest in good order wrote no constants.
+    if (since === "call") machine.bytes.set(base.variables, LAYOUT.variablesStart)
+    else machine.bytes.set(base.data, LAYOUT.dataStart)
+    machine.bytes.set(base.heap, LAYOUT.heapStart)
+    if (dirtyEnd > baseEnd(base)) machine.bytes.fill(0, baseEnd(base), dirtyEnd)
+  }
   for (let i = 0; i < words.length; i += 2) machine.u32[words[i]!] = words[i + 1]!
   for (const patch of patches) machine.bytes.set(patch.bytes, patch.at)
   machine.unwind()
-  zeroStack(machine, after === "call" ? STACK_MARGIN_PAGES : BROKEN_STACK_MARGIN_PAGES)
+  if (since === "call") zeroStack(machine, STACK_MARGIN_PAGES)
+  else if (since === "anything") zeroStack(machine, BROKEN_STACK_MARGIN_PAGES)
   reseed(machine, base.randomState)
 }
 
@@ -97,8 +108,6 @@ const BROKEN_STACK_MARGIN_PAGES = 64
 const ZEROS = new Uint8Array(PAGE)
 /** C stack that most calls use; zeroed without looking. */
 const USUAL_STACK = 16 * 1024
-/** Bytes. Memory is compared in blocks of this size first, natively. */
-const BLOCK = 1024
 /** Words. Differences closer together than this are one run. */
 const GAP = 16
 /** Words. Shorter runs are written word by word. */
@@ -142,35 +151,33 @@ function usedEnd(machine: Machine): number {
 
 function differences(machine: Machine, base: Uint8Array, from: number, to: number): Run[] {
   const before = new Uint32Array(base.buffer, base.byteOffset, base.length >> 2)
-  const { u32, bytes } = machine
+  const now = machine.u32.subarray(from >> 2, to >> 2)
   const runs: Run[] = []
   const start = from >> 2
   let first = -1
   let last = -1
-  for (let i = start; i < to >> 2; i++) {
-    const offset = (i - start) * 4
-    if (offset % BLOCK === 0 && offset + BLOCK <= base.length) {
-      const at = from + offset
-      if (bytes.compare(base, offset, offset + BLOCK, at, at + BLOCK) === 0) {
-        i += BLOCK / 4 - 1
-        continue
-      }
-    }
-    if (u32[i] === (i - start < before.length ? before[i - start] : 0)) continue
+  for (let i = 0; i < now.length; i++) {
+    if (now[i] === (i < before.length ? before[i] : 0)) continue
     if (first !== -1 && i - last > GAP) {
-      runs.push({ from: first, to: last + 1 })
+      runs.push({ from: start + first, to: start + last + 1 })
       first = -1
     }
     if (first === -1) first = i
     last = i
   }
-  if (first !== -1) runs.push({ from: first, to: last + 1 })
+  if (first !== -1) runs.push({ from: start + first, to: start + last + 1 })
   return runs
 }
 
-function wordsOf(machine: Machine, run: Run): number[] {
-  const words: number[] = []
-  for (let i = run.from; i < run.to; i++) words.push(i, machine.u32[i]!)
+function wordsOf(machine: Machine, runs: readonly Run[]): Uint32Array {
+  const words = new Uint32Array(runs.reduce((sum, { from, to }) => sum + 2 * (to - from), 0))
+  let at = 0
+  for (const { from, to } of runs) {
+    for (let i = from; i < to; i++) {
+      words[at++] = i
+      words[at++] = machine.u32[i]!
+    }
+  }
   return words
 }
 

@@ -23,7 +23,7 @@ export class MachinePool {
     const maxPages = pagesFor(memoryBytes)
     const at = this.#idle.findLastIndex((machine) => machine.maxPages === maxPages)
     const machine = at === -1 ? new Machine(this.#base.module, maxPages) : this.#idle.splice(at, 1)[0]!
-    restore(machine, image ?? this.#empty, "anything")
+    restore(machine, image ?? this.#empty, at === -1 ? "made" : "wiped")
     return machine
   }
 
@@ -51,14 +51,16 @@ export class MachinePool {
   }
 
   #replace(machine: Machine, image: Image): Machine {
-    let other = machine
+    let other: Machine
     try {
       other = new Machine(this.#base.module, machine.maxPages)
-      machine.host = null
     } catch {
       // The system has no memory for another one: the old one, wiped, has to do.
+      restore(machine, image, "anything")
+      return machine
     }
-    restore(other, image, "anything")
+    machine.host = null
+    restore(other, image, "made")
     return other
   }
 }
