@@ -47,11 +47,10 @@ sensitive_headers = ["cookie"]
   })
 })
 
-/** Hosts that lead to this machine, or to a network only it can see. */
+/** Ways to write this machine. Other private addresses are tested where nothing can be dialled: test/host/. */
 const PRIVATE_HOSTS = [
   ...["127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "0.0.0.0", "localhost", "①27.0.0.1"],
-  ...["[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]"],
-  ...["169.254.169.254", "10.0.0.1", "100.64.0.1", "192.168.0.1", "[fe80::1]", "[fd00::1]"],
+  ...["[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"],
 ]
 
 describe("a plugin's fetch", () => {
