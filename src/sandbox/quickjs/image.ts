@@ -86,8 +86,8 @@ export function restore(machine: Machine, image: Image, since: Since): void {
   for (let i = 0; i < words.length; i += 2) machine.u32[words[i]!] = words[i + 1]!
   for (const patch of patches) machine.bytes.set(patch.bytes, patch.at)
   machine.unwind()
-  if (since === "call") zeroStack(machine, STACK_MARGIN_PAGES)
-  else if (since === "anything") zeroStack(machine, BROKEN_STACK_MARGIN_PAGES)
+  if (since === "call") zeroStack(machine, STACK_MARGIN)
+  else if (since === "anything") zeroStack(machine, BROKEN_STACK_MARGIN)
   reseed(machine, base.randomState)
 }
 
@@ -100,12 +100,11 @@ function baseEnd(base: BaseImage): number {
   return LAYOUT.heapStart + base.heap.length
 }
 
-const PAGE = 4096
-/** Zero pages in a row after which the rest of the C stack is taken to be untouched. */
-const STACK_MARGIN_PAGES = 2
+/** Bytes that are all zero below which the rest of the C stack is taken to be untouched. */
+const STACK_MARGIN = 8 * 1024
 /** The same after a guest was stopped in the middle, perhaps deep in native code. */
-const BROKEN_STACK_MARGIN_PAGES = 64
-const ZEROS = new Uint8Array(PAGE)
+const BROKEN_STACK_MARGIN = 256 * 1024
+const ZEROS = new Uint8Array(BROKEN_STACK_MARGIN)
 /** C stack that most calls use; zeroed without looking. */
 const USUAL_STACK = 16 * 1024
 /** Words. Differences closer together than this are one run. */
@@ -181,17 +180,15 @@ function wordsOf(machine: Machine, runs: readonly Run[]): Uint32Array {
   return words
 }
 
-function zeroStack(machine: Machine, zeroPages: number): void {
+function zeroStack(machine: Machine, margin: number): void {
   const { bytes } = machine
   let end: number = LAYOUT.heapStart - USUAL_STACK
   bytes.fill(0, end, LAYOUT.heapStart)
-  for (let clean = 0; end > LAYOUT.dataEnd && clean < zeroPages; end -= PAGE) {
-    const from = Math.max(end - PAGE, LAYOUT.dataEnd)
-    if (bytes.compare(ZEROS, 0, end - from, from, end) === 0) clean++
-    else {
-      bytes.fill(0, from, end)
-      clean = 0
-    }
+  while (end > LAYOUT.dataEnd) {
+    const from = Math.max(end - margin, LAYOUT.dataEnd)
+    if (bytes.compare(ZEROS, 0, end - from, from, end) === 0) return
+    bytes.fill(0, from, end)
+    end = from
   }
 }
 
