@@ -65,7 +65,7 @@ export async function loadPlugin(name: string, options: LoadPluginOptions): Prom
   let sandbox: Sandbox | undefined
   try {
     const source = { name, folder: found.folder, entry: found.entry }
-    sandbox = await tier.load(source, services, limits.sandbox, instanceMode(found.manifest, match))
+    sandbox = await tier.load(source, services, limits.sandbox, instanceMode(found.manifest, match, config))
     const manifest = found.synthesised ? withCapabilities(found.manifest, sandbox) : found.manifest
     checkHooks(manifest, sandbox.hooks)
     // Without a start hook there is nothing to wait for, and a thousand half-loaded guests would each hold a memory.
@@ -179,9 +179,13 @@ function toPath(pointer: string): string[] {
   return steps.map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"))
 }
 
-/** Tenants must not meet in one memory. */
-function instanceMode({ sandbox }: Manifest, match: PluginMatch): InstanceMode {
-  return sandbox.instance ?? (match.severalTenants ? "fresh" : "shared")
+/**
+ * Tenants must not meet in one memory. It takes no mistake in the plugin: code that waits for a promise which another
+ * request made goes on when that one's fetch arrives, and has its storage.
+ */
+function instanceMode({ sandbox }: Manifest, match: PluginMatch, { middleware }: Config): InstanceMode {
+  const several = match.severalTenants || (middleware.tenant !== undefined && match.tenants?.size !== 1)
+  return sandbox.instance ?? (several ? "fresh" : "shared")
 }
 
 function withCapabilities(manifest: Manifest, sandbox: Sandbox): Manifest {
