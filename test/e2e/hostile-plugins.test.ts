@@ -201,5 +201,10 @@ describe("a plugin in the running server that", () => {
     }
     const thrown = failures.find((line) => line.plugin === `closed-${Object.keys(HOSTILE).indexOf("throws an error")}`)
     assert.match(JSON.stringify(thrown), /guest-said-this.*hostile-\d+\.js:1:\d+/)
+    assert.doesNotMatch(
+      site.output(),
+      /wasm-function|src\/sandbox/,
+      "how the host noticed is not the author's business",
+    )
   })
 })

@@ -61,10 +61,10 @@ export function failureOf(instance: Instance, call: Call, error: unknown): Plugi
   const { name } = instance.setup
   const { verdict } = instance.budget
   if (verdict !== null && (error instanceof BudgetSpent || error instanceof WebAssembly.RuntimeError)) {
-    return limit(instance, call, verdict, error)
+    return limit(instance, call, verdict)
   }
-  if (error instanceof OutOfMemory) return limit(instance, call, "E_LIMIT_MEMORY", error)
-  if (error instanceof RangeError) return limit(instance, call, "E_LIMIT_STACK", error)
+  if (error instanceof OutOfMemory) return limit(instance, call, "E_LIMIT_MEMORY")
+  if (error instanceof RangeError) return limit(instance, call, "E_LIMIT_STACK")
   if (error instanceof EngineAbort || error instanceof WebAssembly.RuntimeError) {
     return new PluginError("E_GUEST_EXITED", name, `${call.what}: the engine stopped: ${error.message}`, {
       cause: error,
@@ -73,7 +73,8 @@ export function failureOf(instance: Instance, call: Call, error: unknown): Plugi
   return new PluginError("E_INTERNAL", name, `${call.what}: an error of the host`, { cause: error })
 }
 
-function limit(instance: Instance, call: Call, code: ErrorCode, cause: Error): PluginError {
+/** @param cause - What the guest threw. How the host noticed the limit says nothing to anybody. */
+function limit(instance: Instance, call: Call, code: ErrorCode, cause?: GuestError): PluginError {
   const { cpuMs, wallMs } = call.request.limits
   const what: Partial<Record<ErrorCode, string>> = {
     E_LIMIT_CPU: `used more than ${cpuMs} ms of CPU time`,
@@ -81,7 +82,7 @@ function limit(instance: Instance, call: Call, code: ErrorCode, cause: Error): P
     E_LIMIT_MEMORY: `used more than ${instance.setup.limits.memoryBytes} bytes of memory`,
     E_LIMIT_STACK: "recursed too deeply",
   }
-  return new PluginError(code, instance.setup.name, `${call.what} ${what[code]}`, { cause })
+  return new PluginError(code, instance.setup.name, `${call.what} ${what[code]}`, cause && { cause })
 }
 
 function heapUsed(instance: Instance): number {
