@@ -2,7 +2,7 @@ import { FUNCTION_TYPE, I32, I64, OP, VOID } from "./instructions.ts"
 import { checkLimit, invalid, unsupported } from "./module-rejected.ts"
 import type { Profile } from "./profiles.ts"
 import type { Reader } from "./reader.ts"
-import type { Writer } from "./writer.ts"
+import { Writer } from "./writer.ts"
 
 /** Import module of the refill function; a guest's module may not use it. */
 export const METER_MODULE = "__meter"
@@ -170,20 +170,27 @@ export class Declarations {
     const saved = this.#profile.exportGlobals ? this.mutableGlobals : []
     const count = reader?.count("export") ?? 0
     checkLimit("exports", count, this.#limits?.exports ?? Infinity, reader?.at ?? 0)
-    out.u32(count + 1 + saved.length)
+    const kept = new Writer(1024)
+    let keptCount = 0
     for (let i = 0; i < count && reader !== undefined; i++) {
       const start = reader.at
       skipName(reader)
       if (nameStartsWith(reader.bytes, start, reader.at, FUEL_EXPORT))
         invalid(`reserved export name ${FUEL_EXPORT}`, start)
-      out.copy(reader.bytes, start, reader.at)
+      const nameEnd = reader.at
       const kind = reader.u8()
       const offset = reader.at
       const index = reader.u32()
       if (kind === EXTERNAL.global && index >= this.globalCount) invalid(`no global ${index}`, offset)
-      out.op(kind, kind === EXTERNAL.function ? this.moveFunction(index, offset) : index)
+      const moved = kind === EXTERNAL.function ? this.moveFunction(index, offset) : index
+      if (!this.#keepsExport(reader.bytes, start, nameEnd)) continue
+      kept.copy(reader.bytes, start, nameEnd)
+      kept.op(kind, moved)
+      keptCount++
     }
     if (reader !== undefined) expectEnd(reader)
+    out.u32(keptCount + 1 + saved.length)
+    out.append(kept)
     out.name(FUEL_EXPORT)
     out.op(EXTERNAL.global, this.fuelGlobal)
     for (const index of saved) {
@@ -259,6 +266,12 @@ export class Declarations {
       this.globalCount++
     } else if (kind === EXTERNAL.tag) unsupported("exception handling", offset)
     else invalid(`unknown import kind ${kind}`, offset)
+  }
+
+  #keepsExport(bytes: Uint8Array, nameStart: number, nameEnd: number): boolean {
+    const keep = this.#profile.trust === "trusted" ? this.#profile.keepExports : null
+    if (keep === null) return true
+    return keep.has(Buffer.from(bytes.subarray(nameTextStart(bytes, nameStart), nameEnd)).toString("utf8"))
   }
 
   #typeIndex(reader: Reader): number {
@@ -347,12 +360,17 @@ function skipName(reader: Reader): void {
 }
 
 function nameStartsWith(bytes: Uint8Array, nameStart: number, nameEnd: number, prefix: string): boolean {
-  let lengthEnd = nameStart
-  while (bytes[lengthEnd]! >= 0x80) lengthEnd++
-  const first = lengthEnd + 1
+  const first = nameTextStart(bytes, nameStart)
   if (nameEnd - first < prefix.length) return false
   for (let i = 0; i < prefix.length; i++) if (bytes[first + i] !== prefix.charCodeAt(i)) return false
   return true
+}
+
+/** Where a name's text begins, behind its length. */
+function nameTextStart(bytes: Uint8Array, nameStart: number): number {
+  let lengthEnd = nameStart
+  while (bytes[lengthEnd]! >= 0x80) lengthEnd++
+  return lengthEnd + 1
 }
 
 function readMutability(reader: Reader): number {

@@ -27,6 +27,8 @@ export interface TrustedProfile extends Caps {
   readonly unmeteredAboveBytes: number
   /** Replaces the initial size of an imported memory; null keeps the module's own. */
   readonly initialMemoryPages: number | null
+  /** Names of the module's own exports to keep: V8 makes an object for each in every instance. Null keeps all. */
+  readonly keepExports: ReadonlySet<string> | null
 }
 
 /** For modules of plugins: every instruction is charged, every loop and function entry checked, 64-bit counter. */
@@ -41,6 +43,7 @@ export const QUICKJS_PROFILE: TrustedProfile = {
   maxLoopCharge: 16,
   unmeteredAboveBytes: 20_000,
   initialMemoryPages: null,
+  keepExports: null,
   maxMemoryPages: 1024,
   maxTableEntries: 10_000,
   exportGlobals: true,

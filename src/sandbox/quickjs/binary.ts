@@ -79,7 +79,12 @@ export function compileQuickjs(): MeteredEngine {
   const bytes = readFileSync(file)
   const found = createHash("sha256").update(bytes).digest("hex")
   if (found !== SHA256) throw new Error(`${file}: expected the pinned QuickJS (sha256 ${SHA256}), found ${found}`)
-  const metered = meter(bytes, { ...QUICKJS_PROFILE, maxMemoryPages: 32_768, initialMemoryPages: LAYOUT.initialPages })
+  const metered = meter(bytes, {
+    ...QUICKJS_PROFILE,
+    maxMemoryPages: 32_768,
+    initialMemoryPages: LAYOUT.initialPages,
+    keepExports: new Set(Object.values(EXPORT_NAMES)),
+  })
   const { refill, fuelExport, globalExports } = metered
   const stackPointerExport = globalExports.get(STACK_POINTER)
   if (stackPointerExport === undefined) throw new Error("the engine's stack pointer is not exported")

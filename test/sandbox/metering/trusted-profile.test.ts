@@ -56,3 +56,10 @@ it("lets the host choose the size of an imported memory", () => {
   assert.throws(() => new WebAssembly.Instance(module, memory(3, 8)), WebAssembly.LinkError)
   assert.throws(() => new WebAssembly.Instance(module, memory(4, 9)), WebAssembly.LinkError)
 })
+
+it("keeps only the exports that are asked for, and its own", () => {
+  const { bytes } = meter(original, { ...profile, keepExports: new Set(["small", "nested", "absent"]) })
+  const names = WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name)
+  assert.deepEqual(names, ["small", "nested", "__fuel"])
+  assert.equal(WebAssembly.Module.exports(new WebAssembly.Module(meter(original, profile).bytes)).length, 6)
+})
