@@ -1,5 +1,6 @@
 import type { Dispatcher } from "undici"
 import { BextError, type ErrorCode, PluginError } from "../errors.ts"
+import { ByteCollector } from "../message/byte-collector.ts"
 import { DecodeFailure, decodeContent } from "../message/decode-content.ts"
 import { checkRequestHeaders } from "./fetch-headers.ts"
 import { quote } from "./quote.ts"
@@ -168,15 +169,17 @@ class GuardedFetcher {
       body.on("error", () => {}).destroy()
       throw tooLarge()
     }
-    const chunks: Uint8Array[] = []
-    let length = 0
-    for await (const chunk of body as AsyncIterable<Uint8Array>) {
-      length += chunk.length
-      // Leaving the loop destroys the stream.
-      if (length > maxBytes) throw tooLarge()
-      chunks.push(chunk)
-    }
-    return Buffer.concat(chunks, length)
+    const received = new ByteCollector()
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    // Events, not iteration: what waits to be read would wait in as many pieces as it came in.
+    body.on("data", (chunk: Uint8Array) => {
+      if (received.length + chunk.length > maxBytes) body.destroy(tooLarge())
+      else received.append(chunk)
+    })
+    body.once("end", () => resolve(received.toBuffer()))
+    body.on("error", reject)
+    body.once("close", () => reject(new Error("the response ended early")))
+    return promise
   }
 
   /** What the guest is told. The original is the cause, for the log. */

@@ -1,10 +1,10 @@
 import type { IncomingMessage } from "node:http"
 import { Readable } from "node:stream"
 import { BextError } from "../errors.ts"
+import { ByteCollector } from "../message/byte-collector.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestBody } from "../message/request-context.ts"
 import type { BodyBudget } from "./body-budget.ts"
-import { ByteCollector } from "./byte-collector.ts"
 import { createBodyDecoder } from "./decode-body.ts"
 import { LiveBody } from "./live-body.ts"
 

@@ -1,8 +1,8 @@
 const FIRST_BYTES = 4 * 1024
 
 /**
- * Puts chunks together in one growing buffer. Keeping the chunks instead would let a client that sends a byte at a time
- * make each of them cost a hundred.
+ * Puts chunks together in one growing buffer. Keeping the chunks instead would let whoever sends a byte at a time make
+ * each of them cost a hundred.
  */
 export class ByteCollector {
   #buffer: Buffer = Buffer.alloc(0)
