@@ -2,17 +2,21 @@ import { randomFillSync } from "node:crypto"
 import { LAYOUT } from "./binary.ts"
 import type { Machine } from "./machine.ts"
 
-/** A machine's memory at rest: static data and heap. The C stack between them is empty then. */
+/**
+ * A machine's memory at rest without a guest: static data and heap. The C stack between them is empty then. There is one
+ * with the prelude, and one for each set of library files that guests begin with.
+ */
 export interface BaseImage {
-  readonly data: Uint8Array
-  /** The part of `data` that the engine writes to. */
+  /** The part of the static data that the engine never writes to. */
+  readonly constants: Uint8Array
+  /** The part that it writes to. */
   readonly variables: Uint8Array
   readonly heap: Uint8Array
   /** Address of the state of Math.random in every machine (xorshift64*, 8 bytes). */
   readonly randomState: number
 }
 
-/** A guest's memory at rest, kept as its differences to the base image that all guests share. */
+/** A guest's memory at rest, kept as its differences to a base image that guests share. */
 export interface Image {
   readonly base: BaseImage
   /** Single words that differ: index, value, index, value, … */
@@ -31,12 +35,15 @@ interface Patch {
 }
 
 /** Takes the base image of a machine at rest. */
-export function captureBase(machine: Machine, randomState: number): BaseImage {
+export function captureBase(
+  machine: Machine,
+  randomState: number,
+  constants: Uint8Array = copy(machine, LAYOUT.dataStart, LAYOUT.variablesStart),
+): BaseImage {
   zeroFreeMemory(machine)
-  const data = copy(machine, LAYOUT.dataStart, LAYOUT.dataEnd)
   return {
-    data,
-    variables: data.subarray(LAYOUT.variablesStart - LAYOUT.dataStart),
+    constants,
+    variables: copy(machine, LAYOUT.variablesStart, LAYOUT.dataEnd),
     heap: copy(machine, LAYOUT.heapStart, usedEnd(machine)),
     randomState,
   }
@@ -60,34 +67,29 @@ export function captureImage(machine: Machine, base: BaseImage): Image {
   return { base, words, patches, end, bytes }
 }
 
-/** What happened in a machine since its memory was last known. */
-export type Since =
-  /** Nothing at all: it was just made, its heap and its stack are zero. */
-  | "made"
-  /** Nothing: the empty image was written into it. */
-  | "wiped"
-  /** A call of the same guest ended in good order. */
+/** What happened in a machine before its memory is written. */
+export type Before =
+  /** Nothing: it was just made, or wiped. Its stack is zero. */
+  | "nothing"
+  /** A call of the same guest ended in good order. It wrote no constants. */
   | "call"
   /** Another guest was in it, or its own was stopped in the middle, perhaps deep in native code. */
   | "anything"
 
 /** Makes the machine's memory exactly what the image says. */
-export function restore(machine: Machine, image: Image, since: Since): void {
+export function restore(machine: Machine, image: Image, before: Before): void {
   const { base, words, patches, end } = image
   const dirtyEnd = machine.heapEnd
   machine.reserve(end)
-  if (since !== "wiped") {
-    // A guest in good order wrote no constants.
-    if (since === "call") machine.bytes.set(base.variables, LAYOUT.variablesStart)
-    else machine.bytes.set(base.data, LAYOUT.dataStart)
-    machine.bytes.set(base.heap, LAYOUT.heapStart)
-    if (dirtyEnd > baseEnd(base)) machine.bytes.fill(0, baseEnd(base), dirtyEnd)
-  }
+  if (before === "anything") machine.bytes.set(base.constants, LAYOUT.dataStart)
+  machine.bytes.set(base.variables, LAYOUT.variablesStart)
+  machine.bytes.set(base.heap, LAYOUT.heapStart)
+  if (dirtyEnd > baseEnd(base)) machine.bytes.fill(0, baseEnd(base), dirtyEnd)
   for (let i = 0; i < words.length; i += 2) machine.u32[words[i]!] = words[i + 1]!
   for (const patch of patches) machine.bytes.set(patch.bytes, patch.at)
   machine.unwind()
-  if (since === "call") zeroStack(machine, STACK_MARGIN)
-  else if (since === "anything") zeroStack(machine, BROKEN_STACK_MARGIN)
+  if (before === "call") zeroStack(machine, STACK_MARGIN)
+  else if (before === "anything") zeroStack(machine, BROKEN_STACK_MARGIN)
   reseed(machine, base.randomState)
 }
 

@@ -9,7 +9,7 @@ import { authorsLines, failureOf, GuestError, hookFailure } from "./failures.ts"
 import { GuestMemory } from "./guest-memory.ts"
 import { GuestMistake } from "./guest-mistake.ts"
 import { GuestStack, type Invocation, type StackEvents } from "./guest-stack.ts"
-import type { Image } from "./image.ts"
+import type { BaseImage, Image } from "./image.ts"
 import type { Machine, MachineHost } from "./machine.ts"
 import type { MachinePool } from "./machine-pool.ts"
 import type { GuestModules } from "./modules.ts"
@@ -25,6 +25,8 @@ export interface GuestSetup {
   readonly limits: Limits
   readonly mode: InstanceMode
   readonly modules: GuestModules
+  /** What machines hold before anything of the guest is in them. */
+  readonly begin: BaseImage
   /** Null until the guest is ready. */
   image: Image | null
 }

@@ -1,6 +1,6 @@
 import type { Base } from "./base.ts"
 import { GuestMemory } from "./guest-memory.ts"
-import { captureImage, type Image } from "./image.ts"
+import { type BaseImage, captureBase, emptyImage } from "./image.ts"
 import type { MachineHost } from "./machine.ts"
 import type { MachinePool } from "./machine-pool.ts"
 import { PURE_OPERATIONS } from "./ops.ts"
@@ -15,16 +15,16 @@ export class LibraryImages {
   readonly #base: Base
   readonly #pool: MachinePool
   /** By the names of the files; the one used last at the end. */
-  readonly #images = new Map<string, Image>()
+  readonly #images = new Map<string, BaseImage>()
 
   constructor(base: Base, pool: MachinePool) {
     this.#base = base
     this.#pool = pool
   }
 
-  /** @param names - One name of each file. @returns null when there are none. */
-  of(names: readonly string[]): Image | null {
-    if (names.length === 0) return null
+  /** @param names - One name of each file. */
+  of(names: readonly string[]): BaseImage {
+    if (names.length === 0) return this.#base.image
     const key = names.join()
     const image = this.#images.get(key) ?? this.#make(names)
     this.#images.delete(key)
@@ -33,14 +33,15 @@ export class LibraryImages {
     return image
   }
 
-  #make(names: readonly string[]): Image {
-    const machine = this.#pool.take(MEMORY_BYTES, null)
+  #make(names: readonly string[]): BaseImage {
+    const { image } = this.#base
+    const machine = this.#pool.take(MEMORY_BYTES, emptyImage(image))
     const memory = new GuestMemory(machine, this.#base.handles, MEMORY_BYTES, () => {})
     machine.host = libraryHost(memory)
     for (const name of names) need(memory, name)
-    const image = captureImage(machine, this.#base.image)
+    const made = captureBase(machine, image.randomState, image.constants)
     this.#pool.giveBack(machine)
-    return image
+    return made
   }
 }
 

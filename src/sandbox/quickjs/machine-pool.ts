@@ -18,12 +18,12 @@ export class MachinePool {
     this.#empty = emptyImage(base.image)
   }
 
-  /** @param image - What the machine's memory shall hold; null for an engine without a guest. */
-  take(memoryBytes: number, image: Image | null): Machine {
+  /** @param image - What the machine's memory shall hold. */
+  take(memoryBytes: number, image: Image): Machine {
     const maxPages = pagesFor(memoryBytes)
     const at = this.#idle.findLastIndex((machine) => machine.maxPages === maxPages)
     const machine = at === -1 ? new Machine(this.#base.module, maxPages) : this.#idle.splice(at, 1)[0]!
-    restore(machine, image ?? this.#empty, at === -1 ? "made" : "wiped")
+    restore(machine, image, "nothing")
     return machine
   }
 
@@ -60,7 +60,7 @@ export class MachinePool {
       return machine
     }
     machine.host = null
-    restore(other, image, "made")
+    restore(other, image, "nothing")
     return other
   }
 }

@@ -40,7 +40,7 @@ export class QuickjsSandbox implements Sandbox {
     const first = this.#first
     if (first === null) throw new Error("ready was called twice")
     if (start !== null && this.hooks.has(start.hook)) await this.#runStart(first, start)
-    this.#setup.image = captureImage(first.machine, this.#setup.base.image)
+    this.#setup.image = captureImage(first.machine, this.#setup.begin)
     this.#first = null
     this.#setup.pool.giveBack(first.machine)
   }

@@ -6,6 +6,7 @@ import { type Base, bootBase } from "./base.ts"
 import { compileQuickjs } from "./binary.ts"
 import { Call } from "./call.ts"
 import { GuestError, placeOf } from "./failures.ts"
+import { emptyImage } from "./image.ts"
 import { type GuestSetup, Instance } from "./instance.ts"
 import { libraryOf } from "./library.ts"
 import { LibraryImages } from "./library-images.ts"
@@ -40,9 +41,10 @@ async function load(
   mode: InstanceMode,
 ): Promise<Sandbox> {
   const modules = await loadGuestModules(source)
-  const setup: GuestSetup = { name: source.name, base, pool, services, limits, mode, modules, image: null }
   const library = libraryOf((word) => modules.mentions(word))
-  const first = new Instance(setup, pool.take(limits.memoryBytes, libraries.of(library.shared)))
+  const begin = libraries.of(library.shared)
+  const setup: GuestSetup = { name: source.name, base, pool, services, limits, mode, modules, begin, image: null }
+  const first = new Instance(setup, pool.take(limits.memoryBytes, emptyImage(begin)))
   const nowMs = performance.now()
   const call = new Call(0, LOAD_CALL, nowMs, "the top level")
   const hooks = first.load(call, library.own, nowMs).split(",")
