@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { compileQuickjs, type MeteredEngine } from "../src/sandbox/quickjs/binary.ts"
+import { compileQuickjs, LAYOUT, type MeteredEngine } from "../src/sandbox/quickjs/binary.ts"
 import { Machine } from "../src/sandbox/quickjs/machine.ts"
 import { interleave, medianRatio } from "./measure.ts"
 import type { Row, Section } from "./report.ts"
@@ -53,8 +53,17 @@ export async function measureMetering(): Promise<Section> {
 
 function compilePlain(): MeteredEngine {
   const file = createRequire(import.meta.url).resolve("@jitl/quickjs-wasmfile-release-sync/wasm")
-  const compiled = new WebAssembly.Module(readFileSync(file))
+  const compiled = new WebAssembly.Module(withFewerPages(readFileSync(file)))
   return { compiled, refill: { module: "none", name: "none" }, fuelExport: "none", stackPointerExport: "none" }
+}
+
+/** The plain binary asks for 256 pages of memory where the metered one asks for fewer; a machine has the fewer. */
+function withFewerPages(binary: Buffer): Buffer {
+  const memoryImport = Buffer.from([1, 0x61, 1, 0x61, 2, 1])
+  const at = binary.indexOf(memoryImport) + memoryImport.length
+  if (binary.readUInt16LE(at) !== 0x0280) throw new Error("the engine's memory import is not where it was")
+  binary.writeUInt16LE((LAYOUT.initialPages & 127) | 128 | ((LAYOUT.initialPages >> 7) << 8), at)
+  return binary
 }
 
 /** A context in a machine of its own; programs become functions in it. */
