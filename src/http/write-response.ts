@@ -44,7 +44,7 @@ const LINGER_MS = 1_000
  * known, chunked (or the end of the connection for HTTP/1.0) for streams; no body for HEAD, 204, 205 and 304. A stream
  * that fails or is shorter than its Content-Length cuts the connection: a truncated response must not look whole.
  * @param done - Called once; before this function returns when everything already went to the kernel.
- * @throws {BextError} `E_STATUS_INVALID`, `E_HEADER_INVALID`; nothing has been written then and `done` is not called.
+ * @throws {BextError} `E_STATUS_INVALID`, `E_HEADER_INVALID`, `E_RESPONSE_BODY`; nothing has been written then and `done` is not called.
  * Source: RFC 9112 §6, RFC 9110 §8.6.
  */
 export function writeResponse(
@@ -59,6 +59,10 @@ export function writeResponse(
   }
   const isHead = exchange.method === "HEAD"
   const bodiless = isHead || status === 204 || status === 205 || status === 304
+  // It failed while somebody waited before the writer's turn, and will tell nobody a second time.
+  if (body instanceof Readable && body.destroyed && !bodiless) {
+    throw new BextError("E_RESPONSE_BODY", "the body broke off before it could be sent", { cause: body.errored })
+  }
   const { fields, declaredBytes } = frame(response.headers, status, body, isHead)
   writeHead(exchange, status, fields, options.close)
   if (body instanceof Readable) {
