@@ -181,7 +181,7 @@ export class Instance implements MachineHost, StackEvents {
 
   /** @param at - Address of the call's id. */
   call(at: number): Call {
-    const id = this.machine.i32[at >> 2]!
+    const id = this.memory.number(at)
     const { current } = this.#stack
     if (current !== null && current.id === id) return current
     const call = this.#calls.get(id)

@@ -15,7 +15,7 @@ const FILES: readonly LibraryFile[] = [
   prelude("marshal", ["$headersText", "$payload", "$respond", "$toBytes", "$fillArray"], ["respond", "Response"]),
   prelude(
     "changes",
-    ["$BodyReader", "$Changes", "$Extensions", "$setIdentity"],
+    ["$BodyReader", "$changes", "$Extensions", "$setIdentity"],
     ["request", "response", "body", "extensions", "setIdentity"],
   ),
   prelude("wait-until", ["$waitUntil"], ["waitUntil"]),

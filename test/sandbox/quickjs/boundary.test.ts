@@ -46,6 +46,22 @@ describe("values across the wall of a quickjs guest", async () => {
     })
   }
 
+  it("finds no request behind anything a guest puts in the place of a call's id", async () => {
+    const source = `export function onRequest(ctx) {
+      const [key] = Object.getOwnPropertySymbols(ctx)
+      const real = ctx[key]
+      const seen = []
+      for (const id of [undefined, null, {}, "1", String(real), NaN, -1, real + 1, 2 ** 40, 1n, Symbol("x"), () => real, true]) {
+        ctx[key] = id
+        try { seen.push(ctx.path) } catch (error) { seen.push(error instanceof TypeError) }
+      }
+      ctx[key] = real
+      return new Response(JSON.stringify(seen) + ctx.path)
+    }`
+    await using guest = await writeGuest(tier, source)
+    assert.equal(await ask(guest, "/here"), `${JSON.stringify(Array(13).fill(true))}/here`)
+  })
+
   it("replaces lone surrogates, as the web does", async () => {
     const services = new RecordingServices()
     services.storage(null).set("in", "a\ud800b", 0)

@@ -1,6 +1,8 @@
 /* The parts of `ctx` that change the exchange or read bodies. */
 ;(need) => {
-  const { append, codes, iterator, op, parse, RequestHeaders, stringify, text } = need("$kit")
+  const { append, codes, ID, iterator, op, parse, requestHeaders, stringify, text } = need("$kit")
+  const { setHeader } = codes
+  const SIDE = Symbol("side")
 
   class BodyReader {
     #id
@@ -48,40 +50,38 @@
 
   /** Changes to one side of the exchange (0 request, 1 response); what can be read of the response besides. */
   class Changes {
-    #id
-    #side
-    constructor(id, side) {
-      this.#id = id
-      this.#side = side
-    }
     get status() {
-      return op(codes.status, this.#id)
+      return op(codes.status, this[ID])
     }
     get headers() {
-      return this.#side === 0 ? new RequestHeaders(this.#id) : new ResponseHeaders(this.#id)
+      return this[SIDE] === 0 ? requestHeaders(this[ID]) : new ResponseHeaders(this[ID])
     }
     get body() {
-      return new BodyReader(this.#id, this.#side)
+      return new BodyReader(this[ID], this[SIDE])
     }
     setStatus(status) {
-      op(codes.setStatus, this.#id, +status)
+      op(codes.setStatus, this[ID], +status)
     }
     setHeader(name, value) {
-      op(codes.setHeader, this.#id, this.#side, text(name), text(value))
+      const nameText = typeof name === "string" ? name : text(name)
+      op(setHeader, this[ID], this[SIDE], nameText, typeof value === "string" ? value : text(value))
     }
     appendHeader(name, value) {
-      op(codes.appendHeader, this.#id, this.#side, text(name), text(value))
+      op(codes.appendHeader, this[ID], this[SIDE], text(name), text(value))
     }
     removeHeader(name) {
-      op(codes.removeHeader, this.#id, this.#side, text(name))
+      op(codes.removeHeader, this[ID], this[SIDE], text(name))
     }
     setPath(path) {
-      op(codes.setPath, this.#id, text(path))
+      op(codes.setPath, this[ID], text(path))
     }
     setBody(body) {
-      op(codes.setBody, this.#id, this.#side, need("$payload")(body, "setBody"))
+      op(codes.setBody, this[ID], this[SIDE], need("$payload")(body, "setBody"))
     }
   }
+
+  const changesPrototype = Changes.prototype
+  const changes = (id, side) => ({ __proto__: changesPrototype, [ID]: id, [SIDE]: side })
 
   class Extensions {
     #id
@@ -103,5 +103,5 @@
     if (siteId !== undefined) op(codes.setIdentity, id, "siteId", stringify(siteId))
   }
 
-  return { $BodyReader: BodyReader, $Changes: Changes, $Extensions: Extensions, $setIdentity: setIdentity }
+  return { $BodyReader: BodyReader, $changes: changes, $Extensions: Extensions, $setIdentity: setIdentity }
 }

@@ -1,7 +1,20 @@
 /* Finds the hooks a plugin exports and runs them. */
 ;(kit, hookNames) => {
-  const { append, apply, codes, Context, getPrototypeOf, join, need, op, parse, serialOf, sliceText, stringify, text } =
-    kit
+  const {
+    append,
+    apply,
+    codes,
+    getPrototypeOf,
+    join,
+    need,
+    newContext,
+    op,
+    parse,
+    serialOf,
+    sliceText,
+    stringify,
+    text,
+  } = kit
   const { TypeErrorCtor } = kit
   const InternalErrorPrototype = InternalError.prototype
 
@@ -45,7 +58,7 @@
 
   function callRequest(id) {
     try {
-      const result = onRequest(new Context(id))
+      const result = onRequest(newContext(id))
       if (result === undefined || result === null || result.action === "continue") return 0
       if (typeof result.then === "function") return wait(id, result, answerRequest)
       return answerRequest(id, result)
@@ -62,7 +75,7 @@
 
   function callResponse(id) {
     try {
-      const result = onResponse(new Context(id))
+      const result = onResponse(newContext(id))
       if (result === undefined || result === null || result.action === "continue") return 0
       if (typeof result.then === "function") return wait(id, result, answerResponse)
       return answerResponse(id, result)
