@@ -1,18 +1,20 @@
-import { randomFillSync } from "node:crypto"
+import { randomBytes } from "node:crypto"
 
-const pool = Buffer.allocUnsafe(4_096)
-let used = pool.length
+const POOL_BYTES = 4_096
+
+let pool = ""
+let used = 0
 
 /**
- * Random lower-case hex digits for identifiers, from the system's random source; one call to it serves hundreds.
- * @param digits - How many: even, at most 8192.
+ * Random lower-case hex digits for identifiers. One call to the system's random source, and one conversion, serve
+ * hundreds of requests; a part of a text costs nearly nothing.
+ * @param digits - How many, at most 8192.
  */
 export function randomHex(digits: number): string {
-  const bytes = digits / 2
-  if (used + bytes > pool.length) {
-    randomFillSync(pool)
+  if (used + digits > pool.length) {
+    pool = randomBytes(POOL_BYTES).toString("hex")
     used = 0
   }
-  used += bytes
-  return pool.toString("hex", used - bytes, used)
+  used += digits
+  return pool.slice(used - digits, used)
 }
