@@ -11,6 +11,7 @@ import { Connection, toRawResponse } from "./connection.ts"
 import type { ErrorPages } from "./error-pages.ts"
 import { toErrorResponse } from "./error-response.ts"
 import { type AcceptSettings, HttpRequestContext, hasBody } from "./http-request-context.ts"
+import { IncomingRequest } from "./incoming-request.ts"
 import { newRequestId } from "./request-id.ts"
 import { TrustedProxies } from "./trusted-proxy.ts"
 import { type Exchange, type WriteResult, writeResponse } from "./write-response.ts"
@@ -85,6 +86,7 @@ class HttpListener implements HttpServer {
     }
     const shortest = Math.min(limits.header_timeout, limits.request_timeout)
     this.server = createServer({
+      IncomingMessage: IncomingRequest,
       insecureHTTPParser: false,
       // Checked at accept, with a proper answer.
       requireHostHeader: false,
