@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http"
 import { Readable } from "node:stream"
 import { BextError } from "../errors.ts"
+import { ByteCollector } from "../message/byte-collector.ts"
 
 /**
  * The bytes of a request body as they arrive, with back-pressure, a limit, and failures that carry a code:
@@ -13,6 +14,10 @@ export class LiveBody extends Readable {
   readonly #onFirstRead: () => void
   #receivedBytes = 0
   #started = false
+  /** Somebody reads and has got nothing since. */
+  #wanted = false
+  /** What came while nobody read, put together: it may have come a byte at a time. */
+  #held = new ByteCollector()
 
   constructor(request: IncomingMessage, maxBytes: number, onFirstRead: () => void) {
     super({ highWaterMark: request.readableHighWaterMark })
@@ -25,6 +30,8 @@ export class LiveBody extends Readable {
 
   override _read(): void {
     if (!this.#started) this.#start()
+    if (this.#held.length === 0) this.#wanted = true
+    else this.#pushHeld()
     this.#request.resume()
   }
 
@@ -42,7 +49,10 @@ export class LiveBody extends Readable {
         this.destroy(new BextError("E_REQUEST_INVALID", "the client went away before its body ended"))
     }
     request.on("data", (chunk: Buffer) => this.#take(chunk))
-    request.on("end", () => this.push(null))
+    request.on("end", () => {
+      if (this.#held.length > 0) this.#pushHeld()
+      this.push(null)
+    })
     request.on("error", gone)
     request.on("close", gone)
     this.#onFirstRead()
@@ -54,8 +64,18 @@ export class LiveBody extends Readable {
     this.#receivedBytes += chunk.length
     if (this.#receivedBytes > this.#maxBytes) {
       this.destroy(new BextError("E_BODY_TOO_LARGE", `the body is larger than ${this.#maxBytes} bytes`))
-    } else if (!this.push(chunk)) {
-      this.#request.pause()
+    } else if (this.#wanted) {
+      this.#wanted = false
+      this.push(chunk)
+    } else {
+      this.#held.append(chunk)
+      if (this.#held.length >= this.readableHighWaterMark) this.#request.pause()
     }
+  }
+
+  #pushHeld(): void {
+    const held = this.#held.toBuffer()
+    this.#held = new ByteCollector()
+    this.push(held)
   }
 }
