@@ -1,5 +1,5 @@
 import { Readable } from "node:stream"
-import { setTimeout as wait } from "node:timers/promises"
+import { ByteCollector } from "../message/byte-collector.ts"
 import { DecodeFailure, decodeContent, toCodings } from "../message/decode-content.ts"
 import type { ResponseState } from "../message/request-context.ts"
 
@@ -69,58 +69,64 @@ type Read =
   | { readonly body: Uint8Array; readonly fault: undefined }
   | { readonly body: Readable; readonly fault: string }
 
-async function readAll(
+/** One listener for the whole body, not a promise for each chunk: whoever sends a byte at a time makes millions of them. */
+function readAll(
   source: Readable,
   limits: BufferLimits,
   budget: Pick<ByteBudget, "take">,
   signal: AbortSignal,
 ): Promise<Read> {
-  const chunks: Uint8Array[] = []
-  const iterator = source.iterator({ destroyOnReturn: false })
-  const timer = new AbortController()
-  const timeUp = wait(limits.maxMs, undefined, { signal: timer.signal, ref: false }).catch(() => undefined)
-  const destroy = () => source.destroy(signal.reason instanceof Error ? signal.reason : undefined)
-  signal.addEventListener("abort", destroy)
-  let size = 0
-  try {
-    for (;;) {
-      const next = iterator.next()
-      const result = await Promise.race([next, timeUp])
-      if (result === undefined) {
-        const rest = replay(chunks, next, iterator, source)
-        return { body: rest, fault: `response body did not end within ${limits.maxMs} ms` }
-      }
-      if (result.done === true) return { body: Buffer.concat(chunks, size), fault: undefined }
-      const chunk = typeof result.value === "string" ? Buffer.from(result.value) : (result.value as Uint8Array)
-      budget.take(chunk.length)
-      chunks.push(chunk)
-      size += chunk.length
-      if (size > limits.maxBytes) {
-        const rest = replay(chunks, iterator.next(), iterator, source)
-        return { body: rest, fault: `response body is over max_body (${limits.maxBytes} bytes)` }
-      }
-    }
-  } catch (error) {
-    source.destroy()
-    throw error
-  } finally {
-    timer.abort()
-    signal.removeEventListener("abort", destroy)
+  const { promise, resolve, reject } = Promise.withResolvers<Read>()
+  const collected = new ByteCollector()
+  const give = (fault: string) => {
+    source.pause()
+    forget()
+    resolve({ body: replay(collected.toBuffer(), source), fault })
   }
+  const fail = (error: unknown) => {
+    forget()
+    source.destroy()
+    reject(error)
+  }
+  const collect = (data: string | Uint8Array) => {
+    const chunk = typeof data === "string" ? Buffer.from(data) : data
+    try {
+      budget.take(chunk.length)
+    } catch (error) {
+      fail(error)
+      return
+    }
+    collected.append(chunk)
+    if (collected.length > limits.maxBytes) give(`response body is over max_body (${limits.maxBytes} bytes)`)
+  }
+  const end = () => {
+    forget()
+    resolve({ body: collected.toBuffer(), fault: undefined })
+  }
+  const close = () => fail(source.errored ?? new Error("the response body broke off"))
+  const abort = () => fail(signal.reason)
+  const timer = setTimeout(() => give(`response body did not end within ${limits.maxMs} ms`), limits.maxMs).unref()
+  function forget(): void {
+    clearTimeout(timer)
+    signal.removeEventListener("abort", abort)
+    source.off("data", collect).off("end", end).off("error", fail).off("close", close)
+  }
+
+  source.on("data", collect).once("end", end).once("error", fail).once("close", close)
+  signal.addEventListener("abort", abort)
+  if (source.destroyed) close()
+  else if (signal.aborted) abort()
+  return promise
 }
 
 /** The stream as it would have been without anybody reading its start. */
-function replay(
-  chunks: readonly Uint8Array[],
-  next: Promise<IteratorResult<unknown>>,
-  iterator: AsyncIterator<unknown>,
-  source: Readable,
-): Readable {
-  next.catch(() => undefined) // reported when the consumer gets there
+function replay(start: Uint8Array, source: Readable): Readable {
   async function* whole(): AsyncGenerator<unknown> {
-    yield* chunks
-    for (let result = await next; result.done !== true; result = await iterator.next()) yield result.value
+    yield start
+    yield* source
   }
+  // A failure before anybody reads on is found again by whoever does.
+  source.on("error", () => {})
   const stream = Readable.from(whole(), { objectMode: false })
   // Also when nobody ever read from it, in which case the generator has not started and could not clean up.
   stream.once("close", () => source.destroy())

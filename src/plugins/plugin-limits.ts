@@ -19,7 +19,7 @@ const MIB = 1024 * 1024
 const DEFAULT_MAX_BODY_BYTES = MIB
 /** A value across the boundary may have this much at least, whatever `max_body` says. */
 const MIN_MESSAGE_BYTES = MIB
-const DEFAULT_MAX_INSTANCES = 16
+const DEFAULT_MAX_INSTANCES = 64
 
 /** The operator's word, else the manifest's, else the default; never above `[sandbox.ceilings]`. */
 export function mergeLimits(manifest: Manifest["sandbox"], config: PluginConfig, ceilings: Ceilings): PluginLimits {

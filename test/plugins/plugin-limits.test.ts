@@ -15,7 +15,7 @@ const MIB = 1024 * 1024
 
 describe("mergeLimits", () => {
   it("has a default for everything", () => {
-    assert.deepEqual(limits("").sandbox, { memoryBytes: 64 * MIB, messageBytes: MIB, maxInstances: 16 })
+    assert.deepEqual(limits("").sandbox, { memoryBytes: 64 * MIB, messageBytes: MIB, maxInstances: 64 })
     assert.deepEqual(limits("").calls.on_request, { cpuMs: 50, wallMs: 10_000, fuel: 20_000_000 })
     assert.deepEqual(limits("").calls.on_server_start, { cpuMs: 10_000, wallMs: 10_000, fuel: 500_000_000 })
     assert.equal(limits("").storageBytes, MIB)
