@@ -38,6 +38,7 @@ max_cpu_ms = 50
 export async function measureServers(): Promise<Section> {
   if (!hasWrk()) throw new Error("the load generator wrk is missing (Debian package wrk)")
   await using bare = await startPeer("bare-server.js")
+  await using sameHeaders = await startPeer("bare-server-same-headers.js")
   await using fastify = await startPeer("fastify-server.js")
   await using empty = await startBext(BASE)
   await using builtIns = await startBext(BASE + BUILT_INS)
@@ -45,7 +46,7 @@ export async function measureServers(): Promise<Section> {
   await assertSpinnerStops(plugin)
 
   const token = [`Authorization: Bearer ${benchToken()}`, "Origin: https://app.example.com"]
-  const servers = { bare, fastify, empty, builtIns, plugin }
+  const servers = { bare, sameHeaders, fastify, empty, builtIns, plugin }
   const cpu = Object.fromEntries(Object.keys(servers).map((name) => [name, [] as number[]]))
   const loads = Object.fromEntries(
     Object.entries(servers).map(([name, server]) => [
@@ -72,6 +73,7 @@ export async function measureServers(): Promise<Section> {
     title: "Whole server: one process, keep-alive, 64 connections, 5 bytes",
     rows: [
       row("bare node:http", "bare"),
+      row("bare node:http, headers as bext sends", "sameHeaders"),
       row("Fastify", "fastify"),
       row("bext, empty stack", "empty", { of: "ratio", atLeast: 0.9 }),
       row("bext, all five built-ins", "builtIns", { of: "ratio", atLeast: 0.75 }),
