@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assertSpinStops, createFromFile, onRequestOf, REQUEST, toContext } from "./in-process.ts"
 import { interleave, median, medianRatio, microseconds } from "./measure.ts"
 import type { Row, Section } from "./report.ts"
 import { BASE } from "./servers.ts"
+import { temporaryFolder } from "./temporary-folder.ts"
 
 type PeerModule = { createCall(request: typeof REQUEST): Promise<() => unknown> }
 
@@ -69,7 +69,7 @@ max_cpu_ms = 50
 
 /** The plugin one-header with `instance = "fresh"`. */
 function freshPlugin(): string {
-  const folder = mkdtempSync(join(tmpdir(), "bext-bench-plugin-"))
+  const folder = temporaryFolder()
   mkdirSync(join(folder, "src"))
   writeFileSync(
     join(folder, "plugin.toml"),

@@ -1,11 +1,11 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { get } from "node:http"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { createFromFile, onRequestOf, toContext } from "./in-process.ts"
 import { interleave, median, medianRatio, microseconds } from "./measure.ts"
 import type { Section } from "./report.ts"
 import { BASE, residentBytes, startBext } from "./servers.ts"
+import { temporaryFolder } from "./temporary-folder.ts"
 import { load } from "./wrk.ts"
 
 const MANY = 1000
@@ -104,7 +104,7 @@ async function compareCalls(folder: string) {
 }
 
 function writePlugins(): string {
-  const folder = mkdtempSync(join(tmpdir(), "bext-bench-many-"))
+  const folder = temporaryFolder()
   for (let i = 0; i < MANY; i++) {
     mkdirSync(join(folder, `p${i}`, "src"), { recursive: true })
     writeFileSync(

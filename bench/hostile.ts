@@ -1,17 +1,17 @@
-import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { mkdirSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { HOSTILE_SCRIPTS } from "../test/fixtures/guests/hostile-scripts.ts"
 import { median } from "./measure.ts"
 import type { Row, Section } from "./report.ts"
 import { BASE, startBext } from "./servers.ts"
+import { temporaryFolder } from "./temporary-folder.ts"
 
 const CPU_MS = 50
 const ROUNDS = 3
 
 /** Every hostile script as the onRequest of a plugin of `bext serve`, over HTTP: when the caller has its answer. */
 export async function measureHostile(): Promise<Section> {
-  const folder = mkdtempSync(join(tmpdir(), "bext-bench-hostile-"))
+  const folder = temporaryFolder()
   const names = Object.keys(HOSTILE_SCRIPTS)
   const sections = names.map((name, index) => {
     mkdirSync(join(folder, `hostile-${index}`))

@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs"
-import { availableParallelism, tmpdir } from "node:os"
+import { readFileSync, writeFileSync } from "node:fs"
+import { availableParallelism } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { temporaryFolder } from "./temporary-folder.ts"
 
 const BENCH = fileURLToPath(new URL(".", import.meta.url))
 
@@ -18,7 +19,7 @@ export interface RunningServer extends AsyncDisposable {
 
 /** Writes a bext.config.toml into a new folder. @returns Its path. */
 export function writeConfig(text: string): string {
-  const folder = mkdtempSync(join(tmpdir(), "bext-bench-"))
+  const folder = temporaryFolder()
   const file = join(folder, "bext.config.toml")
   writeFileSync(file, text.replaceAll("BENCH/", BENCH))
   return file

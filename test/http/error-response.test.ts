@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { mkdtempSync, writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, it } from "node:test"
@@ -65,8 +65,9 @@ describe("toErrorResponse", () => {
     assert.match(response.headers.get("content-security-policy")!, /default-src 'none'/)
   })
 
-  it("fills the operator's page for that status and escapes what it fills in", () => {
+  it("fills the operator's page for that status and escapes what it fills in", (t) => {
     const folder = mkdtempSync(join(tmpdir(), "bext-pages-"))
+    t.after(() => rmSync(folder, { recursive: true }))
     writeFileSync(join(folder, "404.html"), "<p>{code} {request_id} {other} $&</p>")
     const pages = readErrorPages({ "404": "404.html" }, folder)
     const response = toErrorResponse(new BextError("E_NOT_FOUND", "x"), context(browser), pages)

@@ -56,17 +56,13 @@ export async function serve(
 ): Promise<Served> {
   const text = base(serverKeys) + config
   const project = createProject({ "public/index.html": "<h1>home</h1>", ...files, "bext.config.toml": text })
-  const file = project.path("bext.config.toml")
-  const server = await createServer(loadConfig(file), { folder: project.folder })
+  await using parts = new AsyncDisposableStack()
+  parts.use(project)
+  const { folder } = project
+  const server = parts.use(await createServer(loadConfig(project.path("bext.config.toml")), { folder }))
   const { url } = await server.listen()
-  return {
-    url,
-    folder: project.folder,
-    async [Symbol.asyncDispose]() {
-      await server.close()
-      project[Symbol.dispose]()
-    },
-  }
+  const running = parts.move()
+  return { url, folder, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
 
 /** As `serve`, in a process of its own. @param env - Added to this process's environment. */
