@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
-import { describe, it } from "node:test"
+import { describe, it, type TestContext } from "node:test"
+import { Budget } from "../../../src/sandbox/quickjs/budget.ts"
 import { createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
 import { RecordingExchange } from "../../contracts/recording-exchange.ts"
 import { RecordingServices } from "../../contracts/recording-services.ts"
@@ -45,3 +46,86 @@ describe("the CPU budget of a quickjs guest", async () => {
     await assert.rejects(call(pausing(300), "/", 60_000, 200), { code: "E_LIMIT_TIME" })
   })
 })
+
+describe("a budget on clocks that the test turns", () => {
+  it("is spent exactly when the thread has used it, not only at the hard end", (t) => {
+    const clock = turnedClocks(t)
+    const budget = enter({ cpuMs: 50, wallMs: 10_000 })
+    clock.guestRuns(1)
+    assert.equal(budget.spent(), false)
+    clock.guestRuns(48)
+    assert.equal(budget.spent(), false)
+    clock.guestRuns(1)
+    assert.equal(budget.spent(), true)
+    assert.equal(budget.verdict, "E_LIMIT_CPU")
+    assert.equal(budget.leave(), 50)
+  })
+
+  it("gives back what others had, and then goes on counting", (t) => {
+    const clock = turnedClocks(t)
+    const budget = enter({ cpuMs: 50, wallMs: 10_000 })
+    clock.guestRuns(1)
+    budget.spent()
+    clock.othersRun(100)
+    assert.equal(budget.spent(), false)
+    clock.guestRuns(49)
+    assert.equal(budget.spent(), true)
+  })
+
+  it("ends at four times itself although the thread hardly ran", (t) => {
+    const clock = turnedClocks(t)
+    const budget = enter({ cpuMs: 50, wallMs: 10_000 })
+    clock.guestRuns(1)
+    budget.spent()
+    clock.othersRun(198)
+    assert.equal(budget.spent(), false)
+    clock.othersRun(1)
+    assert.equal(budget.spent(), true)
+    assert.equal(budget.verdict, "E_LIMIT_CPU")
+  })
+
+  it("counts what the host did for the guest", (t) => {
+    const clock = turnedClocks(t)
+    const budget = enter({ cpuMs: 50, wallMs: 10_000 })
+    clock.guestRuns(1)
+    budget.spent()
+    budget.charge(40)
+    clock.guestRuns(8)
+    assert.equal(budget.spent(), false)
+    clock.guestRuns(1)
+    assert.equal(budget.spent(), true)
+  })
+
+  it("stays spent, whatever the clocks say", (t) => {
+    const clock = turnedClocks(t)
+    const budget = enter({ cpuMs: 50, wallMs: 20 })
+    clock.othersRun(20)
+    assert.equal(budget.spent(), true)
+    clock.othersRun(-20)
+    assert.equal(budget.spent(), true)
+    assert.equal(budget.verdict, "E_LIMIT_TIME")
+  })
+})
+
+function enter({ cpuMs, wallMs }: { cpuMs: number; wallMs: number }): Budget {
+  const budget = new Budget()
+  budget.enter(performance.now(), cpuMs, performance.now() + wallMs)
+  return budget
+}
+
+/** The clock on the wall and the thread's own, both standing still until the test moves them. */
+function turnedClocks(t: TestContext) {
+  let nowMs = 1000
+  let cpuMs = 7
+  t.mock.method(performance, "now", () => nowMs)
+  t.mock.method(process, "threadCpuUsage", () => ({ user: cpuMs * 1000, system: 0 }))
+  return {
+    guestRuns(ms: number) {
+      nowMs += ms
+      cpuMs += ms
+    },
+    othersRun(ms: number) {
+      nowMs += ms
+    },
+  }
+}
