@@ -38,6 +38,12 @@ const server = z.strictObject({
     .describe(
       '"ADDRESS:PORT", "[IPv6]:PORT" or ":PORT" (every address). The environment variable PORT replaces the port',
     ),
+  processes: z
+    .union([z.literal("auto"), z.int().min(1).max(256)])
+    .default("auto")
+    .describe(
+      'Serving processes: a number, or "auto" for one for each CPU this server may use (cgroup limits count). From 2 on a supervisor restarts those that crash',
+    ),
   trusted_proxies: z
     .array(addressRange())
     .default([])

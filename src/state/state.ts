@@ -65,3 +65,23 @@ export interface ChangeListener {
 export interface StateLog {
   error(detail: object, message: string): void
 }
+
+/**
+ * Messages between the processes of one server. At most once, in order per sender, within milliseconds; who starts later
+ * misses what was sent before, so nothing that must not be lost goes here.
+ */
+export interface Bus {
+  /** Sends to every other process; this one does not hear itself. Never waits, never throws. */
+  publish(topic: string, message: BusMessage): void
+  /** @returns a function that ends it. */
+  subscribe(topic: string, listener: (message: BusMessage) => void): () => void
+}
+
+/** JSON; at most 64 KiB when encoded. */
+export type BusMessage =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly BusMessage[]
+  | { readonly [key: string]: BusMessage }

@@ -468,6 +468,7 @@ describe("listen", () => {
 const quiet = { info() {}, warn() {}, error() {} }
 const minimalConfig = {
   listen: "127.0.0.1:0",
+  processes: 1,
   trusted_proxies: [],
   identity_headers: [],
   grace: 100,
