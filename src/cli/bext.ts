@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs"
-import { nearest } from "../config/nearest.ts"
 import { BextError } from "../errors.ts"
 import { COMMANDS } from "./commands.ts"
-import { commandHelp, generalHelp } from "./help.ts"
-import { parseOptions, usageError } from "./parse-options.ts"
+import { type Found, findCommand, isHelp } from "./find-command.ts"
+import { commandHelp, generalHelp, groupHelp } from "./help.ts"
+import { parseOptions } from "./parse-options.ts"
 import { printError } from "./print-error.ts"
 
 const FAILURE = 1
@@ -31,42 +31,34 @@ async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-async function dispatch([first, ...rest]: readonly string[]): Promise<number> {
+async function dispatch(args: readonly string[]): Promise<number> {
+  const [first, ...rest] = args
   if (first === undefined) {
     process.stderr.write(generalHelp())
     return USAGE
   }
   if (first === "--version" || first === "-V" || first === "-v" || first === "version")
     return print(`bext ${version()}\n`)
-  if (isHelp(first)) return print(rest[0] === undefined ? generalHelp() : commandHelp(known(rest[0])))
-  const name = known(first)
-  if (beforeSeparator(rest).some((word) => word === "--help" || word === "-h")) return print(commandHelp(name))
-  parseOptions(name, rest)
-  const command = await COMMANDS[name]!.load()
-  return command(rest)
+  if (isHelp(first)) return print(rest[0] === undefined ? generalHelp() : helpOf(findCommand(rest)))
+  const found = findCommand(args)
+  if (found.kind === "group") {
+    if (rest.length > 0) return print(groupHelp(found.name))
+    process.stderr.write(groupHelp(found.name))
+    return USAGE
+  }
+  if (beforeSeparator(found.args).some((word) => word === "--help" || word === "-h")) return print(helpOf(found))
+  parseOptions(found.name, found.args)
+  const command = await COMMANDS[found.name]!.load()
+  return command(found.args)
 }
 
-function isHelp(word: string): boolean {
-  return word === "--help" || word === "-h" || word === "help"
+function helpOf({ kind, name }: Found): string {
+  return kind === "group" ? groupHelp(name) : commandHelp(name)
 }
 
 function beforeSeparator(args: readonly string[]): readonly string[] {
   const end = args.indexOf("--")
   return end === -1 ? args : args.slice(0, end)
-}
-
-function known(name: string): string {
-  if (Object.hasOwn(COMMANDS, name)) return name
-  if (name.startsWith("-")) {
-    const option = name.replace(/^-+/, "").split("=")[0]!
-    const owner = Object.keys(COMMANDS).find((command) => Object.hasOwn(COMMANDS[command]!.options, option))
-    const hint = owner === undefined ? undefined : `did you mean bext ${owner} ${name} …?`
-    throw usageError(undefined, `the command is missing before ${name}`, hint)
-  }
-  const meant = nearest(name, Object.keys(COMMANDS))
-  const hint =
-    meant === undefined ? `the commands are: ${Object.keys(COMMANDS).join(", ")}` : `did you mean bext ${meant}?`
-  throw usageError(undefined, `there is no command ${JSON.stringify(name)}`, hint)
 }
 
 function version(): string {

@@ -1,5 +1,6 @@
 import { styleText } from "node:util"
 import { COMMANDS } from "./commands.ts"
+import { membersOf } from "./find-command.ts"
 
 /** `bext --help` */
 export function generalHelp(): string {
@@ -24,6 +25,15 @@ ${bold("To begin")}
 
 NO_COLOR=1 switches colours off, BEXT_DEBUG=1 shows the stack of an error.
 `
+}
+
+/** `bext GROUP`: its commands. @param group - The first word of commands of two, e.g. "plugin". */
+export function groupHelp(group: string): string {
+  const rows = membersOf(group).map((name) => [
+    `bext ${name} ${COMMANDS[name]!.usage}`.trimEnd(),
+    COMMANDS[name]!.summary,
+  ])
+  return `${bold("Commands")}\n${table(rows)}\n\nThe help of one: bext ${group} COMMAND --help\n`
 }
 
 /** `bext COMMAND --help`. @param name - A key of COMMANDS. */
