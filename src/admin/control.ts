@@ -4,8 +4,8 @@
  * several the supervisor, which asks each and puts the answers together. Everything returned is plain data that survives
  * a structured clone.
  */
-import type { ErrorCode } from "../errors.ts"
 import type { HookName } from "../hooks.ts"
+import type { QuarantineStatus } from "../plugins/breaker.ts"
 import type { PluginStatsSnapshot } from "../plugins/plugin-stats.ts"
 import type { CallLimits, InstanceMode, Json, Tier } from "../sandbox/sandbox.ts"
 import type { MetricFamily } from "../telemetry/metric-family.ts"
@@ -145,15 +145,4 @@ export interface LaneStatus {
   readonly movedAtMs: number | null
   /** Calls that wait for the lane. */
   readonly waiting: number
-}
-
-export interface QuarantineStatus {
-  readonly by: "breaker" | "operator"
-  readonly reason: string
-  /** Epoch milliseconds. */
-  readonly sinceMs: number
-  /** Epoch milliseconds of the next probe; null when only `release` ends it. */
-  readonly probeAtMs: number | null
-  /** The failure that was counted most, with its code. */
-  readonly code: ErrorCode | null
 }

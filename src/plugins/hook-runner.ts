@@ -3,6 +3,7 @@ import { BextError, PluginError } from "../errors.ts"
 import { HOOKS, type HookName } from "../hooks.ts"
 import type { RequestContext } from "../message/request-context.ts"
 import type { CallLimits, Exchange, HookCall, Json, Sandbox } from "../sandbox/sandbox.ts"
+import { Breaker, type Probe } from "./breaker.ts"
 import { FailureLog } from "./failure-log.ts"
 import type { GuestAccess } from "./guest-access.ts"
 import { GuestExchange } from "./guest-exchange.ts"
@@ -36,12 +37,15 @@ const NO_PARAMS: readonly Json[] = []
  */
 export class HookRunner {
   readonly stats = new PluginStats()
+  readonly breaker: Breaker
   readonly #parts: RunnerParts
   readonly #failures: FailureLog
+  #probing: { readonly hook: HookName; readonly context: RequestContext; readonly probe: Probe } | null = null
 
   constructor(parts: RunnerParts) {
     this.#parts = parts
     this.#failures = new FailureLog(parts.access.plugin, parts.logger)
+    this.breaker = createBreaker(parts)
   }
 
   /**
@@ -55,6 +59,11 @@ export class HookRunner {
     context: RequestContext,
     decoded: Uint8Array | null,
   ): void | Promise<void> {
+    if (this.breaker.status !== null) {
+      const probe = this.breaker.probe(context.clientAddress, performance.now())
+      if (probe === null) return this.#refuse(hook)
+      this.#probing = { hook, context, probe }
+    }
     const waiting = this.#parts.services.prepare(context.tenantId)
     if (waiting === undefined) return this.#run(hook, context, decoded)
     return waiting.then(
@@ -65,9 +74,15 @@ export class HookRunner {
 
   /** Counts and logs a failure of a hook with a request. @throws {BextError} The failure, when it closes the request. */
   fail(hook: HookName, context: RequestContext, error: unknown): void {
+    const probe = this.#probeOf(hook, context)
     // Nobody is left to answer, and a guest stopped for that reason did nothing wrong.
-    if (context.signal.aborted) throw error
+    if (context.signal.aborted) {
+      probe?.failed(null, performance.now())
+      throw error
+    }
     const failure = this.#failed(hook, error, context.requestId)
+    if (probe === null) this.breaker.failed(hook, failure.code, context.clientAddress, performance.now())
+    else probe.failed(failure.code, performance.now())
     if (HOOKS[hook].onFailure === "policy" && this.#parts.onError === "closed") throw failure
   }
 
@@ -96,6 +111,10 @@ export class HookRunner {
   ): Promise<void> {
     const { sandbox, services } = this.#parts
     const stats = this.stats.hook(hook)
+    if (this.breaker.status !== null && hook !== "cleanup") {
+      this.stats.refusedCalls++
+      return
+    }
     const startedAtMs = performance.now()
     stats.calls++
     try {
@@ -130,8 +149,7 @@ export class HookRunner {
       stats.busyMs += performance.now() - startedAtMs
       return this.#finish(hook, context, exchange, startedAtMs, result)
     }
-    recordTime(stats, startedAtMs)
-    return this.#settle(hook, context, exchange, result)
+    return this.#settle(hook, context, exchange, result, recordTime(stats, startedAtMs))
   }
 
   async #finish(
@@ -150,17 +168,42 @@ export class HookRunner {
     } finally {
       this.stats.hook(hook).latency.record(performance.now() - startedAtMs)
     }
-    return this.#settle(hook, context, exchange, result)
+    return this.#settle(hook, context, exchange, result, performance.now())
   }
 
-  #settle(hook: HookName, context: RequestContext, exchange: GuestExchange, result: Json | undefined): void {
+  #settle(
+    hook: HookName,
+    context: RequestContext,
+    exchange: GuestExchange,
+    result: Json | undefined,
+    nowMs: number,
+  ): void {
     if (result === undefined) {
       exchange.commit()
+      const probe = this.#probeOf(hook, context)
+      if (probe === null) this.breaker.succeeded(hook, nowMs)
+      else probe.succeeded(nowMs)
       return
     }
     exchange.close()
     const what = `${hook} answered with a value instead of through its exchange`
     this.fail(hook, context, new PluginError("E_GUEST_RESULT_INVALID", this.#parts.access.plugin, what))
+  }
+
+  /** The plugin is out of service. @throws {PluginError} `E_PLUGIN_QUARANTINED`, when that closes the request. */
+  #refuse(hook: HookName): void {
+    this.stats.refusedCalls++
+    if (this.#parts.onError === "open") return
+    const { by, reason } = this.breaker.status!
+    throw new PluginError("E_PLUGIN_QUARANTINED", this.#parts.access.plugin, `${hook} not called, ${by}: ${reason}`)
+  }
+
+  /** The probe that this call is, taken: nobody else reports its outcome. */
+  #probeOf(hook: HookName, context: RequestContext): Probe | null {
+    const probing = this.#probing
+    if (probing === null || probing.context !== context || probing.hook !== hook) return null
+    this.#probing = null
+    return probing.probe
   }
 
   #failed(hook: HookName, error: unknown, requestId: string | null): BextError {
@@ -204,8 +247,19 @@ class RequestCall implements HookCall {
   }
 }
 
-function recordTime(stats: HookStats, startedAtMs: number): void {
-  const durationMs = performance.now() - startedAtMs
-  stats.busyMs += durationMs
-  stats.latency.record(durationMs)
+/** @returns the time now, performance.now(). */
+function recordTime(stats: HookStats, startedAtMs: number): number {
+  const nowMs = performance.now()
+  stats.busyMs += nowMs - startedAtMs
+  stats.latency.record(nowMs - startedAtMs)
+  return nowMs
+}
+
+function createBreaker({ access: { plugin }, logger }: RunnerParts): Breaker {
+  return new Breaker({
+    tripped({ reason, code }) {
+      logger.error({ plugin, code }, `${plugin} is in quarantine: ${reason}; calls meet its failure policy meanwhile`)
+    },
+    recovered: () => logger.info({ plugin }, `${plugin} is back in service: a probe succeeded`),
+  })
 }

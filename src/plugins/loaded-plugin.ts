@@ -4,6 +4,7 @@ import type { HookName } from "../hooks.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestContext } from "../message/request-context.ts"
 import type { Json, Tier } from "../sandbox/sandbox.ts"
+import type { Breaker } from "./breaker.ts"
 import { type ByteBudget, bodyState, bufferResponse } from "./buffer-response.ts"
 import { HookRunner, type RunnerParts } from "./hook-runner.ts"
 import { pathsBefore } from "./path-history.ts"
@@ -80,6 +81,10 @@ export class LoadedPlugin implements AsyncDisposable {
 
   get stats(): PluginStats {
     return this.#runner.stats
+  }
+
+  get breaker(): Breaker {
+    return this.#runner.breaker
   }
 
   get generation(): number {

@@ -9,6 +9,8 @@ export class PluginStats {
   skippedBodies = 0
   /** Events thrown away because the plugin could not keep up. */
   droppedEvents = 0
+  /** Calls that were not made because the plugin was in quarantine. */
+  refusedCalls = 0
   lastError: LastError | null = null
 
   hook(name: HookName): HookStats {
@@ -40,6 +42,7 @@ export class PluginStats {
       hooks,
       skippedBodies: this.skippedBodies,
       droppedEvents: this.droppedEvents,
+      refusedCalls: this.refusedCalls,
       lastError: this.lastError,
     }
   }
@@ -59,6 +62,7 @@ export interface PluginStatsSnapshot {
   readonly hooks: Readonly<Record<string, HookStatsSnapshot>>
   readonly skippedBodies: number
   readonly droppedEvents: number
+  readonly refusedCalls: number
   readonly lastError: LastError | null
 }
 
