@@ -115,6 +115,24 @@ export const ERRORS = {
   },
   E_FETCH_FORBIDDEN: { status: 502, blame: "guest", hint: "add the URL to permissions.allowed_urls and grant it" },
   E_FETCH_FAILED: { status: 502, blame: "guest", hint: "see cause" },
+  // admin listener
+  E_ADMIN_TOKEN: { status: 401, blame: "client", hint: "send Authorization: Bearer with the token of admin.token" },
+  E_ADMIN_FORBIDDEN: {
+    status: 403,
+    blame: "client",
+    hint: "call the admin API from bext or curl, at its own address, with JSON; browsers are refused",
+  },
+  E_ADMIN_IN_USE: {
+    status: 500,
+    blame: "operator",
+    hint: "stop the other server, or give this one another admin.listen",
+  },
+  E_ADMIN_SOCKET: { status: 500, blame: "operator", hint: "name another socket in admin.listen, or set it to off" },
+  E_ADMIN_UNREACHABLE: {
+    status: 502,
+    blame: "operator",
+    hint: "start the server with bext serve, or name its configuration with --config",
+  },
   // state
   E_STATE_UNAVAILABLE: {
     status: 500,

@@ -436,6 +436,54 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     steps: ["Fetch the URL from this machine with curl.", "The plugin gets this error and can catch it."],
     related: ["E_FETCH_FORBIDDEN", "E_LIMIT_FETCH"],
   },
+  // admin listener
+  E_ADMIN_TOKEN: {
+    happened: "A request to the admin listener had no bearer token, or one that is not `admin.token`.",
+    steps: [
+      "bext commands take it from the variable BEXT_ADMIN_TOKEN, or from the one that the configuration names.",
+      'curl: `-H "Authorization: Bearer $BEXT_ADMIN_TOKEN"`. A token in the URL is never accepted: URLs end up in logs.',
+      "`admin.metrics_token` is for GET /metrics alone.",
+      "After ten wrong tokens from one address, that address waits; Retry-After says how long.",
+    ],
+    related: ["E_ADMIN_FORBIDDEN", "E_ADMIN_UNREACHABLE"],
+  },
+  E_ADMIN_FORBIDDEN: {
+    happened:
+      "The admin listener refused a request before looking at what it asks: it came from a browser page (Origin, Sec-Fetch-Site), under a host name that is not its own, or with a body that is not JSON.",
+    steps: [
+      "Use `bext status` and its siblings, or curl.",
+      "Reached through a name of its own: add the name to `admin.allowed_hosts`.",
+    ],
+    related: ["E_ADMIN_TOKEN"],
+  },
+  E_ADMIN_IN_USE: {
+    happened: "Another running server answers at the address or socket of `admin.listen`.",
+    steps: [
+      "Usually it is another bext of the same folder: `bext status` shows its process.",
+      "Two servers of one folder need two sockets: set `admin.listen` of one of them.",
+      "A socket that a dead server left behind is replaced without a word; this one answered.",
+    ],
+    related: ["E_PORT_IN_USE", "E_ADMIN_SOCKET"],
+  },
+  E_ADMIN_SOCKET: {
+    happened: "The socket of `admin.listen` cannot be made safely at its place.",
+    steps: [
+      "Its folder must not be writable by other users, who could put a socket of their own there: `chmod go-w FOLDER`.",
+      "Something that is not a socket is never replaced: move it away.",
+      "Some shared folders of containers and networks cannot hold sockets: name a local path.",
+    ],
+    related: ["E_ADMIN_IN_USE", "E_ADMIN_UNREACHABLE"],
+  },
+  E_ADMIN_UNREACHABLE: {
+    happened: "A bext command looked for a running server at `admin.listen` of the configuration, and nobody answered.",
+    steps: [
+      "Start it: `bext serve`.",
+      "Run the command in the server's folder, or name its configuration with --config.",
+      "The socket belongs to the user that runs the server: run the command as that user.",
+      "Another machine: `--admin http://ADDRESS:PORT` with the token in BEXT_ADMIN_TOKEN.",
+    ],
+    related: ["E_ADMIN_TOKEN", "E_ADMIN_SOCKET"],
+  },
   E_STATE_UNAVAILABLE: {
     happened: "The folder of `state.dir` cannot be opened or written.",
     steps: [

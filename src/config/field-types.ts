@@ -94,6 +94,30 @@ export const listen = () =>
     }
   })
 
+/**
+ * Where the admin listener is: "unix:PATH", "ADDRESS:PORT" or "off". A relative path counts from the folder of the
+ * configuration file and is absolute past the door.
+ */
+export const adminListen = () =>
+  text("unix:.bext/admin.sock", (value) => {
+    if (value === "off" || /^unix:[^\0]+$/.test(value) || parseListenAddress(value) !== undefined) return undefined
+    return {
+      what: 'expected "unix:PATH", "ADDRESS:PORT" or "off"',
+      fix: /^\d{1,5}$/.test(value)
+        ? `write "127.0.0.1:${value}"`
+        : /[/.]/.test(value) && !value.includes(":")
+          ? `write "unix:${value}"`
+          : undefined,
+    }
+  }).meta({ kind: "socket" })
+
+/** A host name as it stands in a Host header, without port. */
+export const hostName = () =>
+  text("admin.example.com", (value) => {
+    if (/^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(value)) return undefined
+    return { what: 'expected a host name in lower case, without port, such as "admin.example.com"' }
+  })
+
 /** An address or a range of them in CIDR notation (RFC 4632 §3.1). */
 export const addressRange = () =>
   text("10.0.0.0/8", (value) => {

@@ -44,9 +44,9 @@ export function schemaAt(schema: unknown, path: Path): unknown {
   return path.reduce(childSchema, schema)
 }
 
-/** What a field is besides its type: see `filePath` and `secret` in field-types. */
-export function kindOf(schema: unknown): "path" | "secret" | undefined {
+/** What a field is besides its type: see `filePath`, `secret` and `adminListen` in field-types. */
+export function kindOf(schema: unknown): "path" | "secret" | "socket" | undefined {
   const inner = written(schema)
   const kind = inner instanceof z.ZodType ? inner.meta()?.kind : undefined
-  return kind === "path" || kind === "secret" ? kind : undefined
+  return kind === "path" || kind === "secret" || kind === "socket" ? kind : undefined
 }

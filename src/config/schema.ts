@@ -4,9 +4,11 @@ import { checked } from "./checked.ts"
 import {
   addressAndPort,
   addressRange,
+  adminListen,
   filePath,
   headerName,
   hostGlob,
+  hostName,
   keySetUrl,
   listen,
   method,
@@ -55,6 +57,35 @@ const server = z.strictObject({
   grace: duration().prefault("10s").describe("How long requests in flight may take to finish after SIGTERM"),
   limits: limits.prefault({}).describe("What one client may use"),
 })
+
+const admin = checked(
+  z.strictObject({
+    listen: adminListen()
+      .default("unix:.bext/admin.sock")
+      .describe('"unix:PATH" (a socket for the user that runs bext), "ADDRESS:PORT" (needs token) or "off"'),
+    token: secret()
+      .optional()
+      .describe("Bearer token of every request; at least 16 characters. With ADDRESS:PORT required"),
+    metrics_token: secret().optional().describe("Another token, which may only GET /metrics"),
+    allowed_hosts: z
+      .array(hostName())
+      .default([])
+      .describe("Names under which ADDRESS:PORT is reached, besides its address and localhost"),
+  }),
+  (row) => {
+    const isTcp = row.listen !== "off" && !row.listen.startsWith("unix:")
+    if (isTcp && row.token === undefined) {
+      return {
+        what: `listening on ${row.listen} needs token: every program of this machine can connect to it`,
+        fix: 'write token = "env:BEXT_ADMIN_TOKEN" and set that variable, e.g. to what openssl rand -hex 32 prints',
+      }
+    }
+    if (row.metrics_token !== undefined && row.token === undefined) {
+      return { what: "metrics_token needs token as well: without it, whoever connects may do everything" }
+    }
+    return undefined
+  },
+)
 
 const log = z.strictObject({
   level: z.enum(["debug", "info", "warn", "error", "silent"]).default("info").describe("Least important level shown"),
@@ -301,6 +332,7 @@ const ceilings = z.strictObject({
 /** bext.config.toml */
 export const configSchema = z.strictObject({
   server: server.prefault({}).describe("The listener and what clients may use"),
+  admin: admin.prefault({}).describe("The admin listener: status, metrics, reload, quarantine, log"),
   log: log.prefault({}).describe("What is written to standard output"),
   app: app.prefault({}).describe("What answers requests that nothing else answered"),
   routes: z.array(route).default([]).describe("Paths with a handler of their own; the first that matches wins"),

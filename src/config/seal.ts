@@ -4,6 +4,8 @@ import { childSchema, kindOf } from "./schema-walk.ts"
 import { Secret } from "./secret.ts"
 import type { Path } from "./toml-positions.ts"
 
+const UNIX = "unix:"
+
 export type Env = Readonly<Record<string, string | undefined>>
 
 /**
@@ -15,13 +17,19 @@ export function seal<T>(schema: unknown, value: T, folder: string): T {
 }
 
 function sealed(schema: unknown, value: unknown, folder: string): unknown {
-  if (typeof value === "string") return kindOf(schema) === "path" ? resolve(folder, value) : value
+  if (typeof value === "string") return sealedText(kindOf(schema), value, folder)
   if (typeof value !== "object" || value === null || value instanceof Secret) return value
   const entries: Record<string | number, unknown> = value as Record<string, unknown>
   for (const key of Object.keys(value)) {
     entries[key] = sealed(childSchema(schema, Array.isArray(value) ? Number(key) : key), entries[key], folder)
   }
   return Object.freeze(value)
+}
+
+function sealedText(kind: ReturnType<typeof kindOf>, text: string, folder: string): string {
+  if (kind === "path") return resolve(folder, text)
+  if (kind === "socket" && text.startsWith(UNIX)) return UNIX + resolve(folder, text.slice(UNIX.length))
+  return text
 }
 
 /** Reads every secret of `value` from the environment. @returns the fields whose variable is missing. */
