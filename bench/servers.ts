@@ -29,6 +29,7 @@ export function writeConfig(text: string): string {
 export const BASE = `
 [server]
 listen = "127.0.0.1:0"
+processes = 1
 [log]
 level = "error"
 access = false
@@ -36,15 +37,20 @@ access = false
 static = "BENCH/sites/hello"
 `
 
-/** `bext serve` with this configuration, as an operator runs it. */
-export function startBext(config: string): Promise<RunningServer> {
+/** `bext serve` with this configuration, as an operator runs it. @param pins - Its cores; none: all of them. */
+export function startBext(config: string, pins: readonly string[] = PINS.server): Promise<RunningServer> {
+  return startBextWith(writeConfig(config), pins)
+}
+
+/** `bext serve` with a configuration that the measurement edits. */
+export function startBextWith(configFile: string, pins: readonly string[] = PINS.server): Promise<RunningServer> {
   const entry = fileURLToPath(new URL("../src/cli/bext.ts", import.meta.url))
-  return start([entry, "serve", "--config", writeConfig(config)], /listens on (http:\S+)/)
+  return start([entry, "serve", "--config", configFile], /listens on (http:\S+)/, pins)
 }
 
 /** One of the peers in bench/peers. */
 export function startPeer(file: string): Promise<RunningServer> {
-  return start([join(BENCH, "peers", file)], /listens on (\d+)/)
+  return start([join(BENCH, "peers", file)], /listens on (\d+)/, PINS.server)
 }
 
 /** Servers have a core of their own, the load generator another, where the machine has two and taskset. */
@@ -53,9 +59,9 @@ export const PINS =
     ? { server: ["taskset", "-c", "0"], load: ["taskset", "-c", "1"] }
     : { server: [], load: [] }
 
-async function start(args: readonly string[], ready: RegExp): Promise<RunningServer> {
+async function start(args: readonly string[], ready: RegExp, pins: readonly string[]): Promise<RunningServer> {
   const env = { ...process.env, PORT: "0", NODE_ENV: "production", BENCH_JWT_SECRET: JWT_SECRET }
-  const [command, ...rest] = [...PINS.server, process.execPath, ...args]
+  const [command, ...rest] = [...pins, process.execPath, ...args]
   const child = spawn(command!, rest, { env, stdio: ["ignore", "pipe", "inherit"] })
   const address = await firstMatch(child, ready)
   return {
@@ -87,6 +93,12 @@ export function cpuMs(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
   return (Number(fields[11]) + Number(fields[12])) * 10
+}
+
+/** A process and its descendants. */
+export function processTree(pid: number): number[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number)
+  return [pid, ...children.flatMap(processTree)]
 }
 
 /** Resident memory of a process in bytes. */

@@ -11,9 +11,14 @@ export interface Load {
  * Loads `url` with wrk: one thread, 64 keep-alive connections.
  * @throws When an answer was not a success: a fast error is no result.
  */
-export async function load(url: string, seconds: number, headers: readonly string[] = []): Promise<Load> {
+export async function load(
+  url: string,
+  seconds: number,
+  headers: readonly string[] = [],
+  pins: readonly string[] = PINS.load,
+): Promise<Load> {
   const args = ["-t1", "-c64", `-d${seconds}s`, ...headers.flatMap((header) => ["-H", header]), url]
-  const [command, ...rest] = [...PINS.load, "wrk", ...args]
+  const [command, ...rest] = [...pins, "wrk", ...args]
   const child = spawn(command!, rest, { stdio: ["ignore", "pipe", "inherit"] })
   const output = await text(child.stdout)
   const failed = /Non-2xx or 3xx responses: (\d+)/.exec(output)
