@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [--only calls|server|density|metering|hostile|processes] [--assert]
+ * npm run bench -- [--only calls|server|density|metering|hostile|processes|reload] [--assert]
  * Prints a table per section and writes bench/results.json. --assert fails when a target was missed.
  */
 import { spawnSync } from "node:child_process"
@@ -11,6 +11,7 @@ const SECTIONS: Record<string, () => Promise<Section>> = {
   calls: async () => (await import("./calls.ts")).measureCalls(),
   server: async () => (await import("./server.ts")).measureServers(),
   processes: async () => (await import("./processes.ts")).measureProcesses(),
+  reload: async () => (await import("./reload.ts")).measureReloads(),
   density: async () => (await import("./density.ts")).measureDensity(),
   metering: async () => (await import("./metering.ts")).measureMetering(),
   hostile: async () => (await import("./hostile.ts")).measureHostile(),

@@ -5,6 +5,8 @@ import { PINS } from "./servers.ts"
 export interface Load {
   readonly requests: number
   readonly perSecond: number
+  /** Connections refused or broken, and answers that did not come in time. */
+  readonly broken: number
 }
 
 /**
@@ -23,9 +25,11 @@ export async function load(
   const output = await text(child.stdout)
   const failed = /Non-2xx or 3xx responses: (\d+)/.exec(output)
   if (failed !== null) throw new Error(`${url}: ${failed[1]} answers were no success`)
+  const sockets = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(output)
   return {
     requests: Number(/(\d+) requests in/.exec(output)![1]),
     perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(output)![1]),
+    broken: sockets === null ? 0 : sockets.slice(1).reduce((sum, count) => sum + Number(count), 0),
   }
 }
 
