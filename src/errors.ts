@@ -43,6 +43,17 @@ export const ERRORS = {
   E_FORBIDDEN: { status: 403, blame: "client", hint: "this user may not use this route" },
   E_TENANT_UNKNOWN: { status: 404, blame: "client", hint: "no tenant matches this host, path or header" },
   E_CORS_ORIGIN: { status: 403, blame: "client", hint: "this origin is not in middleware.cors.origins" },
+  E_WEBSOCKET_ORIGIN: {
+    status: 403,
+    blame: "client",
+    hint: "open the websocket from a page of this site, or list the page's origin in middleware.cors.origins",
+  },
+  E_WEBSOCKET_VERSION: { status: 426, blame: "client", hint: "speak version 13 of the websocket protocol (RFC 6455)" },
+  E_WEBSOCKET_LIMIT: {
+    status: 503,
+    blame: "client",
+    hint: "close a websocket first, or raise websockets or websockets_per_client in [server.limits]",
+  },
   E_OVERLOADED: { status: 503, blame: "host", hint: "the server is at its limit or shutting down; try again" },
   E_INTERNAL: { status: 500, blame: "host", hint: "see the log entry with this request id" },
   // upstream
@@ -61,6 +72,7 @@ export const ERRORS = {
     blame: "operator",
     hint: "set the environment variable named in the message",
   },
+  E_CONFIG_EDIT: { status: 500, blame: "operator", hint: "make the change by hand; the file was left as it is" },
   E_PORT_IN_USE: { status: 500, blame: "operator", hint: "stop the other server, or change server.listen or PORT" },
   E_FILE_UNREADABLE: { status: 500, blame: "operator", hint: "check the path and its permissions" },
   E_USAGE: { status: 500, blame: "operator", hint: "see bext --help" },

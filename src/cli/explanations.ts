@@ -134,6 +134,31 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     steps: ["Add the origin exactly as the browser sends it: scheme, host and port, no slash at the end."],
     related: ["E_FORBIDDEN"],
   },
+  E_WEBSOCKET_ORIGIN: {
+    happened:
+      "A page of another origin asked for a websocket. Browsers send the site's cookies along with such a request and show the page what comes back, so bext lets only its own origin do that.",
+    steps: [
+      "List the page's origin in `middleware.cors.origins`. `*` does not count here, because a websocket carries cookies.",
+      "If the page is of the same site: a proxy in front that ends TLS must be in `server.trusted_proxies` and send X-Forwarded-Proto, else bext takes the site for http.",
+    ],
+    related: ["E_CORS_ORIGIN", "E_WEBSOCKET_VERSION"],
+  },
+  E_WEBSOCKET_VERSION: {
+    happened:
+      "A client asked for a websocket in another version of the protocol than 13, the only one there is in practice.",
+    steps: ["Use a current websocket library.", "Send Sec-WebSocket-Version: 13, once."],
+    related: ["E_REQUEST_INVALID"],
+  },
+  E_WEBSOCKET_LIMIT: {
+    happened:
+      "As many websockets are open as `server.limits.websockets` allows in one process, or this client has `server.limits.websockets_per_client`.",
+    steps: [
+      "Look in the access log for who opens them: each has a line when it ends.",
+      "Raise the limit. Each websocket takes two file descriptors: see `ulimit -n`.",
+      "Clients behind one address count as one. If that address is your own proxy, list it in `server.trusted_proxies`.",
+    ],
+    related: ["E_RATE_LIMITED", "E_OVERLOADED"],
+  },
   E_OVERLOADED: {
     happened: "The server is at one of its own limits (connections, buffered bodies), or it is shutting down.",
     steps: ["Try again later.", "Operator: see `server.limits.connections` and `server.limits.buffered_bodies`."],
@@ -193,6 +218,15 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     steps: [
       "Set the variable where bext is started: `NAME=… bext serve`, or the unit file of the service.",
       "A plugin that is not needed now: `enabled = false`.",
+    ],
+    related: ["E_CONFIG_INVALID"],
+  },
+  E_CONFIG_EDIT: {
+    happened:
+      "A command that adds lines to the configuration found no place where TOML allows them, or the file changed meanwhile. It was left as it is.",
+    steps: [
+      "Write the lines in the message into the file.",
+      "`plugins = { … }` in braces takes no [plugins.NAME] below it: write tables with headers instead.",
     ],
     related: ["E_CONFIG_INVALID"],
   },
