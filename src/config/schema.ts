@@ -31,6 +31,16 @@ const limits = z.strictObject({
   request_timeout: duration().prefault("60s").describe("Until the whole request has arrived"),
   idle_timeout: duration().prefault("30s").describe("Between two requests of a connection"),
   connections: z.int().min(1).max(1_000_000).default(10_000).describe("Open connections"),
+  websockets: z.int().min(1).max(1_000_000).default(10_000).describe("Open websockets of one process"),
+  websockets_per_client: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(100)
+    .describe("Open websockets of one client address (IPv6: of one /64) in one process"),
+  websocket_idle_timeout: duration()
+    .prefault("10m")
+    .describe("A websocket on which nothing moves in either direction for this long is closed, with code 1001"),
   buffered_bodies: size().prefault("256mb").describe("Buffered bodies of the whole process together"),
 })
 
@@ -96,32 +106,55 @@ const log = z.strictObject({
   access: z.boolean().default(true).describe("One line for each request"),
 })
 
-const app = z.strictObject({
-  static: filePath()
-    .optional()
-    .describe("Folder of files. With upstream too, files win and everything else goes upstream"),
-  upstream: upstreamUrl().optional().describe("Server behind this one"),
-  upstream_timeout: duration()
-    .prefault("30s")
-    .describe("Time to the first byte of the upstream's response, and between two chunks of it"),
-  forward_extensions: z
-    .array(z.string().min(1))
-    .default([])
-    .describe('Extension keys ("plugin.key") sent upstream as x-bext-ext-KEY'),
-})
+const websockets = () =>
+  z
+    .boolean()
+    .default(false)
+    .describe(
+      "Websockets are passed on to the upstream; their Origin must be this site's or in middleware.cors.origins",
+    )
+
+const app = checked(
+  z.strictObject({
+    static: filePath()
+      .optional()
+      .describe("Folder of files. With upstream too, files win and everything else goes upstream"),
+    upstream: upstreamUrl().optional().describe("Server behind this one"),
+    upstream_timeout: duration()
+      .prefault("30s")
+      .describe(
+        "Time to the first byte of the upstream's response, and between two chunks of it; for a websocket, until the upstream has agreed",
+      ),
+    forward_extensions: z
+      .array(z.string().min(1))
+      .default([])
+      .describe('Extension keys ("plugin.key") sent upstream as x-bext-ext-KEY'),
+    websockets: websockets(),
+  }),
+  needsUpstream,
+)
 
 const route = checked(
-  z.strictObject({
-    path: pathGlob().describe("Which requests"),
-    static: filePath().optional().describe("Folder of files"),
-    upstream: upstreamUrl().optional().describe("Server behind this one"),
-    upstream_timeout: duration().prefault("30s").describe("As app.upstream_timeout"),
-  }),
-  (row) =>
-    (row.static === undefined) === (row.upstream === undefined)
-      ? { what: "expected exactly one of static and upstream" }
-      : undefined,
+  checked(
+    z.strictObject({
+      path: pathGlob().describe("Which requests"),
+      static: filePath().optional().describe("Folder of files"),
+      upstream: upstreamUrl().optional().describe("Server behind this one"),
+      upstream_timeout: duration().prefault("30s").describe("As app.upstream_timeout"),
+      websockets: websockets(),
+    }),
+    (row) =>
+      (row.static === undefined) === (row.upstream === undefined)
+        ? { what: "expected exactly one of static and upstream" }
+        : undefined,
+  ),
+  needsUpstream,
 )
+
+function needsUpstream(row: { upstream?: string | undefined; websockets: boolean }) {
+  if (!row.websockets || row.upstream !== undefined) return undefined
+  return { what: "websockets = true needs an upstream, which is where they lead" }
+}
 
 const cors = z.strictObject({
   origins: z

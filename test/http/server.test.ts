@@ -480,6 +480,9 @@ const minimalConfig = {
     request_timeout: 1_000,
     idle_timeout: 1_000,
     connections: 10,
+    websockets: 100,
+    websockets_per_client: 100,
+    websocket_idle_timeout: 10_000,
     buffered_bodies: 1_000,
   },
 }
