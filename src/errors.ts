@@ -64,6 +64,11 @@ export const ERRORS = {
     blame: "operator",
     hint: "make the upstream faster, or raise app.upstream_timeout",
   },
+  E_SESSION_INVALID: {
+    status: 502,
+    blame: "operator",
+    hint: 'let the app send x-bext-session once: {"id", "claims"} as JSON in ASCII, short enough for a cookie, or end',
+  },
   // configuration
   E_CONFIG_INVALID: { status: 500, blame: "operator", hint: "fix the field named in the message" },
   E_CONFIG_NOT_FOUND: { status: 500, blame: "operator", hint: "run bext init, or name a file with --config" },

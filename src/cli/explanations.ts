@@ -193,6 +193,16 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     steps: ["Find out why it is slow.", "Raise `upstream_timeout` in [app] or in the route."],
     related: ["E_UPSTREAM_UNREACHABLE", "E_REQUEST_TIMEOUT"],
   },
+  E_SESSION_INVALID: {
+    happened:
+      "The app answered with the header x-bext-session, and bext cannot begin or end a session from what it says. The user was not logged in.",
+    steps: [
+      'Send it once: `x-bext-session: {"id": "ada", "claims": {"role": "admin"}}`, or `x-bext-session: end`.',
+      "Write characters outside of ASCII as \\uXXXX: headers do not carry them.",
+      "Keep the claims short: the sealed session has to fit into a cookie of 4096 bytes. The log says by how much it is too long.",
+    ],
+    related: ["E_UPSTREAM_INVALID", "E_UNAUTHENTICATED"],
+  },
   // configuration
   E_CONFIG_INVALID: {
     happened:

@@ -4,6 +4,7 @@ import { HOOKS, type HookName } from "../hooks.ts"
 import type { Problem } from "./config-error.ts"
 import { nearest } from "./nearest.ts"
 import type { Config, PluginConfig } from "./schema.ts"
+import { cookieNameOf } from "./session-cookie-name.ts"
 import type { Path } from "./toml-positions.ts"
 
 /** The rules that need more than one field, or the file system. The paths in `config` are absolute already. */
@@ -72,7 +73,7 @@ function checkRoutes({ routes }: Config): Problem[] {
 
 function checkMiddleware({ middleware, tenants }: Config): Problem[] {
   const problems: Problem[] = []
-  const { cors, auth, tenant } = middleware
+  const { cors, auth, session, tenant } = middleware
   const anybody = cors?.origins.find((origin) => origin === "*" || origin === "null")
   if (cors?.credentials && anybody !== undefined) {
     problems.push({
@@ -81,13 +82,27 @@ function checkMiddleware({ middleware, tenants }: Config): Problem[] {
       fixes: ["name the origins, or remove credentials"],
     })
   }
-  const claimed = tenant?.by.findIndex((way) => way.startsWith("claim:")) ?? -1
-  if (claimed !== -1 && auth === undefined) {
+  if (cors?.private_network && cors.origins.includes("*")) {
     problems.push({
-      path: ["middleware", "tenant", "by", claimed],
-      what: "a claim needs [middleware.auth], which is missing",
+      path: ["middleware", "cors", "private_network"],
+      what: 'private_network = true with the origin "*" would let every site into the private network',
+      fixes: ["name the origins, or remove private_network"],
     })
   }
+  if (session !== undefined && cookieNameOf(session) === auth?.cookie) {
+    problems.push({
+      path: ["middleware", "auth", "cookie"],
+      what: `${auth.cookie} is the cookie of [middleware.session]; a token needs another`,
+    })
+  }
+  const claimed = tenant?.by.findIndex((way) => way.startsWith("claim:")) ?? -1
+  if (claimed !== -1 && auth === undefined && session === undefined) {
+    problems.push({
+      path: ["middleware", "tenant", "by", claimed],
+      what: "a claim needs [middleware.auth] or [middleware.session], which are missing",
+    })
+  }
+  problems.push(...checkRateKeys(middleware))
   for (const [index, way] of (tenant?.by ?? []).entries()) {
     const isKnown =
       way === "host" ? tenants.some(({ hosts }) => hosts.length > 0) : way !== "path" || tenants.length > 0
@@ -99,6 +114,25 @@ function checkMiddleware({ middleware, tenants }: Config): Problem[] {
     })
   }
   return problems
+}
+
+/** A rule that finds no user or tenant counts by client, which is not what was asked for. */
+function checkRateKeys({ rate_limit, auth, session, tenant }: Config["middleware"]): Problem[] {
+  if (rate_limit === undefined) return []
+  const base = ["middleware", "rate_limit"]
+  const rows = [
+    { by: rate_limit.by, path: [...base, "by"] },
+    ...rate_limit.rules.map(({ by }, index) => ({ by, path: [...base, "rules", index, "by"] })),
+  ]
+  return rows.flatMap(({ by, path }) => {
+    if (by === "tenant") {
+      return tenant === undefined
+        ? [{ path, what: "counting by tenant needs [middleware.tenant], which is missing" }]
+        : []
+    }
+    if ((by !== "user" && !by.startsWith("claim:")) || auth !== undefined || session !== undefined) return []
+    return [{ path, what: "a user or a claim needs [middleware.auth] or [middleware.session], which are missing" }]
+  })
 }
 
 function checkTenants({ tenants }: Config): Problem[] {

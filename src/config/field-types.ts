@@ -85,6 +85,20 @@ export const headerName = () =>
     /^[!#$%&'*+.^_`|~A-Za-z0-9-]+$/.test(value) ? undefined : { what: 'expected a header name such as "x-api-key"' },
   )
 
+/** The name of a cookie: a token (RFC 6265 §4.1.1). */
+export const cookieName = () =>
+  text("__Host-session", (value) =>
+    /^[!#$%&'*+.^_`|~A-Za-z0-9-]{1,64}$/.test(value)
+      ? undefined
+      : { what: 'expected the name of a cookie such as "__Host-session", at most 64 characters' },
+  )
+
+/** The Path attribute of a cookie (RFC 6265 §4.1.1). */
+export const cookiePath = () =>
+  text("/", (value) =>
+    /^\/[!-:<-~]{0,255}$/.test(value) ? undefined : { what: 'expected a path such as "/" or "/app"' },
+  )
+
 export const listen = () =>
   text("127.0.0.1:3000", (value) => {
     if (parseListenAddress(value) !== undefined) return undefined

@@ -5,6 +5,8 @@ import {
   addressAndPort,
   addressRange,
   adminListen,
+  cookieName,
+  cookiePath,
   filePath,
   headerName,
   hostGlob,
@@ -141,6 +143,7 @@ const route = checked(
       static: filePath().optional().describe("Folder of files"),
       upstream: upstreamUrl().optional().describe("Server behind this one"),
       upstream_timeout: duration().prefault("30s").describe("As app.upstream_timeout"),
+      forward_user: z.boolean().default(false).describe("As app.forward_user"),
       websockets: websockets(),
     }),
     (row) =>
@@ -170,6 +173,10 @@ const cors = z.strictObject({
   headers: z.array(headerName()).default(["content-type", "authorization"]).describe("Headers other origins may send"),
   expose_headers: z.array(headerName()).default([]).describe("Response headers other origins may read"),
   credentials: z.boolean().default(false).describe("Cookies and Authorization are allowed"),
+  private_network: z
+    .boolean()
+    .default(false)
+    .describe("Pages of these origins that come from a public address may call this server on a private one"),
   max_age: duration().prefault("10m").describe("How long a browser remembers a preflight answer"),
 })
 
@@ -178,9 +185,13 @@ const rateRule = {
   window: duration().describe("Length of the window"),
   by: z
     .string()
-    .regex(/^(client|header:[!#$%&'*+.^_`|~A-Za-z0-9-]+)$/, 'expected "client" or "header:NAME"')
+    .regex(/^(client|user|tenant|header:[!#$%&'*+.^_`|~A-Za-z0-9-]+|claim:[A-Za-z0-9_.:/-]+)$/, {
+      error: 'expected "client", "user", "tenant", "claim:NAME" or "header:NAME"',
+    })
     .default("client")
-    .describe('What is counted: "client" (its address) or "header:NAME"'),
+    .describe(
+      'What is counted: "client" (its address), "header:NAME", or, at priority 450, "user", "claim:NAME" or "tenant"',
+    ),
 }
 const rateLimit = z.strictObject({
   ...rateRule,
@@ -200,8 +211,8 @@ const auth = checked(
   z.strictObject({
     algorithms: z
       .array(z.enum([...HMAC, ...PUBLIC_KEY]))
-      .min(1)
-      .describe("Algorithms a token may be signed with; no other is accepted"),
+      .default([])
+      .describe("Algorithms a token may be signed with; no other is accepted. None: no tokens, the gate alone"),
     secret: secret().optional().describe("HS*: the shared secret"),
     key_file: filePath().optional().describe("PEM file of a public key"),
     jwks_file: filePath().optional().describe("File of a JSON Web Key Set (RFC 7517)"),
@@ -229,6 +240,10 @@ const auth = checked(
   }),
   (row) => {
     const keys = [row.secret, row.key_file, row.jwks_file, row.jwks_url].filter((key) => key !== undefined)
+    if (row.algorithms.length === 0) {
+      if (keys.length === 0 && row.cookie === undefined) return undefined
+      return { what: "a key or a cookie for tokens, but no algorithms", fix: 'add algorithms = ["RS256"], or yours' }
+    }
     if (keys.length !== 1) return { what: "expected exactly one of secret, key_file, jwks_file and jwks_url" }
     const hmac = row.algorithms.filter((name) => name.startsWith("HS")).length
     if (row.secret !== undefined && hmac < row.algorithms.length) {
@@ -240,6 +255,46 @@ const auth = checked(
     if (row.secret === undefined && hmac > 0) {
       return { what: "HS256, HS384 and HS512 need secret: with them a public key would be a password everybody knows" }
     }
+    return undefined
+  },
+)
+
+const session = checked(
+  z.strictObject({
+    secrets: z
+      .array(secret())
+      .min(1)
+      .max(16)
+      .describe("The first seals cookies, all open them: put a new one in front and remove the old one later"),
+    login_paths: z
+      .array(pathGlob())
+      .min(1)
+      .describe("Where the app's answers may begin and end sessions (response header x-bext-session)"),
+    cookie: cookieName()
+      .optional()
+      .describe("Name of the cookie. Default: __Host-session; what its path, domain and secure allow otherwise"),
+    same_site: z
+      .enum(["strict", "lax", "none"])
+      .default("lax")
+      .describe("Whether requests that other sites cause carry the cookie"),
+    secure: z.boolean().default(true).describe("https only. false: for development over plain http"),
+    path: cookiePath().default("/").describe("Paths the browser sends it to"),
+    domain: hostName().optional().describe("Sends it to this domain and all below. Default: this host alone"),
+    idle: duration().prefault("1d").describe("A session ends when it was not used for this long"),
+    absolute: duration().prefault("7d").describe("A session ends this long after it began, however much it is used"),
+    leeway: duration().prefault("5s").describe("Clock difference allowed between machines that share the secrets"),
+  }),
+  (row) => {
+    const name = row.cookie?.toLowerCase() ?? ""
+    if (!row.secure && (row.same_site === "none" || /^__(host|secure)-/.test(name))) {
+      return { what: 'same_site = "none" and names that begin with __Host- or __Secure- need secure = true' }
+    }
+    if (name.startsWith("__host-") && (row.domain !== undefined || row.path !== "/")) {
+      return { what: 'a name that begins with __Host- goes with path = "/" and without domain' }
+    }
+    if (row.idle > row.absolute) return { what: "idle is longer than absolute", fix: "idle is the shorter one" }
+    const variables = row.secrets.map(({ variable }) => variable)
+    if (new Set(variables).size < variables.length) return { what: "the same secret twice" }
     return undefined
   },
 )
@@ -376,6 +431,7 @@ export const configSchema = z.strictObject({
       auth: auth
         .optional()
         .describe("JWT authentication (priority 300) and the authorisation gate. Active when present"),
+      session: session.optional().describe("Sessions in sealed cookies (priority 300). Active when present"),
       tenant: tenant.optional().describe("Tenant resolver (priority 400). Active when present"),
       tracing: tracing.prefault({}).describe("Request ids and W3C trace context (priority 500). Always active"),
     })
