@@ -1,17 +1,18 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import { Server as NetServer, type Socket } from "node:net"
 import type { Duplex } from "node:stream"
-import { parseListenAddress } from "../config/listen-address.ts"
 import type { Config } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
 import { HeaderList } from "../message/header-list.ts"
 import type { RequestContext, ResponseState } from "../message/request-context.ts"
 import { BodyBudget } from "./body-budget.ts"
 import { Connection, toRawResponse } from "./connection.ts"
+import type { ConnectionSource } from "./connection-source.ts"
 import type { ErrorPages } from "./error-pages.ts"
 import { toErrorResponse } from "./error-response.ts"
 import { type AcceptSettings, HttpRequestContext, hasBody } from "./http-request-context.ts"
 import { IncomingRequest } from "./incoming-request.ts"
+import { type Bound, listenOn, toBound } from "./listen-on.ts"
 import { newRequestId } from "./request-id.ts"
 import { TrustedProxies } from "./trusted-proxy.ts"
 import { type Exchange, type WriteResult, writeResponse } from "./write-response.ts"
@@ -24,6 +25,9 @@ const MAX_LOGGED_TARGET = 512
 
 /** A server at its limit says so at most this often. */
 const DROP_WARNING_MS = 10_000
+
+/** How long a draining server goes on answering requests that were on their way; at most a tenth of the grace period. */
+const MAX_LAME_DUCK_MS = 1_000
 
 export interface RequestResult extends WriteResult {
   /** From accept to the last byte handed to the kernel. */
@@ -40,6 +44,8 @@ export interface HttpServerOptions {
   readonly errorPages: ErrorPages
   /** Shared with whoever else buffers bodies; left out, the server has one of its own. */
   readonly bodyBudget?: BodyBudget
+  /** Left out, the server listens itself. */
+  readonly connections?: ConnectionSource | undefined
 }
 
 /** The part of a pino logger that the server uses. */
@@ -51,10 +57,11 @@ export interface HttpLogger {
 
 export interface HttpServer {
   /** @throws {BextError} `E_PORT_IN_USE`, `E_CONFIG_INVALID`. */
-  listen(): Promise<{ url: string; address: string; port: number }>
+  listen(): Promise<Bound>
   /**
-   * Drains: takes no new connection, answers what is in flight with `Connection: close`, and after `config.grace`
-   * destroys what is left. Resolves when no connection is open and every request is complete.
+   * Drains: takes no new connection and answers with `Connection: close` what is in flight or still arrives. Idle
+   * connections are closed a second later, because a request may be on its way on them; what is left after `config.grace` is
+   * destroyed. Resolves when no connection is open and every request is complete.
    */
   close(): Promise<void>
   readonly server: Server
@@ -71,7 +78,11 @@ class HttpListener implements HttpServer {
   readonly #settings: AcceptSettings
   readonly #connections = new Set<Connection>()
   readonly #closed = Promise.withResolvers<void>()
+  /** Between `listen` and `close`. */
+  #open = false
   #draining = false
+  /** Draining, and idle connections are kept for what may be on its way. */
+  #lameDuck = false
   #warnedOfDropMs = Number.NEGATIVE_INFINITY
 
   constructor(options: HttpServerOptions) {
@@ -107,32 +118,54 @@ class HttpListener implements HttpServer {
   }
 
   async listen() {
-    const { listen } = this.#options.config
-    const where = parseListenAddress(listen)
-    if (where === undefined) throw new BextError("E_CONFIG_INVALID", `server.listen: ${listen} is not an address`)
-    await new Promise<void>((resolve, reject) => {
-      const fail = (cause: Error) => reject(toListenError(listen, cause))
-      this.server.once("error", fail)
-      this.server.listen({ port: where.port, host: where.host }, () => {
-        this.server.off("error", fail)
-        resolve()
-      })
-    })
-    const bound = this.server.address() as AddressInfo
-    return { url: toUrl(bound.address, bound.port), address: bound.address, port: bound.port }
+    const bound = await this.#bind()
+    this.#open = true
+    return bound
+  }
+
+  #bind(): Bound | Promise<Bound> {
+    const { config, connections } = this.#options
+    if (connections === undefined) return listenOn(this.server, config.listen)
+    // Starts the watch over slow clients, which Node ties to listening.
+    this.server.emit("listening")
+    connections.start((socket) => this.#adopt(socket))
+    return toBound(connections.address, connections.port)
+  }
+
+  #adopt(socket: Socket): boolean {
+    if (this.#connections.size >= this.#options.config.limits.connections) {
+      this.#warnOfDrop()
+      return false
+    }
+    // As for connections the server accepts itself; see Connection.
+    socket.allowHalfOpen = true
+    this.server.emit("connection", socket)
+    return true
   }
 
   async close(): Promise<void> {
-    if (!this.#draining && !this.server.listening) return
     if (this.#draining) return this.#closed.promise
+    if (!this.#open) return
     this.#draining = true
-    const force = setTimeout(() => this.server.closeAllConnections(), this.#options.config.grace)
-    this.server.close()
-    // Node takes a connection that has not said anything yet for a busy one.
-    for (const { socket } of this.#connections) if (socket.bytesRead === 0) socket.destroy()
+    const { grace } = this.#options.config
+    this.#lameDuck = true
+    const lameDuck = setTimeout(() => this.#closeIdle(), Math.min(MAX_LAME_DUCK_MS, grace / 10))
+    const force = setTimeout(() => this.server.closeAllConnections(), grace)
+    this.#options.connections?.stop()
+    // Not the method of the HTTP server, which closes idle connections at once.
+    NetServer.prototype.close.call(this.server)
     this.#settleClosed()
     await this.#closed.promise
+    clearTimeout(lameDuck)
     clearTimeout(force)
+    this.server.close()
+  }
+
+  #closeIdle(): void {
+    this.#lameDuck = false
+    this.server.closeIdleConnections()
+    // Node takes a connection that has not said anything yet for a busy one.
+    for (const { socket } of this.#connections) if (socket.bytesRead === 0) socket.destroy()
   }
 
   #settleClosed(): void {
@@ -247,7 +280,7 @@ class HttpListener implements HttpServer {
     context.settle()
     context.connection.answered(context)
     // The connection may have promised to stay open before draining began.
-    if (this.#draining) setImmediate(() => this.server.closeIdleConnections())
+    if (this.#draining && !this.#lameDuck) setImmediate(() => this.server.closeIdleConnections())
     if (report) this.#options.complete(context, { ...result, durationMs: performance.now() - context.startedAtMs })
   }
 
@@ -351,23 +384,4 @@ function toRefusal(error: NodeJS.ErrnoException): BextError {
     default:
       return new BextError("E_REQUEST_INVALID", `not HTTP/1.1: ${error.code ?? error.message}`, { cause: error })
   }
-}
-
-/** The URL a person can open for a socket that listens on `address`; a wildcard address becomes the loopback. */
-function toUrl(address: string, port: number): string {
-  const host = address === "::" || address === "0.0.0.0" ? "127.0.0.1" : address
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`
-}
-
-function toListenError(listen: string, cause: NodeJS.ErrnoException): BextError {
-  if (cause.code === "EADDRINUSE") {
-    return new BextError(
-      "E_PORT_IN_USE",
-      `${listen} is in use by another program; stop it, or change server.listen or PORT`,
-      {
-        cause,
-      },
-    )
-  }
-  return new BextError("E_CONFIG_INVALID", `server.listen: cannot listen on ${listen} (${cause.code})`, { cause })
 }

@@ -39,6 +39,29 @@ describe("close", () => {
     await closed
   })
 
+  it("answers what arrives on an idle connection within the next moment, and ends it then", async (t) => {
+    const server = await serve(
+      t,
+      (context) => {
+        context.response = answer("late")
+      },
+      { grace: "60s" },
+    )
+    const idle = connect(server.port, "127.0.0.1")
+    idle.write(request("/__bext/health"))
+    await readUntil(idle, "ok")
+    const fresh = connect(server.port, "127.0.0.1")
+    await once(fresh, "connect")
+    await exchangeRaw(server.port, request("/__bext/health", "Connection: close\r\n"))
+    const closed = server.http.close()
+    for (const socket of [idle, fresh]) {
+      socket.write(request("/"))
+      const text = await readToEnd(socket)
+      assert.match(text, /200 OK[\s\S]*Connection: close[\s\S]*late$/i)
+    }
+    await closed
+  })
+
   it("reports 503 to a health check that arrives meanwhile", async (t) => {
     const server = await serve(t, () => {}, { grace: "10s" })
     const socket = connect(server.port, "127.0.0.1")
