@@ -68,7 +68,7 @@ function withFewerPages(binary: Buffer): Buffer {
 
 /** A context in a machine of its own; programs become functions in it. */
 function createRunner(engine: MeteredEngine) {
-  const machine = new Machine(engine, 1024)
+  const machine = new Machine(engine, 1024, null)
   const functions = machine.engine
   const runtime = functions.newRuntime()
   functions.setMaxStackSize(runtime, 128 * 1024)

@@ -81,6 +81,11 @@ export const ERRORS = {
   E_PORT_IN_USE: { status: 500, blame: "operator", hint: "stop the other server, or change server.listen or PORT" },
   E_FILE_UNREADABLE: { status: 500, blame: "operator", hint: "check the path and its permissions" },
   E_USAGE: { status: 500, blame: "operator", hint: "see bext --help" },
+  E_RELOAD_NEEDS_RESTART: {
+    status: 500,
+    blame: "operator",
+    hint: "restart the server; a reload cannot change the fields named in the message",
+  },
   // plugins at load
   E_PLUGIN_MANIFEST_INVALID: { status: 500, blame: "operator", hint: "fix the manifest field named in the message" },
   E_PLUGIN_NOT_FOUND: { status: 500, blame: "operator", hint: "check plugins.NAME.path, or install the plugin" },
@@ -107,6 +112,11 @@ export const ERRORS = {
   E_LIMIT_FUEL: { status: 504, blame: "guest", hint: "do less work per call, or raise plugins.NAME.fuel" },
   E_LIMIT_STORAGE: { status: 502, blame: "guest", hint: "delete keys, or raise limits.storage_quota_kb" },
   E_LIMIT_FETCH: { status: 502, blame: "guest", hint: "fetch less often, or raise permissions.max_fetch_per_minute" },
+  E_LIMIT_QUEUE: {
+    status: 503,
+    blame: "operator",
+    hint: "let the consumer catch up, push less at once, or raise queues.NAME.max_messages",
+  },
   E_LIMIT_MESSAGE: { status: 502, blame: "guest", hint: "send smaller values across the sandbox boundary" },
   // plugins at run time: behaviour
   E_GUEST_THREW: { status: 502, blame: "guest", hint: "see cause: text the guest sent" },
@@ -129,6 +139,11 @@ export const ERRORS = {
     status: 502,
     blame: "guest",
     hint: "keys are 1 to 512 bytes without NUL, slash, backslash or dot-dot",
+  },
+  E_QUEUE_MESSAGE: {
+    status: 502,
+    blame: "guest",
+    hint: "push a JSON value of at most 256 KiB and 100 levels, a key of 1 to 512 bytes, a delay of at most 30 days",
   },
   E_FETCH_FORBIDDEN: { status: 502, blame: "guest", hint: "add the URL to permissions.allowed_urls and grant it" },
   E_FETCH_FAILED: { status: 502, blame: "guest", hint: "see cause" },
@@ -191,4 +206,41 @@ export class PluginError extends BextError {
     super(code, `${plugin}: ${what}`, options)
     this.plugin = plugin
   }
+}
+
+/** A failure on its way to another thread: plain data. */
+export interface PlainError {
+  /** Null: not one that bext raised. */
+  readonly code: ErrorCode | null
+  /** Without plugin and code. */
+  readonly what: string
+  readonly name: string
+  readonly stack: string
+  readonly cause: PlainError | null
+}
+
+/** Causes of causes that are kept. */
+const MAX_CAUSES = 4
+
+export function toPlainError(error: unknown, depth = 0): PlainError {
+  if (!(error instanceof Error)) return { code: null, what: String(error), name: "Error", stack: "", cause: null }
+  const code = error instanceof BextError ? error.code : null
+  const prefix = error instanceof PluginError ? `${error.plugin}: ` : ""
+  const what = code === null ? error.message : error.message.slice(prefix.length, -` [${code}]`.length)
+  const cause = error.cause === undefined || depth === MAX_CAUSES ? null : toPlainError(error.cause, depth + 1)
+  return { code, what, name: error.name, stack: error.stack ?? "", cause }
+}
+
+/** The plugin's failure; one without a code is `E_INTERNAL`. */
+export function fromPlainError({ code, what, cause }: PlainError, plugin: string): PluginError {
+  const options = cause === null ? {} : { cause: toCause(cause, plugin) }
+  return new PluginError(code ?? "E_INTERNAL", plugin, what, options)
+}
+
+function toCause(plain: PlainError, plugin: string): Error {
+  if (plain.code !== null) return fromPlainError(plain, plugin)
+  const error = new Error(plain.what, plain.cause === null ? {} : { cause: toCause(plain.cause, plugin) })
+  error.name = plain.name
+  error.stack = plain.stack
+  return error
 }

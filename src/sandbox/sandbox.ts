@@ -52,6 +52,15 @@ export interface SandboxTier {
    * @throws {PluginError} `E_PLUGIN_LOAD_FAILED` with file:line:column, `E_LIMIT_…` when the top level runs too long or big.
    */
   load(source: GuestSource, services: GuestServices, limits: Limits, instance: InstanceMode): Promise<Sandbox>
+  /** Absent when guests of this tier cannot change threads. */
+  readonly moving?: {
+    /** What another thread needs to make this tier, for `postMessage`. Opaque. */
+    readonly parts: unknown
+    /** A guest that was copied in another thread; ready for calls. */
+    revive(copy: GuestCopy, services: GuestServices): MovableSandbox
+    /** The other thread has ended. */
+    forgetThread(): void
+  }
 }
 
 /** One loaded guest. */
@@ -62,6 +71,14 @@ export interface Sandbox extends AsyncDisposable {
   readonly generation: number
   /** Bytes of host memory this guest holds now: instances and image. */
   readonly memoryBytes: number
+  /** Instances that exist now, at rest or at work. */
+  readonly instances: number
+  /** How often an instance at rest was given up to make room for others. A shared one loses its module state then. */
+  readonly evictions: number
+  /** Milliseconds the guest was on the stack of its thread since it was loaded, by the monotonic clock; waits excluded. */
+  readonly busyMs: number
+  /** Whether nothing of any call is left: nobody waits, and nothing works on behind an answer. */
+  readonly idle: boolean
 
   /**
    * Runs `on_server_start` (when exported and `start` is given) until it settled, cancels the timers and fetches it left
@@ -82,6 +99,32 @@ export interface Sandbox extends AsyncDisposable {
   call(call: HookCall): Json | undefined | Promise<Json | undefined>
 }
 
+/**
+ * A sandbox whose guest can go on in another thread: there, `revive` of the same tier makes a sandbox from its copy, which
+ * then has the state that was taken out here. All that passes is plain data that `postMessage` copies.
+ */
+export interface MovableSandbox extends Sandbox {
+  /** The guest as it was when it became ready. It must be. */
+  copy(): GuestCopy
+  /**
+   * Takes out what the shared instance remembers, which then is nowhere here: the next call would begin with the image.
+   * Only while `idle`. Generation + 1, unless there is no instance.
+   */
+  takeState(): GuestState
+  /** Goes on from what was taken out elsewhere. Only while `idle`; what an instance here remembers is dropped. */
+  putState(state: GuestState): void
+}
+
+/** Opaque. */
+export interface GuestCopy {
+  readonly tier: Tier
+}
+
+/** Opaque. */
+export interface GuestState {
+  readonly tier: Tier
+}
+
 /** One call of one hook. */
 export interface HookCall {
   readonly hook: HookName
@@ -96,6 +139,8 @@ export interface HookCall {
   readonly leader: boolean
   /** Aborting stops the guest; it is never left running behind a rejected promise. Null: nobody will. */
   readonly signal: AbortSignal | null
+  /** Milliseconds of `limits.wallMs` that were over before the tier got the call. Default 0. */
+  readonly waitedMs?: number
 }
 
 export type Side = "request" | "response"
@@ -156,4 +201,55 @@ export interface Exchange {
    * @throws {PluginError} `E_STATUS_INVALID`, `E_HEADER_FORBIDDEN`, `E_HEADER_INVALID`, `E_LIMIT_MESSAGE`.
    */
   respond(status: number, headers: readonly (readonly [string, string])[], body: Uint8Array): void
+}
+
+/** An exchange of which another thread can have a copy to work on. */
+export interface PortableExchange extends Exchange {
+  /** What this call may see, as plain data. */
+  toData(): ExchangeData
+  /** Stages what a guest changed on the copy. Nothing happens once the call is over. */
+  adopt(changes: ExchangeChanges): void
+}
+
+/** Fields as flat lists: name, value, name, value, … Bodies only where the plugin declared that it reads them. */
+export interface ExchangeData {
+  /** The side it may change. */
+  readonly side: Side
+  readonly method: string
+  readonly path: string
+  readonly query: string
+  readonly scheme: "http" | "https"
+  readonly host: string
+  readonly clientAddress: string
+  readonly requestId: string
+  readonly user: Json
+  readonly tenantId: string | null
+  readonly siteId: string | null
+  readonly requestHeaders: readonly string[]
+  /** `bytes` undefined: it was not buffered. */
+  readonly requestBody: { readonly present: boolean; readonly bytes: Uint8Array | undefined }
+  /** Null in on_request. `stream`: the body is one that nobody buffers. */
+  readonly response: {
+    readonly status: number
+    readonly headers: readonly string[]
+    readonly body: Uint8Array | "stream" | null
+  } | null
+  readonly extensions: readonly (readonly [string, string])[]
+}
+
+/** What a call changed; null or undefined: nothing. */
+export interface ExchangeChanges {
+  readonly headers: readonly string[] | null
+  readonly body: Uint8Array | null
+  readonly extensions: readonly (readonly [string, string])[]
+  readonly path: string | null
+  readonly user: Json | undefined
+  readonly tenantId: string | null | undefined
+  readonly siteId: string | null | undefined
+  readonly answer: {
+    readonly status: number
+    readonly headers: readonly string[]
+    readonly body: Uint8Array | null
+  } | null
+  readonly status: number | null
 }

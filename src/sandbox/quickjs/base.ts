@@ -48,7 +48,7 @@ const PART_BYTES = 64 * 1024
 export const MAX_ARGUMENTS = 8
 
 export function bootBase(module: MeteredEngine): Base {
-  const machine = new Machine(module, LAYOUT.initialPages)
+  const machine = new Machine(module, LAYOUT.initialPages, null)
   const { engine } = machine
   engine.constructors()
   const runtime = engine.newRuntime()

@@ -41,7 +41,7 @@ export class Call {
     this.id = id
     this.request = request
     this.what = what
-    this.wallEndMs = nowMs + request.limits.wallMs
+    this.wallEndMs = nowMs + request.limits.wallMs - (request.waitedMs ?? 0)
     this.cpuLeftMs = request.limits.cpuMs
   }
 

@@ -40,7 +40,8 @@ export function hookFailure(
 ): PluginError {
   const { name } = instance.setup
   // When memory is really used up the engine cannot even make the error and throws null.
-  const starved = kind === KIND.null && heapUsed(instance) > instance.setup.limits.memoryBytes / 2
+  const full = instance.machine.refused || heapUsed(instance) > instance.setup.limits.memoryBytes / 2
+  const starved = kind === KIND.null && full
   if (kind === KIND.memory || starved) return limit(instance, call, "E_LIMIT_MEMORY", cause)
   if (kind === KIND.stack) return limit(instance, call, "E_LIMIT_STACK", cause)
   if (refusal !== undefined) {
@@ -79,7 +80,9 @@ function limit(instance: Instance, call: Call, code: ErrorCode, cause?: GuestErr
   const what: Partial<Record<ErrorCode, string>> = {
     E_LIMIT_CPU: `used more than ${cpuMs} ms of CPU time`,
     E_LIMIT_TIME: `ran for more than ${wallMs} ms`,
-    E_LIMIT_MEMORY: `used more than ${instance.setup.limits.memoryBytes} bytes of memory`,
+    E_LIMIT_MEMORY: instance.machine.refused
+      ? "got no more memory: all plugins together have sandbox.max_guest_memory_mb"
+      : `used more than ${instance.setup.limits.memoryBytes} bytes of memory`,
     E_LIMIT_STACK: "recursed too deeply",
   }
   return new PluginError(code, instance.setup.name, `${call.what} ${what[code]}`, cause && { cause })

@@ -12,6 +12,12 @@ export interface Invocation {
   readonly values: readonly number[]
 }
 
+/** What a guest has used of its thread, all instances together. */
+export interface Usage {
+  /** Milliseconds on the stack, by the monotonic clock. */
+  busyMs: number
+}
+
 /** What can happen to a call while guest code runs for it. */
 export interface StackEvents {
   /** The guest was stopped in the middle: nothing in its memory can be relied on. */
@@ -33,10 +39,13 @@ export class GuestStack {
   current: Call | null = null
   readonly #name: string
   readonly #events: StackEvents
+  readonly #usage: Usage
+  #enteredMs = 0
   /** Guest values nobody needs any more. Freeing may take long, so it happens on a budget, at the next entry. */
   #garbage: number[] = []
 
-  constructor(name: string, memory: GuestMemory, events: StackEvents) {
+  constructor(name: string, memory: GuestMemory, events: StackEvents, usage: Usage) {
+    this.#usage = usage
     this.#name = name
     this.memory = memory
     this.#events = events
@@ -55,7 +64,7 @@ export class GuestStack {
     } catch (error) {
       this.#stopped(call, error)
     }
-    this.current = null
+    this.#end()
   }
 
   /**
@@ -82,7 +91,7 @@ export class GuestStack {
     } catch (error) {
       this.#stopped(call, error)
     }
-    this.current = null
+    this.#end()
     return status
   }
 
@@ -97,7 +106,14 @@ export class GuestStack {
 
   /** Frees values at the next entry. */
   discard(values: readonly number[]): void {
-    this.#garbage.push(...values)
+    for (const value of values) this.#garbage.push(value)
+  }
+
+  /** @returns the values that are still to be freed; from here on they are somebody else's to free. */
+  takeGarbage(): readonly number[] {
+    const values = this.#garbage
+    this.#garbage = []
+    return values
   }
 
   /** The memory was replaced: nothing of before exists any more. */
@@ -134,7 +150,13 @@ export class GuestStack {
   #begin(call: Call, nowMs: number): void {
     if (this.current !== null) throw new Error(`${this.#name}: a call entered the guest from inside the guest`)
     this.current = call
+    this.#enteredMs = nowMs
     this.budget.enter(nowMs, call.cpuLeftMs, call.wallEndMs)
+  }
+
+  #end(): void {
+    this.current = null
+    this.#usage.busyMs += performance.now() - this.#enteredMs
   }
 
   #invoke({ fn, values }: Invocation): number {
@@ -179,8 +201,6 @@ export class GuestStack {
   }
 
   #freeGarbage(): void {
-    const values = this.#garbage
-    this.#garbage = []
-    for (const value of values) this.memory.free(value)
+    for (const value of this.takeGarbage()) this.memory.free(value)
   }
 }

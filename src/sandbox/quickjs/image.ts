@@ -25,6 +25,8 @@ export interface Image {
   readonly patches: readonly Patch[]
   /** Everything from here up is zero. */
   readonly end: number
+  /** How far the allocator believes its memory goes. */
+  readonly heapEnd: number
   /** Host memory the differences take. */
   readonly bytes: number
 }
@@ -64,7 +66,7 @@ export function captureImage(machine: Machine, base: BaseImage): Image {
     .filter((run) => run.to - run.from >= SHORT_RUN)
     .map(({ from, to }) => ({ at: from * 4, bytes: copy(machine, from * 4, to * 4) }))
   const bytes = patches.reduce((sum, patch) => sum + patch.bytes.length, words.byteLength)
-  return { base, words, patches, end, bytes }
+  return { base, words, patches, end, heapEnd: machine.heapEnd, bytes }
 }
 
 /** What happened in a machine before its memory is written. */
@@ -78,9 +80,10 @@ export type Before =
 
 /** Makes the machine's memory exactly what the image says. */
 export function restore(machine: Machine, image: Image, before: Before): void {
-  const { base, words, patches, end } = image
+  const { base, words, patches, end, heapEnd } = image
   const dirtyEnd = machine.heapEnd
-  machine.reserve(end)
+  machine.reserve(Math.max(end, heapEnd))
+  machine.refused = false
   if (before === "anything") machine.bytes.set(base.constants, LAYOUT.dataStart)
   machine.bytes.set(base.variables, LAYOUT.variablesStart)
   machine.bytes.set(base.heap, LAYOUT.heapStart)
@@ -95,7 +98,7 @@ export function restore(machine: Machine, image: Image, before: Before): void {
 
 /** The empty guest: nothing but the base. */
 export function emptyImage(base: BaseImage): Image {
-  return { base, words: new Uint32Array(0), patches: [], end: baseEnd(base), bytes: 0 }
+  return { base, words: new Uint32Array(0), patches: [], end: baseEnd(base), heapEnd: 0, bytes: 0 }
 }
 
 function baseEnd(base: BaseImage): number {

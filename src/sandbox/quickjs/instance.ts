@@ -8,8 +8,8 @@ import { evaluateGuest } from "./evaluate-guest.ts"
 import { authorsLines, failureOf, GuestError, hookFailure } from "./failures.ts"
 import { GuestMemory } from "./guest-memory.ts"
 import { GuestMistake } from "./guest-mistake.ts"
-import { GuestStack, type Invocation, type StackEvents } from "./guest-stack.ts"
-import type { BaseImage, Image } from "./image.ts"
+import { GuestStack, type Invocation, type StackEvents, type Usage } from "./guest-stack.ts"
+import { type BaseImage, captureImage, type Image } from "./image.ts"
 import type { Machine, MachineHost } from "./machine.ts"
 import type { MachinePool } from "./machine-pool.ts"
 import type { GuestModules } from "./modules.ts"
@@ -29,6 +29,17 @@ export interface GuestSetup {
   readonly begin: BaseImage
   /** Null until the guest is ready. */
   image: Image | null
+  readonly usage: Usage
+  /** Added to this thread's clock to give the one the guest knows: a guest that moved must not see time go back. */
+  readonly clockOffsetMs: number
+}
+
+/** Everything an instance at rest is. */
+export interface InstanceState {
+  readonly image: Image
+  /** Guest values that are still to be freed. */
+  readonly garbage: readonly number[]
+  readonly lastTask: number
 }
 
 /** Timers, fetches and other waits one call may have at once. */
@@ -64,7 +75,7 @@ export class Instance implements MachineHost, StackEvents {
   constructor(setup: GuestSetup, machine: Machine) {
     this.setup = setup
     this.memory = new GuestMemory(machine, setup.base.handles, setup.limits.messageBytes, () => this.interrupt())
-    this.#stack = new GuestStack(setup.name, this.memory, this)
+    this.#stack = new GuestStack(setup.name, this.memory, this, setup.usage)
     machine.host = this
   }
 
@@ -74,6 +85,11 @@ export class Instance implements MachineHost, StackEvents {
 
   get idle(): boolean {
     return this.#calls.size === 0
+  }
+
+  /** Whether nothing is left of any call, and none is on the stack. */
+  get atRest(): boolean {
+    return this.idle && this.#stack.current === null
   }
 
   /** Whether nobody waits for any of its calls. */
@@ -138,6 +154,18 @@ export class Instance implements MachineHost, StackEvents {
       call.fail(new PluginError(code, this.setup.name, what))
       this.#finish(call)
     }
+  }
+
+  /** What another instance continues from; this one must not be called again. */
+  takeState(): InstanceState {
+    const garbage = this.#stack.takeGarbage()
+    return { image: captureImage(this.machine, this.setup.begin), garbage, lastTask: this.#lastTask }
+  }
+
+  /** Goes on where another instance ended, whose image is in the machine. */
+  putState({ garbage, lastTask }: InstanceState): void {
+    this.#stack.discard(garbage)
+    this.#lastTask = lastTask
   }
 
   /** Makes a fresh instance of this idle one. */

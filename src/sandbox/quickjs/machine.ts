@@ -17,6 +17,14 @@ export interface MachineHost {
   loadModule(name: string): string | null
 }
 
+/** Who is asked before a machine grows. */
+export interface MachineGrowth {
+  /** @returns false when it may not. */
+  grow(pages: number): boolean
+  /** It did not after all. */
+  shrink(pages: number): void
+}
+
 /** One linear memory with an instance of the engine. Whose guest lives in it is decided by the image written into it. */
 export class Machine {
   readonly memory: WebAssembly.Memory
@@ -27,12 +35,17 @@ export class Machine {
   i32: Int32Array
   u32: Uint32Array
   host: MachineHost | null = null
+  /** Whether the guest was refused memory that its own limit allows. */
+  refused = false
 
+  readonly #growth: MachineGrowth | null
   readonly #fuel: WebAssembly.Global
   readonly #stackPointer: WebAssembly.Global
 
-  constructor(module: MeteredEngine, maxPages: number) {
+  /** @param growth - Null: it may grow to `maxPages`. */
+  constructor(module: MeteredEngine, maxPages: number, growth: MachineGrowth | null) {
     this.maxPages = maxPages
+    this.#growth = growth
     this.memory = new WebAssembly.Memory({ initial: LAYOUT.initialPages, maximum: maxPages })
     this.bytes = Buffer.from(this.memory.buffer)
     this.i32 = new Int32Array(this.memory.buffer)
@@ -47,6 +60,11 @@ export class Machine {
     this.engine = Object.fromEntries(
       Object.entries(EXPORT_NAMES).map(([name, minified]) => [name, exports[minified]]),
     ) as EngineFunctions
+  }
+
+  /** Size, in pages of 64 KiB. */
+  get pages(): number {
+    return this.bytes.length / 65_536
   }
 
   /** Nothing is on the stack any more and the fuel is full, also after the guest was stopped in the middle. */
@@ -135,12 +153,18 @@ export class Machine {
 
   #growTo(size: number): number {
     const missing = Math.ceil((size - this.bytes.length) / 65_536)
-    const left = this.maxPages - this.bytes.length / 65_536
+    const left = this.maxPages - this.pages
     if (missing > left) return 0
     // A little more than asked, so that a growing heap does not come here for every page.
+    const more = Math.min(left, Math.max(missing, 16))
+    if (this.#growth?.grow(more) === false) {
+      this.refused = true
+      return 0
+    }
     try {
-      this.memory.grow(Math.min(left, Math.max(missing, 16)))
+      this.memory.grow(more)
     } catch {
+      this.#growth?.shrink(more)
       return 0 // the system has no more
     }
     this.bytes = Buffer.from(this.memory.buffer)

@@ -1,6 +1,7 @@
-import { PluginError } from "../../errors.ts"
-import type { GuestModules } from "./modules.ts"
+import { fromPlainError, PluginError, toPlainError } from "../../errors.ts"
+import type { GuestModules, ModulesData } from "./modules.ts"
 import { candidates, EXTENSIONS, type Found } from "./modules-resolve.ts"
+import { SourceMap } from "./modules-source-map.ts"
 
 /** Holds types only, so at run time it is empty. */
 const API_MODULE = "bext/plugin"
@@ -17,6 +18,25 @@ export class LoadedModules implements GuestModules {
     this.#plugin = plugin
     this.entry = entry
     this.#found = found
+  }
+
+  static fromData(plugin: string, { entry, found }: ModulesData): LoadedModules {
+    const modules: Found = new Map()
+    for (const [path, module] of found) {
+      if ("error" in module) modules.set(path, fromPlainError(module.error, plugin))
+      else modules.set(path, { ...module, map: module.map && SourceMap.fromData(module.map) })
+    }
+    return new LoadedModules(plugin, entry, modules)
+  }
+
+  toData(): ModulesData {
+    const found = Array.from(this.#found, ([path, module]): ModulesData["found"][number] => [
+      path,
+      module instanceof PluginError
+        ? { error: toPlainError(module) }
+        : { name: module.name, text: module.text, code: module.code, map: module.map?.toData() ?? null },
+    ])
+    return { entry: this.entry, found }
   }
 
   resolve(importer: string, specifier: string): string {

@@ -1,5 +1,5 @@
 import { posix } from "node:path"
-import { originalPositionFor, TraceMap } from "@jridgewell/trace-mapping"
+import { encodedMappings, originalPositionFor, TraceMap } from "@jridgewell/trace-mapping"
 
 /** Largest map text that is parsed, in UTF-16 units; most of it is usually sourcesContent, which is not kept. */
 export const MAX_MAP_LENGTH = 4 * 1024 * 1024
@@ -7,6 +7,11 @@ export const MAX_MAP_LENGTH = 4 * 1024 * 1024
 const MAX_MAPPINGS_LENGTH = 128 * 1024
 const MAX_SOURCES = 1_000
 const MAX_SOURCE_NAME = 200
+
+export interface SourceMapData {
+  readonly sources: readonly (string | null)[]
+  readonly mappings: string
+}
 
 export interface Position {
   readonly source: string
@@ -48,6 +53,15 @@ export class SourceMap {
     } catch {
       return null
     }
+  }
+
+  static fromData({ sources, mappings }: SourceMapData): SourceMap {
+    return new SourceMap([...sources], mappings)
+  }
+
+  /** The map as plain data. */
+  toData(): SourceMapData {
+    return { sources: this.#sources, mappings: this.#trace === null ? this.#mappings : encodedMappings(this.#trace) }
   }
 
   /** @param line - From 1. @param column - From 1. @returns null when the map says nothing about the place. */

@@ -1,8 +1,9 @@
 import { realpath } from "node:fs/promises"
-import { PluginError } from "../../errors.ts"
+import { type PlainError, PluginError } from "../../errors.ts"
 import type { GuestSource } from "../sandbox.ts"
 import { LoadedModules } from "./modules-loaded.ts"
 import { readModules } from "./modules-read.ts"
+import type { SourceMapData } from "./modules-source-map.ts"
 
 /** The modules of one plugin, read and ready to run. Everything here is a look-up: no file is opened after loading. */
 export interface GuestModules {
@@ -25,6 +26,21 @@ export interface GuestModules {
   mentions(word: string): boolean
   /** Rewrites the places in a guest's stack trace by the source maps of bundled modules. Never throws. */
   mapStack(stack: string): string
+  /** All of it as plain data: files may have changed on disk since. */
+  toData(): ModulesData
+}
+
+export interface ModulesData {
+  readonly entry: string
+  /** By each path they were looked for under. */
+  readonly found: readonly (readonly [path: string, module: ModuleData | { readonly error: PlainError }])[]
+}
+
+export interface ModuleData {
+  readonly name: string
+  readonly text: string
+  readonly code: string
+  readonly map: SourceMapData | null
 }
 
 /**

@@ -197,7 +197,7 @@ const SERVICES = {
     return bytes(guest, randomFillSync(new Uint8Array(size)))
   },
   randomUUID: (guest) => text(guest, randomUUID()),
-  now: (guest) => number(guest, Math.floor(performance.now())),
+  now: (guest) => number(guest, Math.floor(performance.now() + guest.setup.clockOffsetMs)),
 } as const satisfies Record<string, Operation>
 
 /** All that library files need while they are evaluated. */

@@ -1,29 +1,35 @@
 import { PluginError } from "../../errors.ts"
 import type { HookName } from "../../hooks.ts"
-import type { HookCall, Json, Sandbox } from "../sandbox.ts"
+import type { GuestCopy, GuestState, HookCall, Json, MovableSandbox } from "../sandbox.ts"
 import { LAYOUT } from "./binary.ts"
 import { Call, nextCallId } from "./call.ts"
+import { type QuickjsState, toCopy } from "./guest-copy.ts"
 import { captureImage } from "./image.ts"
 import { type GuestSetup, Instance } from "./instance.ts"
+import { type Evictable, NoRoom } from "./machine-pool.ts"
 
 /** One loaded guest: its image, and the instances made from it. */
-export class QuickjsSandbox implements Sandbox {
+export class QuickjsSandbox implements MovableSandbox, Evictable {
   readonly hooks: ReadonlySet<HookName>
   readonly #setup: GuestSetup
   /** The instance the guest was loaded in, until it is ready. */
   #first: Instance | null
   #shared: Instance | null = null
   #generation = 0
+  #evictions = 0
   /** Fresh instances, all at rest with the image in them. */
   readonly #idle: Instance[] = []
   readonly #leased = new Set<Instance>()
   #lastCall = 0
+  #lastCallMs = 0
   #disposed = false
 
-  constructor(setup: GuestSetup, first: Instance, hooks: ReadonlySet<HookName>) {
+  /** @param first - The instance it was loaded in; null when the setup has an image. */
+  constructor(setup: GuestSetup, first: Instance | null, hooks: ReadonlySet<HookName>) {
     this.#setup = setup
     this.#first = first
     this.hooks = hooks
+    setup.pool.register(this)
   }
 
   get generation(): number {
@@ -31,9 +37,28 @@ export class QuickjsSandbox implements Sandbox {
   }
 
   get memoryBytes(): number {
-    const instances = [this.#shared, this.#first, ...this.#idle, ...this.#leased].filter((one) => one !== null)
-    const heaps = instances.reduce((sum, { machine }) => sum + LAYOUT.dataEnd + machine.heapEnd - LAYOUT.heapStart, 0)
+    const heaps = this.#all().reduce((sum, { machine }) => sum + heapBytes(machine.heapEnd), 0)
     return heaps + (this.#setup.image?.bytes ?? 0)
+  }
+
+  get instances(): number {
+    return this.#all().length
+  }
+
+  get evictions(): number {
+    return this.#evictions
+  }
+
+  get busyMs(): number {
+    return this.#setup.usage.busyMs
+  }
+
+  get idle(): boolean {
+    return this.#first === null && this.#leased.size === 0 && (this.#shared?.atRest ?? true)
+  }
+
+  get restsSinceMs(): number | null {
+    return this.#idle.length > 0 || this.#shared?.atRest ? this.#lastCallMs : null
   }
 
   async ready(start: HookCall | null): Promise<void> {
@@ -48,6 +73,7 @@ export class QuickjsSandbox implements Sandbox {
   call(request: HookCall): Json | undefined | Promise<Json | undefined> {
     const instance = this.#setup.mode === "shared" ? this.#sharedInstance() : this.#lease()
     const nowMs = performance.now()
+    this.#lastCallMs = nowMs
     this.#lastCall = nextCallId(this.#lastCall)
     const call = new Call(this.#lastCall, request, nowMs)
     instance.start(call, nowMs)
@@ -57,15 +83,47 @@ export class QuickjsSandbox implements Sandbox {
     return call.result
   }
 
+  copy(): GuestCopy {
+    return toCopy(this.#setup, this.hooks)
+  }
+
+  takeState(): GuestState {
+    const shared = this.#atRest()
+    const state: QuickjsState = { tier: "quickjs", lastCall: this.#lastCall, instance: shared?.takeState() ?? null }
+    if (shared !== null) this.#giveUp(shared)
+    return state
+  }
+
+  putState(state: GuestState): void {
+    const { instance, lastCall } = state as QuickjsState
+    const shared = this.#atRest()
+    if (shared !== null) this.#giveUp(shared)
+    // Contexts the guest kept know their call by number: one that is given twice would open another request to them.
+    this.#lastCall = lastCall
+    if (instance === null) return
+    const image = { ...instance.image, base: this.#setup.begin }
+    this.#shared = this.#open(image)
+    this.#shared.putState({ ...instance, image })
+  }
+
+  evict(): void {
+    this.#evictions++
+    const instance = this.#idle.pop()
+    if (instance !== undefined) this.#setup.pool.giveBack(instance.machine)
+    else if (this.#shared?.atRest) {
+      this.#giveUp(this.#shared)
+      this.#setup.services.log("debug", "its instance was given up to make room for others; module state begins anew")
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposed) return
     this.#disposed = true
+    this.#setup.pool.unregister(this)
     for (const instance of [this.#first, this.#shared, ...this.#leased]) {
       instance?.stop("E_GUEST_EXITED", "the plugin was unloaded")
     }
-    for (const instance of [this.#first, this.#shared, ...this.#leased, ...this.#idle]) {
-      if (instance !== null) this.#setup.pool.giveBack(instance.machine)
-    }
+    for (const instance of this.#all()) this.#setup.pool.giveBack(instance.machine)
     this.#first = null
     this.#shared = null
     this.#leased.clear()
@@ -85,10 +143,25 @@ export class QuickjsSandbox implements Sandbox {
     if (call.failure !== null) throw call.failure
   }
 
+  #all(): Instance[] {
+    return [this.#shared, this.#first, ...this.#idle, ...this.#leased].filter((one) => one !== null)
+  }
+
   #sharedInstance(): Instance {
     if (this.#shared !== null) return this.#shared
     this.#shared = this.#open()
     return this.#shared
+  }
+
+  #atRest(): Instance | null {
+    if (!this.idle) throw new Error(`${this.#setup.name}: its state was asked for while it is at work`)
+    return this.#shared
+  }
+
+  #giveUp(shared: Instance): void {
+    this.#generation += shared.generation + 1
+    this.#shared = null
+    this.#setup.pool.giveBack(shared.machine)
   }
 
   #lease(): Instance {
@@ -116,17 +189,15 @@ export class QuickjsSandbox implements Sandbox {
     }
   }
 
-  #open(): Instance {
-    const { image, limits, pool } = this.#setup
+  #open(image = this.#setup.image): Instance {
+    const { limits, pool } = this.#setup
     if (image === null || this.#disposed) {
       throw new PluginError("E_GUEST_EXITED", this.#setup.name, this.#disposed ? "it was unloaded" : "it is not ready")
     }
     try {
       return new Instance(this.#setup, pool.take(limits.memoryBytes, image))
     } catch (cause) {
-      throw new PluginError("E_OVERLOADED", this.#setup.name, "the system has no memory for another instance", {
-        cause,
-      })
+      throw noRoom(this.#setup.name, cause)
     }
   }
 
@@ -136,4 +207,17 @@ export class QuickjsSandbox implements Sandbox {
     instance.reset(this.#setup.image)
     this.#idle.push(instance)
   }
+}
+
+/** What it means for a guest that the pool had no machine for it. */
+export function noRoom(name: string, cause: unknown): PluginError {
+  const what =
+    cause instanceof NoRoom
+      ? "no room for another instance (sandbox.max_instances, sandbox.max_guest_memory_mb), and none at rest to give up"
+      : "the system has no memory for another instance"
+  return new PluginError("E_OVERLOADED", name, what, { cause })
+}
+
+function heapBytes(heapEnd: number): number {
+  return LAYOUT.dataEnd + heapEnd - LAYOUT.heapStart
 }

@@ -1,39 +1,88 @@
 import { PluginError } from "../../errors.ts"
 import { HOOK_NAMES, type HookName } from "../../hooks.ts"
 import type { GuestServices } from "../../host/services.ts"
-import type { GuestSource, HookCall, InstanceMode, Limits, Sandbox, SandboxTier } from "../sandbox.ts"
+import type { GuestCopy, GuestSource, HookCall, InstanceMode, Limits, Sandbox, SandboxTier } from "../sandbox.ts"
 import { type Base, bootBase } from "./base.ts"
 import { compileQuickjs } from "./binary.ts"
 import { Call } from "./call.ts"
 import { GuestError, placeOf } from "./failures.ts"
+import { CopiedGuests, type QuickjsCopy } from "./guest-copy.ts"
 import { emptyImage } from "./image.ts"
 import { type GuestSetup, Instance } from "./instance.ts"
 import { libraryOf } from "./library.ts"
 import { LibraryImages } from "./library-images.ts"
+import type { Machine } from "./machine.ts"
+import { MachineAccount, type MachineCeiling } from "./machine-account.ts"
 import { MachinePool } from "./machine-pool.ts"
 import { loadGuestModules } from "./modules.ts"
-import { QuickjsSandbox } from "./quickjs-sandbox.ts"
+import { noRoom, QuickjsSandbox } from "./quickjs-sandbox.ts"
 
 /** What evaluating a guest's top level may take. It blocks the thread, so it is short. */
 const LOAD_LIMITS = { cpuMs: 1000, wallMs: 5000, fuel: 0 }
 
+/** The serving thread and its lane. */
+const THREADS = 2
+const LANE = 1
+
+const DEFAULT_CEILING: MachineCeiling = { maxMachines: 2000, maxBytes: 2048 * 1024 * 1024 }
+
+/** What a lane needs to make the same tier. */
+interface TierParts {
+  readonly base: Base
+  readonly ceiling: MachineCeiling
+  readonly counts: Int32Array
+  /** What this thread's clock said at an instant, and the clock both threads share. */
+  readonly clock: { readonly ownMs: number; readonly sharedMs: number }
+}
+
 /**
  * The default tier: Bellard's QuickJS as WebAssembly, in this thread.
+ * @param ceiling - What the instances of all guests may take together, those of lanes included.
  * @throws {Error} when the installed engine is not the pinned one.
  */
-export async function createQuickjsTier(): Promise<SandboxTier> {
-  const base = bootBase(compileQuickjs())
-  const pool = new MachinePool(base)
+export async function createQuickjsTier(ceiling: MachineCeiling = DEFAULT_CEILING): Promise<SandboxTier> {
+  return createTier(bootBase(compileQuickjs()), MachineAccount.forThreads(ceiling, THREADS), 0)
+}
+
+/**
+ * The same tier in a lane: nothing is compiled or booted again, and every address means the same.
+ * @param parts - `moving.parts` of the tier in the serving thread.
+ */
+export function createQuickjsLaneTier(parts: unknown): SandboxTier {
+  const { base, ceiling, counts, clock } = parts as TierParts
+  const offsetMs = clock.ownMs + (sharedClock() - clock.sharedMs) - performance.now()
+  return createTier(base, new MachineAccount(ceiling, counts, LANE), offsetMs)
+}
+
+function createTier(base: Base, account: MachineAccount, clockOffsetMs: number): SandboxTier {
+  const pool = new MachinePool(base, account)
   const libraries = new LibraryImages(base, pool)
+  const copied = new CopiedGuests(base, pool, clockOffsetMs)
+  const { ceiling, counts } = account
   return {
     tier: "quickjs",
-    load: (source, services, limits, instance) => load(base, pool, libraries, source, services, limits, instance),
+    load: (source, services, limits, instance) =>
+      load({ base, pool, clockOffsetMs }, libraries, source, services, limits, instance),
+    moving: {
+      get parts(): TierParts {
+        return { base, ceiling, counts, clock: { ownMs: performance.now() + clockOffsetMs, sharedMs: sharedClock() } }
+      },
+      revive(copy: GuestCopy, services: GuestServices) {
+        const { hooks } = copy as QuickjsCopy
+        return new QuickjsSandbox(copied.toSetup(copy as QuickjsCopy, services), null, new Set(hooks))
+      },
+      forgetThread: () => account.forget(LANE),
+    },
   }
 }
 
+/** Milliseconds on a monotonic clock that all threads of the process share. */
+function sharedClock(): number {
+  return Number(process.hrtime.bigint()) / 1e6
+}
+
 async function load(
-  base: Base,
-  pool: MachinePool,
+  parts: Pick<GuestSetup, "base" | "pool" | "clockOffsetMs">,
   libraries: LibraryImages,
   source: GuestSource,
   services: GuestServices,
@@ -42,15 +91,33 @@ async function load(
 ): Promise<Sandbox> {
   const modules = await loadGuestModules(source)
   const library = libraryOf((word) => modules.mentions(word))
-  const begin = libraries.of(library.shared)
-  const setup: GuestSetup = { name: source.name, base, pool, services, limits, mode, modules, begin, image: null }
-  const first = new Instance(setup, pool.take(limits.memoryBytes, emptyImage(begin)))
+  const { name } = source
+  let begin: GuestSetup["begin"]
+  let machine: Machine
+  try {
+    begin = libraries.of(library.shared)
+    machine = parts.pool.take(limits.memoryBytes, emptyImage(begin))
+  } catch (error) {
+    throw noRoom(name, error)
+  }
+  const setup: GuestSetup = {
+    ...parts,
+    name,
+    services,
+    limits,
+    mode,
+    modules,
+    begin,
+    image: null,
+    usage: { busyMs: 0 },
+  }
+  const first = new Instance(setup, machine)
   const nowMs = performance.now()
   const call = new Call(0, LOAD_CALL, nowMs, "the top level")
   const hooks = first.load(call, library.own, nowMs).split(",")
   if (call.failure !== null) {
-    pool.giveBack(first.machine)
-    throw loadFailure(source.name, first, call.failure)
+    parts.pool.giveBack(first.machine)
+    throw loadFailure(name, first, call.failure)
   }
   return new QuickjsSandbox(setup, first, new Set(HOOK_NAMES.filter((name) => hooks.includes(name))))
 }
