@@ -72,6 +72,8 @@ export interface HookStatsSnapshot {
   /** Milliseconds on the serving thread, entry to first wait. */
   readonly busyMs: number
   readonly latency: readonly LatencyBucket[]
+  /** Milliseconds of all calls together, waits included. */
+  readonly latencySumMs: number
 }
 
 export class HookStats {
@@ -86,6 +88,7 @@ export class HookStats {
       failures: Object.fromEntries(this.failures),
       busyMs: this.busyMs,
       latency: this.latency.buckets(),
+      latencySumMs: this.latency.sumMs,
     }
   }
 }
@@ -101,9 +104,11 @@ const BUCKETS = 64
 
 /** Durations on a logarithmic scale, two buckets for each doubling, from a quarter of a microsecond to minutes. */
 export class LatencyHistogram {
+  sumMs = 0
   readonly #counts = new Uint32Array(BUCKETS)
 
   record(durationMs: number): void {
+    this.sumMs += durationMs
     const ticks = Math.min(durationMs * 1000 * TICKS_PER_US, 0x7fffffff) | 0
     const exponent = 31 - Math.clz32(ticks | 1)
     const upperHalf = exponent === 0 ? 0 : (ticks >> (exponent - 1)) & 1

@@ -3,6 +3,7 @@ import type { Writable } from "node:stream"
 import { type DestinationStream, type Logger, pino } from "pino"
 import type { Config } from "../config/schema.ts"
 import { escapeControls } from "./escape-controls.ts"
+import type { LogTail } from "./log-tail.ts"
 
 /** Fields whose values never reach a log, at the top of a line and in `headers`. */
 const SECRET_FIELDS = ["authorization", "cookie", "set-cookie", "proxy-authorization", "password", "secret", "token"]
@@ -13,10 +14,12 @@ const MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 /**
  * The server's log: JSON lines, or lines for people on a terminal.
  * @param destination - Where to write; standard output when left out.
+ * @param tail - Gets every line too, always as JSON.
  */
-export function createLogger(config: Config["log"], destination?: Writable): Logger {
+export function createLogger(config: Config["log"], destination?: Writable, tail?: LogTail): Logger {
   const terminal = destination === undefined && process.stdout.isTTY === true
   const isPretty = config.format === "pretty" || (config.format === "auto" && terminal)
+  const stream = isPretty ? prettyStream(destination) : (destination ?? jsonStream())
   return pino(
     {
       level: config.level,
@@ -26,8 +29,17 @@ export function createLogger(config: Config["log"], destination?: Writable): Log
       // No wildcards: they make every line cost several times as much.
       redact: { paths: SECRET_FIELDS.flatMap((name) => [`["${name}"]`, `headers["${name}"]`]), censor: "[redacted]" },
     },
-    isPretty ? prettyStream(destination) : (destination ?? jsonStream()),
+    tail === undefined ? stream : withTail(stream, tail),
   )
+}
+
+function withTail(stream: DestinationStream, tail: LogTail): DestinationStream {
+  return {
+    write(line) {
+      tail.write(line)
+      stream.write(line)
+    },
+  }
 }
 
 /** Written while others run; what is buffered at the end of the process is still written. */
