@@ -258,6 +258,15 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     steps: ["`bext --help` lists the commands, `bext COMMAND --help` the options of one."],
     related: ["E_CONFIG_NOT_FOUND"],
   },
+  E_RELOAD_NEEDS_RESTART: {
+    happened:
+      "The configuration was read again, and fields changed that belong to the process or its sockets: those of [server], [log], [state] and [admin].",
+    steps: [
+      "The server goes on with its old configuration.",
+      "Restart it, or undo the change of the fields in the message and reload.",
+    ],
+    related: ["E_CONFIG_INVALID"],
+  },
   // plugins at load
   E_PLUGIN_MANIFEST_INVALID: {
     happened: "A plugin.toml has mistakes. All of them are reported at once, each with file, line, column and field.",
@@ -373,6 +382,17 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     ],
     related: ["E_FETCH_FAILED"],
   },
+  E_LIMIT_QUEUE: {
+    happened:
+      "The queue holds as many messages as it may (`queues.NAME.max_messages`), or one plugin has 1000 pushes or 8 MiB of them under way at once. The push did not happen; what was in the queue before is still there.",
+    steps: [
+      "`bext queue list` shows how many messages wait and how old the oldest is; `bext queue show NAME --dead` why they fail.",
+      "No plugin with onQueueMessage may be loaded for this queue, or it is in quarantine: `bext status`.",
+      "Await each push before the next, or some at a time.",
+      "Raise `max_messages` in [queues.NAME].",
+    ],
+    related: ["E_QUEUE_MESSAGE", "E_PERMISSION"],
+  },
   E_LIMIT_MESSAGE: {
     happened: "One value that crossed the sandbox boundary (a header, a body, a stored value, an answer) is too large.",
     steps: ["Send it in parts, or send less."],
@@ -465,6 +485,15 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     happened: "A storage key is empty, longer than 512 bytes, or has a NUL, a slash, a backslash or two dots in a row.",
     steps: ["Separate the parts of a key by a colon: user:42."],
     related: ["E_LIMIT_STORAGE"],
+  },
+  E_QUEUE_MESSAGE: {
+    happened:
+      "The plugin pushed something that cannot be a message: no JSON value, one of more than 256 KiB or 100 levels, a key that is empty, over 512 bytes or not well-formed text, or a delay below 0 or over 30 days.",
+    steps: [
+      "Push a reference (a key of bext.storage, a URL) instead of the large thing itself.",
+      "Functions, undefined and cycles are no JSON; encode bytes as base64.",
+    ],
+    related: ["E_LIMIT_QUEUE", "E_LIMIT_MESSAGE"],
   },
   E_FETCH_FORBIDDEN: {
     happened:

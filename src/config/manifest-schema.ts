@@ -37,6 +37,21 @@ export const secretName = () =>
     /^[A-Z][A-Z0-9_]{0,63}$/.test(value) ? undefined : { what: "expected an upper-case name such as STRIPE_KEY" },
   )
 
+const QUEUE_NAME = /^[a-z][a-z0-9._-]{0,63}$/
+
+/** Queues belong to the server: two plugins that name the same one mean the same one. */
+export const queueName = () =>
+  text(
+    "mail",
+    (value) =>
+      QUEUE_NAME.test(value)
+        ? undefined
+        : {
+            what: "expected a queue name of lower-case letters, digits, dots, hyphens and underscores, starting with a letter, at most 64 characters",
+          },
+    QUEUE_NAME,
+  )
+
 /** What a plugin asks for. The operator grants the same fields; the intersection is what it gets. Default: nothing. */
 export const permissions = () =>
   z.strictObject({
@@ -47,7 +62,10 @@ export const permissions = () =>
         "URL patterns the plugin may fetch: scheme, host labels (`*` = one label), port and path. Empty: no fetch at all",
       ),
     max_fetch_per_minute: z.int().min(0).max(1_000_000).default(30).describe("Fetches per minute (token bucket)"),
-    queues: z.array(z.string().min(1)).default([]).describe("Queues the plugin may use"),
+    queues: z
+      .array(queueName())
+      .default([])
+      .describe("Queues the plugin may push to; with onQueueMessage, those it receives from"),
     secrets: z.array(secretName()).default([]).describe("Names of secrets the plugin may read"),
     sensitive_headers: z
       .array(z.enum(SENSITIVE_HEADERS))

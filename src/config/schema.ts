@@ -22,7 +22,7 @@ import {
   upstreamUrl,
   versionRange,
 } from "./field-types.ts"
-import { permissions, pluginName, secretName, tier } from "./manifest-schema.ts"
+import { permissions, pluginName, queueName, secretName, tier } from "./manifest-schema.ts"
 import { duration, size } from "./units.ts"
 
 const limits = z.strictObject({
@@ -408,6 +408,22 @@ function defined<T extends object>(row: T): T {
   return Object.fromEntries(Object.entries(row).filter(([, value]) => value !== undefined)) as T
 }
 
+const queue = z.strictObject({
+  max_messages: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(100_000)
+    .describe("Messages that wait or are being handled; as many dead letters are kept"),
+  visibility_timeout: duration()
+    .prefault("30s")
+    .describe("How long a message stays with a process that says nothing more; it is prolonged while its handler runs"),
+  max_attempts: z.int().min(1).max(1000).default(10).describe("Deliveries until a message is a dead letter"),
+  backoff: duration().prefault("1s").describe("Pause after the first failure; doubled with each further one"),
+  max_backoff: duration().prefault("1h").describe("Longest pause"),
+  retention: duration().prefault("14d").describe("How long dead letters are kept"),
+})
+
 const ceilings = z.strictObject({
   max_memory_mb: z.int().min(1).optional().describe("Guest memory, MiB"),
   max_cpu_ms: z.int().min(1).optional().describe("CPU time per call, ms"),
@@ -416,6 +432,9 @@ const ceilings = z.strictObject({
   max_fetch_per_minute: z.int().min(0).optional().describe("Fetches per minute"),
   max_body: size().optional().describe("Largest body"),
 })
+
+/** What a queue without a section has. */
+export const DEFAULT_QUEUE: QueueConfig = queue.parse({})
 
 /** bext.config.toml */
 export const configSchema = z.strictObject({
@@ -448,6 +467,10 @@ export const configSchema = z.strictObject({
     .default([])
     .describe("The tenants"),
   plugins: z.record(pluginName(), plugin).default({}).describe("Plugins, in the order that breaks ties of priority"),
+  queues: z
+    .record(queueName(), queue)
+    .default({})
+    .describe("Bounds of queues; a queue without a section has the defaults"),
   sandbox: z
     .strictObject({ ceilings: ceilings.prefault({}).describe("Upper bounds for every plugin, whatever it asks for") })
     .prefault({})
@@ -469,4 +492,5 @@ export const configSchema = z.strictObject({
 })
 
 export type Config = z.output<typeof configSchema>
+export type QueueConfig = z.output<typeof queue>
 export type PluginConfig = Config["plugins"][string]
