@@ -86,6 +86,11 @@ export const ERRORS = {
     blame: "operator",
     hint: "restart the server; a reload cannot change the fields named in the message",
   },
+  E_PROCESS_FAILED: {
+    status: 500,
+    blame: "host",
+    hint: "see the log for why the process ended or stands still, then try again",
+  },
   // plugins at load
   E_PLUGIN_MANIFEST_INVALID: { status: 500, blame: "operator", hint: "fix the manifest field named in the message" },
   E_PLUGIN_NOT_FOUND: { status: 500, blame: "operator", hint: "check plugins.NAME.path, or install the plugin" },

@@ -267,6 +267,16 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     ],
     related: ["E_CONFIG_INVALID"],
   },
+  E_PROCESS_FAILED: {
+    happened:
+      "One of several serving processes ended, or did not answer, while something needed it: the start of the server, a reload, or a command. The others serve on, and one that ended is started again.",
+    steps: [
+      "Look in the log for the process with the number in the message: its exit code or signal is there, and what it said before.",
+      "SIGKILL without anybody having sent it usually means that memory ran out: see the kernel's log, and lower `server.processes`.",
+      "One that stands still can be ended with `kill -9`; it is started again at once.",
+    ],
+    related: ["E_INTERNAL"],
+  },
   // plugins at load
   E_PLUGIN_MANIFEST_INVALID: {
     happened: "A plugin.toml has mistakes. All of them are reported at once, each with file, line, column and field.",
