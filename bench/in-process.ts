@@ -1,26 +1,52 @@
-import { dirname } from "node:path"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { dirname, join } from "node:path"
 import { loadConfig } from "../src/config/load-config.ts"
-import { type BextServer, createServer } from "../src/create-server.ts"
+import { createTiers } from "../src/create-tiers.ts"
 import { BextError } from "../src/errors.ts"
+import { createHost } from "../src/host/create-host.ts"
+import { BodyBudget } from "../src/http/body-budget.ts"
 import { HeaderList } from "../src/message/header-list.ts"
 import type { RequestBody, RequestContext } from "../src/message/request-context.ts"
+import { loadPlugins } from "../src/plugins/load-plugins.ts"
+import type { PluginSet } from "../src/plugins/plugin-set.ts"
+import { openLmdbStore } from "../src/state/lmdb-store.ts"
+import { createLogger } from "../src/telemetry/log.ts"
 import { writeConfig } from "./servers.ts"
 
-/** The server that `bext serve --config` runs, in this process and not listening: budgets armed, plugins started. */
-export async function createFromFile(config: string): Promise<BextServer> {
-  const file = writeConfig(config)
-  return createServer(loadConfig(file), { folder: dirname(file) })
+/** The plugins of a configuration as a server has them, without the server: budgets armed, plugins started. */
+export interface InProcess extends AsyncDisposable {
+  readonly plugins: PluginSet
+}
+
+export async function createFromFile(text: string): Promise<InProcess> {
+  const file = writeConfig(text)
+  const config = loadConfig(file)
+  const logger = createLogger(config.log)
+  await using parts = new AsyncDisposableStack()
+  const dir = mkdtempSync(join(tmpdir(), "bext-bench-"))
+  parts.defer(() => rmSync(dir, { recursive: true, force: true }))
+  const state = parts.use(openLmdbStore({ dir, log: logger }))
+  const allowPrivate = config.fetch.allow_private
+  const host = parts.use(createHost({ state, log: logger, isOwnListener: () => false, allowPrivate }))
+  const bodies = new BodyBudget(config.server.limits.buffered_bodies)
+  const role = { leader: true }
+  const loading = { config, configDir: dirname(file), tiers: await createTiers(), host, logger, role, bodies }
+  const plugins = parts.use(await loadPlugins(loading))
+  await plugins.start()
+  const running = parts.move()
+  return { plugins, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
 
 /** `on_request` of one plugin, as the stack calls it. */
-export function onRequestOf(server: BextServer, name: string): (context: RequestContext) => void | Promise<void> {
-  const entry = server.stack.find((item) => item.name === name)
-  if (entry?.onRequest === undefined) throw new Error(`no on_request in ${name}`)
-  return (context) => entry.onRequest!(context)
+export function onRequestOf(server: InProcess, name: string): (context: RequestContext) => void | Promise<void> {
+  const plugin = server.plugins.find(name)?.plugin
+  if (plugin?.onRequest === undefined) throw new Error(`no on_request in ${name}`)
+  return (context) => plugin.onRequest!(context)
 }
 
 /** Fails unless the plugin named "spin" is stopped by its CPU budget. */
-export async function assertSpinStops(server: BextServer): Promise<void> {
+export async function assertSpinStops(server: InProcess): Promise<void> {
   try {
     await onRequestOf(server, "spin")(toContext())
   } catch (error) {

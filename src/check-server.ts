@@ -48,11 +48,12 @@ export async function* checkPlugins(config: Config, options: CheckOptions): Asyn
   const host = parts.use(createHost({ state, log: logger, isOwnListener: () => false, allowPrivate }))
   const bodies = new BodyBudget(config.server.limits.buffered_bodies)
   const tiers = await createTiers()
+  const role = { leader: true }
   for (const [name, { enabled }] of Object.entries(config.plugins)) {
     if (!enabled) continue
     let plugin: LoadedPlugin
     try {
-      plugin = await loadPlugin(name, { config, configDir: folder, tiers, host, logger, leader: true, bodies })
+      plugin = await loadPlugin(name, { config, configDir: folder, tiers, host, logger, role, bodies })
     } catch (error) {
       yield { name, error }
       continue

@@ -12,5 +12,6 @@
 export { loadConfig } from "./config/load-config.ts"
 export { createConfig } from "./config/parse-config.ts"
 export type { Config } from "./config/schema.ts"
-export { type BextServer, createServer, type ServerOptions } from "./create-server.ts"
+export { createServer, type ServerOptions } from "./create-server.ts"
 export { BextError, ERRORS, type ErrorCode, PluginError } from "./errors.ts"
+export type { PreparedSnapshot, ServerProcess } from "./processes/server-process.ts"

@@ -4,8 +4,9 @@ import { parseArgs } from "node:util"
 import { loadConfig } from "../config/load-config.ts"
 import { createConfig } from "../config/parse-config.ts"
 import type { Config } from "../config/schema.ts"
-import { type BextServer, createServer } from "../create-server.ts"
+import { createServer } from "../create-server.ts"
 import { BextError } from "../errors.ts"
+import type { ServerProcess } from "../processes/server-process.ts"
 
 const DEFAULT_FILE = "bext.config.toml"
 
@@ -71,11 +72,10 @@ function fromFile(file: string): { config: Config; folder: string } {
   return { config: loadConfig(path), folder: dirname(path) }
 }
 
-function printStack({ stack }: BextServer): void {
-  for (const { priority, name, kind, tenants, onRequest, onResponse } of stack) {
-    const hooks = [onRequest && "on_request", onResponse && "on_response"].filter(Boolean).join(", ")
-    const only = tenants === undefined ? "" : `  tenants: ${[...tenants].join(", ")}`
-    console.log(`${String(priority).padStart(7)}  ${name.padEnd(24)} ${kind.padEnd(8)}  ${hooks}${only}`)
+function printStack(server: ServerProcess): void {
+  for (const { priority, name, kind, tenants, hooks } of server.stack()) {
+    const only = tenants === null ? "" : `  tenants: ${tenants.join(", ")}`
+    console.log(`${String(priority).padStart(7)}  ${name.padEnd(24)} ${kind.padEnd(8)}  ${hooks.join(", ")}${only}`)
   }
 }
 

@@ -16,15 +16,20 @@ interface Route {
  * Sends each request to the first of `[[routes]]`, in file order, whose glob matches its path, otherwise to `[app]`:
  * files first when it has both a folder and an upstream, `E_NOT_FOUND` when it has neither.
  * Folders are taken as they stand in `config`: absolute, or relative to the working directory.
+ * @param createUpstream - Whose handlers the caller owns, when it is not the default; `close` is for the default's.
  * @throws {BextError} `E_FILE_UNREADABLE`, `E_CONFIG_INVALID`.
  */
-export function createRouter(config: Pick<Config, "routes" | "app">): Handler {
+export function createRouter(
+  config: Pick<Config, "routes" | "app">,
+  createUpstream: typeof createUpstreamHandler = createUpstreamHandler,
+): Handler {
+  const { forward_extensions } = config.app
   return new Router(
     config.routes.map((row) => ({
       matches: compileGlob(row.path),
-      handler: createHandler(row, config.app.forward_extensions),
+      handler: createHandler(row, forward_extensions, createUpstream),
     })),
-    createHandler(config.app, config.app.forward_extensions),
+    createHandler(config.app, forward_extensions, createUpstream),
   )
 }
 
@@ -53,11 +58,12 @@ class Router implements Handler {
 function createHandler(
   row: { static?: string | undefined; upstream?: string | undefined; upstream_timeout: number },
   forwardExtensions: readonly string[],
+  createUpstream: typeof createUpstreamHandler,
 ): Handler {
   const upstream =
     row.upstream === undefined
       ? undefined
-      : createUpstreamHandler(row.upstream, { timeoutMs: row.upstream_timeout, forwardExtensions })
+      : createUpstream(row.upstream, { timeoutMs: row.upstream_timeout, forwardExtensions })
   if (row.static !== undefined) return createStaticHandler(row.static, upstream)
   return upstream ?? nothing
 }

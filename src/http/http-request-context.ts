@@ -38,6 +38,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
   response: ResponseState | null = null
   traceparent: string | null = null
   timings: { name: string; durationMs: number }[] | null = null
+  snapshot: object | null = null
   readonly incoming: IncomingMessage
   readonly outgoing: ServerResponse
   readonly connection: Connection

@@ -64,6 +64,9 @@ export interface HttpServer {
    * destroyed. Resolves when no connection is open and every request is complete.
    */
   close(): Promise<void>
+  readonly state: "starting" | "serving" | "draining"
+  /** Open ones. */
+  readonly connections: number
   readonly server: Server
 }
 
@@ -115,6 +118,15 @@ class HttpListener implements HttpServer {
     // A client may close its sending side right after the request; see Connection.
     ;(this.server as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true
     this.#attach()
+  }
+
+  get state() {
+    if (this.#draining) return "draining"
+    return this.#open ? "serving" : "starting"
+  }
+
+  get connections(): number {
+    return this.#connections.size
   }
 
   async listen() {

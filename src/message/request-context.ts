@@ -72,6 +72,8 @@ export interface RequestContext {
   rateLimit?: { readonly policy: string; readonly state: string } | null
   /** Names and durations for Server-Timing; null unless this request asked for it and may have it. */
   timings: { name: string; durationMs: number }[] | null
+  /** The snapshot (configuration, routes, plugins) that took this request and stays with it to its end. */
+  snapshot?: object | null
   /** Aborted when the client goes away before the response was written. Made when first read. */
   readonly signal: AbortSignal
 }

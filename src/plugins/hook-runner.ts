@@ -8,14 +8,16 @@ import { FailureLog } from "./failure-log.ts"
 import type { GuestAccess } from "./guest-access.ts"
 import { GuestExchange } from "./guest-exchange.ts"
 import { maskError } from "./guest-text.ts"
-import { type HookStats, PluginStats } from "./plugin-stats.ts"
+import type { HookStats, PluginStats } from "./plugin-stats.ts"
+import type { Role } from "./role.ts"
 
 export interface RunnerParts {
   readonly access: GuestAccess
   readonly onError: "closed" | "open"
   readonly limits: Readonly<Record<HookName, CallLimits>>
-  /** True in exactly one process. */
-  readonly leader: boolean
+  readonly role: Readonly<Role>
+  /** Where calls and failures are counted; a plugin loaded anew goes on with its predecessor's. */
+  readonly stats: PluginStats
   readonly sandbox: Sandbox
   readonly services: PluginServices
   readonly logger: Logger
@@ -36,7 +38,7 @@ const NO_PARAMS: readonly Json[] = []
  * say. What a call changed takes effect when it succeeded, and only then.
  */
 export class HookRunner {
-  readonly stats = new PluginStats()
+  readonly stats: PluginStats
   readonly breaker: Breaker
   readonly #parts: RunnerParts
   readonly #failures: FailureLog
@@ -44,6 +46,7 @@ export class HookRunner {
 
   constructor(parts: RunnerParts) {
     this.#parts = parts
+    this.stats = parts.stats
     this.#failures = new FailureLog(parts.access.plugin, parts.logger)
     this.breaker = createBreaker(parts)
   }
@@ -132,14 +135,14 @@ export class HookRunner {
   }
 
   #run(hook: "on_request" | "on_response", context: RequestContext, decoded: Uint8Array | null): void | Promise<void> {
-    const { access, sandbox, limits, leader } = this.#parts
+    const { access, sandbox, limits, role } = this.#parts
     const exchange = new GuestExchange(access, context, hook === "on_request" ? "request" : "response", decoded)
     const stats = this.stats.hook(hook)
     const startedAtMs = performance.now()
     stats.calls++
     let result: Json | undefined | Promise<Json | undefined>
     try {
-      result = sandbox.call(new RequestCall(hook, exchange, context, limits[hook], leader))
+      result = sandbox.call(new RequestCall(hook, exchange, context, limits[hook], role.leader))
     } catch (error) {
       recordTime(stats, startedAtMs)
       exchange.close()
@@ -218,8 +221,8 @@ export class HookRunner {
   }
 
   #call(hook: HookName, params: readonly Json[], tenant: string | null): HookCall {
-    const { limits, leader } = this.#parts
-    return { hook, exchange: null, params, tenant, limits: limits[hook], leader, signal: null }
+    const { limits, role } = this.#parts
+    return { hook, exchange: null, params, tenant, limits: limits[hook], leader: role.leader, signal: null }
   }
 }
 

@@ -1,10 +1,7 @@
-import { realpathSync } from "node:fs"
-import { join, sep } from "node:path"
 import type { Logger } from "pino"
 import { checkPlugin } from "../config/check-plugin.ts"
 import type { Manifest, Permissions } from "../config/manifest-schema.ts"
 import { configError } from "../config/parse-config.ts"
-import { readText } from "../config/read-text.ts"
 import type { Config } from "../config/schema.ts"
 import { PluginError } from "../errors.ts"
 import { compileConfigSchema } from "../host/config-schema.ts"
@@ -19,7 +16,9 @@ import { HeaderAccess } from "./header-access.ts"
 import { LoadedPlugin } from "./loaded-plugin.ts"
 import { mergeLimits } from "./plugin-limits.ts"
 import { PluginMatch } from "./plugin-match.ts"
-import { type ResolvedPlugin, resolvePlugin } from "./resolve-plugin.ts"
+import { type PluginSource, readPluginSource } from "./plugin-source.ts"
+import { PluginStats } from "./plugin-stats.ts"
+import type { Role } from "./role.ts"
 
 export interface LoadPluginOptions {
   readonly config: Config
@@ -28,8 +27,7 @@ export interface LoadPluginOptions {
   readonly tiers: ReadonlyMap<Tier, SandboxTier>
   readonly host: Host
   readonly logger: Logger
-  /** True in exactly one process. */
-  readonly leader: boolean
+  readonly role: Readonly<Role>
   /** What buffered response bodies are taken from. */
   readonly bodies: ByteBudget
   /** Development: folders inside the project have everything they ask for; what that is gets logged. */
@@ -41,12 +39,17 @@ const DEFAULT_PRIORITY = 600
 /**
  * Finds a plugin, works out what it may do and use, evaluates its top level and compares what it exports with what it
  * declares. Its `on_server_start` has not run.
+ * @param predecessor - The plugin of that name that serves now: its counters go on.
  * @throws {BextError} with the code of what is wrong; nothing is left behind.
  */
-export async function loadPlugin(name: string, options: LoadPluginOptions): Promise<LoadedPlugin> {
-  const { config, tiers, host, logger, leader } = options
+export async function loadPlugin(
+  name: string,
+  options: LoadPluginOptions,
+  predecessor?: LoadedPlugin,
+): Promise<LoadedPlugin> {
+  const { config, tiers, host, logger, role } = options
   const entry = config.plugins[name]!
-  const found = resolvePlugin(name, entry, options.configDir)
+  const found = readPluginSource(name, options)
   checkPlugin(config, name, found.manifest)
   const tier = chooseTier(name, found.manifest, tiers)
   const permissions = grant(name, found, options)
@@ -65,7 +68,8 @@ export async function loadPlugin(name: string, options: LoadPluginOptions): Prom
   let sandbox: Sandbox | undefined
   try {
     const source = { name, folder: found.folder, entry: found.entry }
-    sandbox = await tier.load(source, services, limits.sandbox, instanceMode(found.manifest, match, config))
+    const instance = instanceMode(found.manifest, match, config)
+    sandbox = await tier.load(source, services, limits.sandbox, instance)
     const manifest = found.synthesised ? withCapabilities(found.manifest, sandbox) : found.manifest
     checkHooks(manifest, sandbox.hooks)
     // Without a start hook there is nothing to wait for, and a thousand half-loaded guests would each hold a memory.
@@ -73,7 +77,10 @@ export async function loadPlugin(name: string, options: LoadPluginOptions): Prom
     return new LoadedPlugin({
       name,
       tier: tier.tier,
+      instance,
       manifest,
+      path: found.synthesised ? found.entry : found.folder,
+      fingerprint: found.fingerprint,
       priority: entry.priority ?? suggestedPriority(manifest),
       onError: entry.on_error,
       required:
@@ -93,7 +100,9 @@ export async function loadPlugin(name: string, options: LoadPluginOptions): Prom
       },
       onLargeBody: manifest.sandbox.on_large_body,
       limits: limits.calls,
-      leader,
+      memoryBytes: limits.sandbox.memoryBytes,
+      role,
+      stats: predecessor?.stats ?? new PluginStats(),
       config: settings,
       sandbox,
       services,
@@ -116,7 +125,7 @@ function chooseTier(name: string, { sandbox }: Manifest, tiers: ReadonlyMap<Tier
 }
 
 /** A secret that the operator mapped is granted by that. */
-function grant(name: string, found: ResolvedPlugin, options: LoadPluginOptions): Permissions {
+function grant(name: string, found: PluginSource, options: LoadPluginOptions): Permissions {
   const { config, logger } = options
   const entry = config.plugins[name]!
   const requested = found.manifest.permissions
@@ -153,16 +162,10 @@ function asksForAnything(permissions: Permissions): boolean {
 }
 
 /** The plugin's own section, checked against the JSON Schema it ships, with the schema's defaults. */
-function checkSettings(name: string, { manifest, folder }: ResolvedPlugin, config: Config): Json {
+function checkSettings(name: string, { schema }: PluginSource, config: Config): Json {
   const settings = config.plugins[name]!.config as Json
-  const path = manifest.manifest.config_schema
-  if (path === undefined) return settings
-  const file = join(folder, path)
-  const text = readText(file, "E_PLUGIN_NOT_FOUND")
-  if (!realpathSync(file).startsWith(folder + sep)) {
-    throw new PluginError("E_PLUGIN_MANIFEST_INVALID", name, `config_schema ${path} leads out of the plugin's folder`)
-  }
-  const checked = compileConfigSchema(name, file, text).check(settings)
+  if (schema === null) return settings
+  const checked = compileConfigSchema(name, schema.file, schema.text).check(settings)
   if (checked.ok) return checked.value
   throw configError(
     config,

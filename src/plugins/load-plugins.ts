@@ -1,9 +1,10 @@
 import { BextError } from "../errors.ts"
+import { isUnchanged } from "./is-unchanged.ts"
 import { type LoadPluginOptions, loadPlugin } from "./load-plugin.ts"
-import type { LoadedPlugin } from "./loaded-plugin.ts"
 import { type PluginFailure, settleFailures } from "./plugin-failures.ts"
 import { PluginSet } from "./plugin-set.ts"
 import { resolvePlugin } from "./resolve-plugin.ts"
+import { ServingPlugin } from "./serving-plugin.ts"
 
 export type LoadPluginsOptions = LoadPluginOptions
 
@@ -11,30 +12,36 @@ export type LoadPluginsOptions = LoadPluginOptions
 const AT_ONCE = 16
 
 /**
- * Loads every enabled plugin of the configuration; their start hooks have not run.
+ * Loads every enabled plugin of the configuration; their start hooks have not run. Plugins that `previous` has and that
+ * would be loaded just the same are taken from there, as they are.
  * @throws {BextError} When a required plugin cannot be loaded; the message names every plugin that failed. Others are
  *   left out and logged.
  */
-export async function loadPlugins(options: LoadPluginsOptions): Promise<PluginSet> {
+export async function loadPlugins(options: LoadPluginsOptions, previous?: PluginSet): Promise<PluginSet> {
   const { config, logger } = options
   const names = Object.keys(config.plugins).filter((name) => config.plugins[name]!.enabled)
-  const results = await mapAtMost(AT_ONCE, names, (name) => loadPlugin(name, options))
+  const results = await mapAtMost(AT_ONCE, names, async (name) => {
+    const before = previous?.find(name)
+    if (before !== undefined && (await isUnchanged(before.plugin, options))) return before
+    return new ServingPlugin(await loadPlugin(name, options, before?.plugin), logger)
+  })
   const failures: PluginFailure[] = []
-  const plugins: LoadedPlugin[] = []
+  const members: ServingPlugin[] = []
   for (const [index, result] of results.entries()) {
-    if (result.status === "fulfilled") plugins.push(result.value)
+    if (result.status === "fulfilled") members.push(result.value)
     else {
       const [name, error] = [names[index]!, result.reason]
       failures.push({ name, error, required: isRequired(options, name, error) })
     }
   }
+  const set = new PluginSet(members, logger)
   try {
     settleFailures(failures, logger)
   } catch (error) {
-    await Promise.allSettled(plugins.map((plugin) => plugin[Symbol.asyncDispose]()))
+    await set.release()
     throw error
   }
-  return new PluginSet(plugins, logger)
+  return set
 }
 
 /** By default, middleware that fails closed is; and what could not be read far enough to tell, or contradicts itself. */

@@ -3,7 +3,7 @@ import { BextError, PluginError } from "../errors.ts"
 import type { HookName } from "../hooks.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestContext } from "../message/request-context.ts"
-import type { Json, Tier } from "../sandbox/sandbox.ts"
+import type { CallLimits, InstanceMode, Json, Tier } from "../sandbox/sandbox.ts"
 import type { Breaker } from "./breaker.ts"
 import { type ByteBudget, bodyState, bufferResponse } from "./buffer-response.ts"
 import { HookRunner, type RunnerParts } from "./hook-runner.ts"
@@ -15,7 +15,12 @@ import type { PluginStats } from "./plugin-stats.ts"
 export interface PluginParts extends RunnerParts {
   readonly name: string
   readonly tier: Tier
+  readonly instance: InstanceMode
   readonly manifest: Manifest
+  /** Folder it was loaded from, or the file when it has no manifest. Absolute. */
+  readonly path: string
+  /** See `PluginSource`. */
+  readonly fingerprint: string
   readonly priority: number
   readonly required: boolean
   readonly match: PluginMatch
@@ -23,6 +28,8 @@ export interface PluginParts extends RunnerParts {
   readonly onLargeBody: "fail" | "skip"
   /** The plugin's settings. */
   readonly config: Json
+  /** Guest memory, bytes. */
+  readonly memoryBytes: number
   /** What buffered response bodies are taken from. */
   readonly bodies: ByteBudget
 }
@@ -60,6 +67,26 @@ export class LoadedPlugin implements AsyncDisposable {
 
   get tier(): Tier {
     return this.#parts.tier
+  }
+
+  get instance(): InstanceMode {
+    return this.#parts.instance
+  }
+
+  get path(): string {
+    return this.#parts.path
+  }
+
+  get fingerprint(): string {
+    return this.#parts.fingerprint
+  }
+
+  get onError(): "closed" | "open" {
+    return this.#parts.onError
+  }
+
+  get limits(): { readonly memoryBytes: number; readonly calls: Readonly<Record<HookName, CallLimits>> } {
+    return { memoryBytes: this.#parts.memoryBytes, calls: this.#parts.limits }
   }
 
   get manifest(): Manifest {

@@ -1,23 +1,22 @@
 import type { Logger } from "pino"
 import type { LoadedPlugin } from "./loaded-plugin.ts"
 import { type PluginFailure, settleFailures } from "./plugin-failures.ts"
-import { type RequestCompleteEvent, RequestCompleteQueue } from "./request-complete.ts"
+import type { RequestCompleteEvent } from "./request-complete.ts"
+import type { ServingPlugin } from "./serving-plugin.ts"
 
-/** Longest time finished requests may take to reach their plugins once the server stops. */
-const DRAIN_MS = 5_000
-
-/** All plugins of one configuration. */
+/** All plugins of one snapshot. What other snapshots use too goes on when this one ends. */
 export class PluginSet implements AsyncDisposable {
   readonly #logger: Logger
+  #members: readonly ServingPlugin[]
   #plugins: readonly LoadedPlugin[]
-  #queues: { readonly plugin: LoadedPlugin; readonly queue: RequestCompleteQueue }[] = []
-  /** Those whose start hook has run; they are told when it is over. */
-  #started: readonly LoadedPlugin[] = []
-  #stopped: Promise<void> | null = null
+  #listeners: readonly ServingPlugin[] = []
+  #ended: Promise<void> | null = null
 
-  constructor(plugins: readonly LoadedPlugin[], logger: Logger) {
-    this.#plugins = plugins
+  constructor(members: readonly ServingPlugin[], logger: Logger) {
+    this.#members = members
+    this.#plugins = members.map(({ plugin }) => plugin)
     this.#logger = logger
+    for (const member of members) member.use()
   }
 
   /** In the order of the configuration. After `start`, those that started. */
@@ -27,35 +26,32 @@ export class PluginSet implements AsyncDisposable {
 
   /** Whether anybody asks for finished requests. */
   get wantsRequestComplete(): boolean {
-    return this.#queues.length > 0
+    return this.#listeners.length > 0
+  }
+
+  find(name: string): ServingPlugin | undefined {
+    return this.#members.find(({ plugin }) => plugin.name === name)
   }
 
   /**
-   * Runs `on_server_start` of all plugins, beside one another.
-   * @throws {BextError} When a required plugin fails: every plugin is disposed of then. Others are left out and logged.
+   * Runs `on_server_start` of all plugins that have not started yet, beside one another. Those that fail and are not
+   * required are left out and logged.
+   * @throws {BextError} When a required plugin fails; `stop` or `release` is due then.
    */
   async start(): Promise<void> {
-    const results = await Promise.allSettled(this.#plugins.map((plugin) => plugin.start()))
-    const failures: (PluginFailure & { readonly plugin: LoadedPlugin })[] = []
+    const results = await Promise.allSettled(this.#members.map((member) => member.start()))
+    const failures: (PluginFailure & { readonly member: ServingPlugin })[] = []
     for (const [index, result] of results.entries()) {
-      const plugin = this.#plugins[index]!
-      const { name, required } = plugin
-      if (result.status === "rejected") failures.push({ plugin, name, required, error: result.reason })
+      const member = this.#members[index]!
+      const { name, required } = member.plugin
+      if (result.status === "rejected") failures.push({ member, name, required, error: result.reason })
     }
-    const failed = new Set(failures.map(({ plugin }) => plugin))
-    this.#started = this.#plugins.filter((plugin) => !failed.has(plugin))
-    try {
-      settleFailures(failures, this.#logger)
-    } catch (error) {
-      await this.stop()
-      throw error
-    }
-    this.#plugins = this.#started
-    for (const plugin of this.#started) {
-      if (!plugin.hooks.has("on_request_complete")) continue
-      this.#queues.push({ plugin, queue: new RequestCompleteQueue(plugin, this.#logger) })
-    }
-    await disposeAll([...failed])
+    settleFailures(failures, this.#logger)
+    const failed = new Set(failures.map(({ member }) => member))
+    this.#members = this.#members.filter((member) => !failed.has(member))
+    this.#plugins = this.#members.map(({ plugin }) => plugin)
+    this.#listeners = this.#members.filter((member) => member.wantsRequestComplete)
+    await Promise.all([...failed].map((member) => member.release()))
   }
 
   /**
@@ -63,33 +59,43 @@ export class PluginSet implements AsyncDisposable {
    * @param hostname - Host of the request without port.
    */
   requestComplete(event: RequestCompleteEvent, hostname: string): void {
-    if (this.#queues.length === 0) return
+    if (this.#listeners.length === 0) return
     const target = { method: event.method, path: event.path, hostname, tenantId: event.tenant_id }
-    for (const { plugin, queue } of this.#queues) if (plugin.matches(target)) queue.push(event)
+    for (const member of this.#listeners) member.requestComplete(event, target)
   }
 
-  /** Hands out what is left of finished requests, then `on_server_stop`, then `cleanup`; then the guests are gone. */
+  /** Tells all of them that this set serves now, one after the other. */
+  async reloaded(): Promise<void> {
+    for (const member of this.#members) {
+      // Requests get their turn between two of them.
+      await new Promise((turn) => setImmediate(turn))
+      await member.tellReload()
+    }
+  }
+
+  /** The snapshot is over. What no other set uses gets the finished requests that wait, then `cleanup`; then it is gone. */
+  release(): Promise<void> {
+    this.#ended ??= this.#release()
+    return this.#ended
+  }
+
+  /** The server ends: as `release`, with `on_server_stop` before any `cleanup`. */
   stop(): Promise<void> {
-    this.#stopped ??= this.#stop()
-    return this.#stopped
+    this.#ended ??= this.#stop()
+    return this.#ended
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
   }
 
+  async #release(): Promise<void> {
+    await Promise.all(this.#members.map((member) => member.release()))
+  }
+
   async #stop(): Promise<void> {
-    await Promise.all(this.#queues.map(({ queue }) => queue.close(DRAIN_MS)))
-    await this.#notifyAll("on_server_stop")
-    await this.#notifyAll("cleanup")
-    await disposeAll(this.#plugins)
+    await Promise.all(this.#members.map((member) => member.finishEvents()))
+    await Promise.all(this.#members.map((member) => member.tellStop()))
+    await this.#release()
   }
-
-  async #notifyAll(hook: "on_server_stop" | "cleanup"): Promise<void> {
-    await Promise.all(this.#started.map((plugin) => plugin.notify(hook, [], null, null)))
-  }
-}
-
-async function disposeAll(plugins: readonly LoadedPlugin[]): Promise<void> {
-  await Promise.allSettled(plugins.map((plugin) => plugin[Symbol.asyncDispose]()))
 }

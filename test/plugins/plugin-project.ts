@@ -31,7 +31,7 @@ export interface Project {
   request(input?: ContextInput): Promise<RequestContext & { response: ResponseState }>
 }
 
-export interface ProjectOptions extends Partial<Pick<LoadPluginsOptions, "grantLocalFolders" | "leader">> {
+export interface ProjectOptions extends Partial<Pick<LoadPluginsOptions, "grantLocalFolders">> {
   readonly env?: Readonly<Record<string, string>>
   /** What the app answers. */
   readonly app?: () => ResponseState
@@ -60,7 +60,7 @@ export async function loadProject(t: TestContext, files: Files, options: Project
     tiers: new Map<Tier, SandboxTier>([["quickjs", await quickjs]]),
     host,
     logger,
-    leader: options.leader ?? true,
+    role: { leader: true },
     bodies,
     grantLocalFolders: options.grantLocalFolders ?? false,
   })

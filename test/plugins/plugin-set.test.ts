@@ -158,6 +158,7 @@ describe("the stop of plugins", () => {
       { start: false },
     )
     await assert.rejects(set.start(), { plugin: "bad" })
+    await set.stop()
     const said = lines.map(({ plugin, msg }) => plugin === "good" && /stop|cleanup/.exec(msg)?.[0]).filter(Boolean)
     assert.deepEqual(said, ["stop", "cleanup"])
   })

@@ -1,0 +1,72 @@
+import type { Logger } from "pino"
+import type { LoadedPlugin } from "./loaded-plugin.ts"
+import type { MatchTarget } from "./plugin-match.ts"
+import { type RequestCompleteEvent, RequestCompleteQueue } from "./request-complete.ts"
+
+/** Longest time finished requests may take to reach a plugin once nobody uses it any more. */
+const DRAIN_MS = 5_000
+
+/** One plugin from its start to its end, used by every snapshot that has it. The last one to release it ends it. */
+export class ServingPlugin {
+  readonly plugin: LoadedPlugin
+  readonly #logger: Logger
+  #queue: RequestCompleteQueue | null = null
+  #users = 0
+  #started = false
+
+  constructor(plugin: LoadedPlugin, logger: Logger) {
+    this.plugin = plugin
+    this.#logger = logger
+  }
+
+  /** Whether it is told of finished requests. */
+  get wantsRequestComplete(): boolean {
+    return this.#queue !== null
+  }
+
+  /** Runs `on_server_start`, once. @throws {BextError} */
+  async start(): Promise<void> {
+    if (this.#started) return
+    await this.plugin.start()
+    this.#started = true
+    if (this.plugin.hooks.has("on_request_complete")) this.#queue = new RequestCompleteQueue(this.plugin, this.#logger)
+  }
+
+  /** Later, if the request was for this plugin. @param target - The request the event is about. */
+  requestComplete(event: RequestCompleteEvent, target: MatchTarget): void {
+    if (this.#queue !== null && this.plugin.matches(target)) this.#queue.push(event)
+  }
+
+  use(): void {
+    this.#users++
+  }
+
+  /** Never rejects. @returns When nobody uses it any more: when `cleanup` has run and the guest is gone. */
+  async release(): Promise<void> {
+    if (--this.#users > 0) return
+    await this.finishEvents()
+    await this.#notify("cleanup")
+    await this.plugin[Symbol.asyncDispose]().catch((error: unknown) => {
+      this.#logger.error({ err: error, plugin: this.plugin.name }, `${this.plugin.name} could not be unloaded`)
+    })
+  }
+
+  /** Takes no more events and hands out those that wait. */
+  async finishEvents(): Promise<void> {
+    await this.#queue?.close(DRAIN_MS)
+  }
+
+  /** The server ends. */
+  async tellStop(): Promise<void> {
+    await this.#notify("on_server_stop")
+  }
+
+  /** The server goes on with another snapshot. */
+  async tellReload(): Promise<void> {
+    if (this.#users > 0) await this.#notify("on_reload")
+  }
+
+  async #notify(hook: "on_server_stop" | "on_reload" | "cleanup"): Promise<void> {
+    if (this.#started) await this.plugin.notify(hook, [], null, null)
+  }
+}

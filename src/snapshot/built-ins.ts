@@ -1,0 +1,46 @@
+import { fingerprint } from "../config/fingerprint.ts"
+import type { Config } from "../config/schema.ts"
+import { createAuth } from "../middleware/auth.ts"
+import { createCors } from "../middleware/cors.ts"
+import { createRateLimit } from "../middleware/rate-limit.ts"
+import { createResponseTracing } from "../middleware/server-timing.ts"
+import { createTenantResolver } from "../middleware/tenant.ts"
+import { createTracing } from "../middleware/tracing.ts"
+import type { Middleware } from "../pipeline/middleware.ts"
+
+/** The built-in middleware of one snapshot. */
+export interface BuiltIns {
+  readonly list: readonly Middleware[]
+  /** By the fingerprint of what each was made of. */
+  readonly made: ReadonlyMap<string, Middleware>
+}
+
+/**
+ * Makes the built-in middleware of a configuration. What `previous` made of the same settings goes on as it is, with its
+ * counters, key sets and remembered tokens.
+ * @throws {BextError} `E_CONFIG_INVALID`, `E_FILE_UNREADABLE`.
+ */
+export function createBuiltIns(
+  config: Config,
+  previous: BuiltIns | undefined,
+  warn: (message: string) => void,
+): BuiltIns {
+  const { cors, rate_limit, auth, tenant } = config.middleware
+  const { tenants } = config
+  const made = new Map<string, Middleware>()
+  const reuse = (settings: object, make: () => Middleware): Middleware => {
+    const key = fingerprint(settings)
+    const middleware = previous?.made.get(key) ?? make()
+    made.set(key, middleware)
+    return middleware
+  }
+  const list = [
+    ...(cors === undefined ? [] : [reuse({ cors }, () => createCors(cors))]),
+    ...(rate_limit === undefined ? [] : [reuse({ rate_limit }, () => createRateLimit(rate_limit))]),
+    ...(auth === undefined ? [] : [reuse({ auth }, () => createAuth(auth, { secret: auth.secret?.reveal(), warn }))]),
+    ...(tenant === undefined ? [] : [reuse({ tenant, tenants }, () => createTenantResolver(tenant, { tenants }))]),
+    createTracing(),
+    createResponseTracing(),
+  ]
+  return { list, made }
+}

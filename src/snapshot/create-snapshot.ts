@@ -1,0 +1,90 @@
+import type { Logger } from "pino"
+import type { Config } from "../config/schema.ts"
+import { BextError, ERRORS, PluginError } from "../errors.ts"
+import { createRouter } from "../handlers/route.ts"
+import type { Host } from "../host/create-host.ts"
+import type { BodyBudget } from "../http/body-budget.ts"
+import { readErrorPages } from "../http/error-pages.ts"
+import { toErrorResponse } from "../http/error-response.ts"
+import { createAuthorisationGate } from "../middleware/authorisation-gate.ts"
+import { createTimingPolicy } from "../middleware/server-timing.ts"
+import { Pipeline } from "../pipeline/pipeline.ts"
+import { Stack } from "../pipeline/stack.ts"
+import { loadPlugins } from "../plugins/load-plugins.ts"
+import type { PluginSet } from "../plugins/plugin-set.ts"
+import type { Role } from "../plugins/role.ts"
+import type { SandboxTier, Tier } from "../sandbox/sandbox.ts"
+import { createAccessLog } from "../telemetry/access-log.ts"
+import { createBuiltIns } from "./built-ins.ts"
+import type { SharedUpstreams } from "./shared-upstreams.ts"
+import { Snapshot } from "./snapshot.ts"
+
+/** What lives as long as the process and serves every snapshot. */
+export interface ProcessParts {
+  /** Absolute path of the project. */
+  readonly folder: string
+  readonly logger: Logger
+  readonly host: Host
+  readonly role: Readonly<Role>
+  readonly bodies: BodyBudget
+  readonly upstreams: SharedUpstreams
+  /** Asked for only when there is a plugin. */
+  readonly tiers: () => Promise<ReadonlyMap<Tier, SandboxTier>>
+}
+
+/**
+ * Makes everything a configuration asks for, beside `previous`, whose parts are used again where nothing changed. New
+ * plugins have started when the promise resolves.
+ * @throws {BextError} What a part says; nothing is left behind and `previous` is as it was.
+ */
+export async function createSnapshot(
+  config: Config,
+  number: number,
+  shared: ProcessParts,
+  previous?: Snapshot,
+): Promise<Snapshot> {
+  const { folder, logger, host, role, bodies } = shared
+  await using parts = new AsyncDisposableStack()
+  const errorPages = readErrorPages(config.errors)
+  const builtIns = createBuiltIns(config, previous?.builtIns, (message) => logger.warn({}, message))
+  const upstreams = parts.adopt(shared.upstreams.lease(), (lease) => lease.release())
+  const router = createRouter(config, upstreams.create)
+  const tiers = hasPlugins(config) ? await shared.tiers() : new Map()
+  const loading = { config, configDir: folder, tiers, host, logger, role, bodies }
+  const plugins = await loadPlugins(loading, previous?.plugins)
+  parts.defer(() => endOf(plugins, previous))
+  await plugins.start()
+  const stack = new Stack([...builtIns.list, ...plugins.plugins])
+  const pipeline = new Pipeline({
+    stack,
+    handler: router,
+    authorise: config.middleware.auth === undefined ? () => {} : createAuthorisationGate(config.middleware.auth),
+    wantsTimings: createTimingPolicy(config.middleware.tracing),
+    toErrorResponse(error, context) {
+      logFailure(logger, error, context.requestId)
+      return toErrorResponse(error, context, errorPages)
+    },
+  })
+  const accessLog = config.log.access ? createAccessLog(logger) : () => {}
+  const releaseUpstreams = () => upstreams.release()
+  const made = { number, config, errorPages, builtIns, plugins, stack, pipeline, accessLog, releaseUpstreams }
+  parts.move()
+  return new Snapshot(made)
+}
+
+function hasPlugins(config: Config): boolean {
+  return Object.values(config.plugins).some(({ enabled }) => enabled)
+}
+
+/** A server that cannot start stops; one that cannot change goes on. */
+function endOf(plugins: PluginSet, previous: Snapshot | undefined): Promise<void> {
+  return previous === undefined ? plugins.stop() : plugins.release()
+}
+
+/** Plugins' failures are logged where they happen, with what the guest said. */
+function logFailure(logger: Logger, error: unknown, request_id: string): void {
+  if (error instanceof PluginError) return
+  if (!(error instanceof BextError)) logger.error({ err: error, request_id }, "request failed")
+  else if (ERRORS[error.code].blame === "client") logger.debug({ code: error.code, request_id }, error.message)
+  else logger.warn({ code: error.code, request_id, cause: String(error.cause ?? "") }, error.message)
+}

@@ -1,0 +1,69 @@
+import type { PluginStatus, ProcessStatus } from "../admin/control.ts"
+import type { HttpServer } from "../http/server.ts"
+import type { LoadedPlugin } from "../plugins/loaded-plugin.ts"
+import type { Role } from "../plugins/role.ts"
+import type { EventLoopDelay } from "../telemetry/event-loop-delay.ts"
+import type { Snapshots } from "./snapshots.ts"
+
+export interface ProcessStatusParts {
+  readonly snapshots: Snapshots
+  readonly http: HttpServer
+  readonly role: Readonly<Role>
+  readonly eventLoop: EventLoopDelay
+}
+
+/** What one serving process says of itself. */
+export function toProcessStatus({ snapshots, http, role, eventLoop }: ProcessStatusParts): ProcessStatus {
+  const plugins = snapshots.current.plugins.plugins.map(toPluginStatus)
+  return {
+    pid: process.pid,
+    state: http.state,
+    leader: role.leader,
+    startedAtMs: Math.round(performance.timeOrigin),
+    crashes: 0,
+    snapshot: snapshots.current.number,
+    retiring: snapshots.retiring,
+    connections: http.connections,
+    requestsInFlight: snapshots.requestsInFlight,
+    websockets: 0,
+    rssBytes: process.memoryUsage.rss(),
+    instances: sum(plugins.map(({ instances }) => instances)),
+    guestMemoryBytes: sum(plugins.map(({ memoryBytes }) => memoryBytes)),
+    eventLoopDelayMs: eventLoop.meanMs,
+    plugins,
+  }
+}
+
+function toPluginStatus(plugin: LoadedPlugin): PluginStatus {
+  return {
+    name: plugin.name,
+    version: plugin.manifest.manifest.version,
+    tier: plugin.tier,
+    instance: plugin.instance,
+    priority: plugin.priority,
+    onError: plugin.onError,
+    hooks: [...plugin.hooks],
+    isolation: ISOLATION[plugin.tier],
+    path: plugin.path,
+    lane: { now: "inline", wanted: "auto", share: 0.1, used: 0, reason: null, movedAtMs: null, waiting: 0 },
+    quarantine: plugin.breaker.status,
+    limits: plugin.limits,
+    permissions: { ...plugin.permissions },
+    stats: plugin.stats.snapshot(),
+    memoryBytes: plugin.memoryBytes,
+    instances: 0,
+    evictions: 0,
+    generation: plugin.generation,
+  }
+}
+
+/** What separates a tier's guests from the host. */
+const ISOLATION: Readonly<Record<PluginStatus["tier"], string>> = {
+  quickjs: "QuickJS in WebAssembly, in the server's process",
+  wasm: "WebAssembly, in the server's process",
+  nsjail: "a jailed process of its own",
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
+}

@@ -1,0 +1,111 @@
+import type { StackEntry } from "../admin/control.ts"
+import type { Config } from "../config/schema.ts"
+import type { ErrorPages } from "../http/error-pages.ts"
+import type { RequestContext } from "../message/request-context.ts"
+import type { Pipeline } from "../pipeline/pipeline.ts"
+import { toRequestCompleteEvent } from "../pipeline/request-complete.ts"
+import type { Stack } from "../pipeline/stack.ts"
+import type { PluginSet } from "../plugins/plugin-set.ts"
+import type { AccessResult } from "../telemetry/access-log.ts"
+import type { BuiltIns } from "./built-ins.ts"
+
+export interface SnapshotParts {
+  /** The first is 1. */
+  readonly number: number
+  readonly config: Config
+  readonly errorPages: ErrorPages
+  readonly builtIns: BuiltIns
+  readonly plugins: PluginSet
+  readonly stack: Stack
+  readonly pipeline: Pipeline
+  readonly accessLog: (context: RequestContext, result: AccessResult) => void
+  /** Gives back the upstreams its routes lead to. */
+  readonly releaseUpstreams: () => Promise<void>
+}
+
+/** One configuration in service with everything made from it. Immutable; a request stays with the one it began with. */
+export class Snapshot {
+  readonly #parts: SnapshotParts
+  #inFlight = 0
+  #onDrained: (() => void) | null = null
+
+  constructor(parts: SnapshotParts) {
+    this.#parts = parts
+  }
+
+  get number(): number {
+    return this.#parts.number
+  }
+
+  get config(): Config {
+    return this.#parts.config
+  }
+
+  get errorPages(): ErrorPages {
+    return this.#parts.errorPages
+  }
+
+  get builtIns(): BuiltIns {
+    return this.#parts.builtIns
+  }
+
+  get plugins(): PluginSet {
+    return this.#parts.plugins
+  }
+
+  /** Everything a request passes, in order. */
+  get stack(): readonly StackEntry[] {
+    return this.#parts.stack.all.map(({ name, priority, kind, tenants, onRequest, onResponse }) => ({
+      name,
+      priority,
+      kind,
+      hooks: [...(onRequest === undefined ? [] : ["on_request"]), ...(onResponse === undefined ? [] : ["on_response"])],
+      tenants: tenants === undefined ? null : [...tenants],
+    }))
+  }
+
+  get requestsInFlight(): number {
+    return this.#inFlight
+  }
+
+  /** Answers a request; `complete` follows once. */
+  respond(context: RequestContext): void | Promise<void> {
+    this.#inFlight++
+    context.snapshot = this
+    return this.#parts.pipeline.respond(context)
+  }
+
+  complete(context: RequestContext, result: AccessResult): void {
+    const { plugins, accessLog } = this.#parts
+    accessLog(context, result)
+    if (plugins.wantsRequestComplete) {
+      plugins.requestComplete(toRequestCompleteEvent(context, result), context.hostname)
+    }
+    // The server answers a few paths itself; those never were in flight here.
+    if (context.snapshot === this && --this.#inFlight === 0) this.#onDrained?.()
+  }
+
+  /** @returns When no request is left here, or when the time is over. Called once, when no further request can come. */
+  drained(graceMs: number): Promise<void> {
+    if (this.#inFlight === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, graceMs)
+      this.#onDrained = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  /** The server goes on without this snapshot: ends what no other one uses. */
+  async release(): Promise<void> {
+    await this.#parts.plugins.release()
+    await this.#parts.releaseUpstreams()
+  }
+
+  /** The server ends with this snapshot. */
+  async stop(): Promise<void> {
+    await this.#parts.plugins.stop()
+    await this.#parts.releaseUpstreams()
+  }
+}

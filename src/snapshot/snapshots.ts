@@ -1,0 +1,131 @@
+import type { Config } from "../config/schema.ts"
+import { BextError } from "../errors.ts"
+import type { RequestContext } from "../message/request-context.ts"
+import type { PreparedSnapshot } from "../processes/server-process.ts"
+import type { AccessResult } from "../telemetry/access-log.ts"
+import { createSnapshot, type ProcessParts } from "./create-snapshot.ts"
+import { changedProcessFields } from "./process-fields.ts"
+import { Snapshot } from "./snapshot.ts"
+
+/** The snapshot that serves, those that still finish requests, and at most one that is being prepared. */
+export class Snapshots implements AsyncDisposable {
+  readonly #parts: ProcessParts
+  readonly #retiring = new Map<Snapshot, Promise<void>>()
+  #current: Snapshot
+  /** From the beginning of `prepare` to `commit` or `abort`. */
+  #preparing: Promise<Preparation | null> | null = null
+  #closed: Promise<void> | null = null
+
+  /** @throws {BextError} as `createSnapshot`. */
+  static async open(config: Config, parts: ProcessParts): Promise<Snapshots> {
+    return new Snapshots(parts, await createSnapshot(config, 1, parts))
+  }
+
+  private constructor(parts: ProcessParts, first: Snapshot) {
+    this.#parts = parts
+    this.#current = first
+  }
+
+  get current(): Snapshot {
+    return this.#current
+  }
+
+  /** Snapshots that still finish requests, the serving one excluded. */
+  get retiring(): number {
+    return this.#retiring.size
+  }
+
+  get requestsInFlight(): number {
+    let sum = this.#current.requestsInFlight
+    for (const snapshot of this.#retiring.keys()) sum += snapshot.requestsInFlight
+    return sum
+  }
+
+  respond(context: RequestContext): void | Promise<void> {
+    return this.#current.respond(context)
+  }
+
+  complete(context: RequestContext, result: AccessResult): void {
+    const { snapshot } = context
+    const owner = snapshot instanceof Snapshot ? snapshot : this.#current
+    owner.complete(context, result)
+  }
+
+  /** See `ServerProcess.prepare`. @throws {BextError} `E_RELOAD_NEEDS_RESTART`, and as `createSnapshot`. */
+  async prepare(config: Config): Promise<PreparedSnapshot> {
+    if (this.#closed !== null) throw new BextError("E_OVERLOADED", "the server is shutting down")
+    if (this.#preparing !== null) throw new Error("a snapshot is being prepared already")
+    const fields = changedProcessFields(this.#current.config, config)
+    if (fields.length > 0) {
+      throw new BextError("E_RELOAD_NEEDS_RESTART", `only new processes can change ${fields.join(", ")}`)
+    }
+    const building = createSnapshot(config, this.#current.number + 1, this.#parts, this.#current)
+    const preparation = building.then((next) => this.#toPreparation(next))
+    this.#preparing = preparation.catch(() => null)
+    try {
+      return await preparation
+    } catch (error) {
+      this.#preparing = null
+      throw error
+    }
+  }
+
+  /** The server ends: no request is in flight any more. Plugins are told, then everything is gone. */
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close(): Promise<void> {
+    const preparation = await this.#preparing
+    await preparation?.abort()
+    await Promise.all(this.#retiring.values())
+    await this.#current.stop()
+  }
+
+  #toPreparation(next: Snapshot): Preparation {
+    let due = true
+    const settle = (): boolean => {
+      const wasDue = due
+      due = false
+      this.#preparing = wasDue ? null : this.#preparing
+      return wasDue
+    }
+    return {
+      ...difference(this.#current, next),
+      commit: () => {
+        if (settle()) this.#commit(next)
+      },
+      abort: async () => {
+        if (settle()) await next.release()
+      },
+    }
+  }
+
+  #commit(next: Snapshot): void {
+    const old = this.#current
+    this.#current = next
+    const retired = this.#retire(old).finally(() => this.#retiring.delete(old))
+    this.#retiring.set(old, retired)
+    void next.plugins.reloaded()
+  }
+
+  async #retire(snapshot: Snapshot): Promise<void> {
+    await snapshot.drained(snapshot.config.server.grace)
+    await snapshot.release()
+  }
+}
+
+type Preparation = PreparedSnapshot
+
+function difference(old: Snapshot, next: Snapshot): Omit<PreparedSnapshot, "commit" | "abort"> {
+  const before = new Map(old.plugins.plugins.map((plugin) => [plugin.name, plugin]))
+  const plugins = next.plugins.plugins
+  const names = new Set(plugins.map(({ name }) => name))
+  return {
+    snapshot: next.number,
+    loaded: plugins.filter((plugin) => before.get(plugin.name) !== plugin).map(({ name }) => name),
+    kept: plugins.filter((plugin) => before.get(plugin.name) === plugin).map(({ name }) => name),
+    removed: [...before.keys()].filter((name) => !names.has(name)),
+  }
+}
