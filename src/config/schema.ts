@@ -131,6 +131,10 @@ const app = checked(
       .array(z.string().min(1))
       .default([])
       .describe('Extension keys ("plugin.key") sent upstream as x-bext-ext-KEY'),
+    forward_user: z
+      .boolean()
+      .default(false)
+      .describe("Tells the upstream who the user is: x-bext-user, JSON with id and claims"),
     websockets: websockets(),
   }),
   needsUpstream,

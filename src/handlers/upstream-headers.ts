@@ -36,6 +36,8 @@ export interface UpstreamIdentity {
   readonly pseudonym: string
   /** Extension keys to send as x-bext-ext-KEY, percent-encoded. */
   readonly forwardExtensions: readonly string[]
+  /** Whether to send x-bext-user: who the user is, when there is one, as JSON in ASCII. */
+  readonly forwardUser: boolean
 }
 
 /**
@@ -45,7 +47,7 @@ export interface UpstreamIdentity {
  */
 export function toUpstreamHeaders(
   context: RequestContext,
-  { host, pseudonym, forwardExtensions }: UpstreamIdentity,
+  { host, pseudonym, forwardExtensions, forwardUser }: UpstreamIdentity,
 ): string[] {
   const fields: string[] = ["host", host ?? context.host]
   let via = ""
@@ -66,6 +68,7 @@ export function toUpstreamHeaders(
   if (context.traceparent !== null) fields.push("traceparent", context.traceparent)
   const length = bodyLength(context)
   if (length !== undefined) fields.push("content-length", length)
+  if (forwardUser && context.user !== null) fields.push("x-bext-user", toAscii(JSON.stringify(context.user)))
   for (const key of forwardExtensions) {
     const value = context.extensions?.get(key)
     if (value !== undefined) fields.push(`x-bext-ext-${key}`, encodeURIComponent(value.toWellFormed()))
@@ -82,6 +85,11 @@ export function removeHopByHop(headers: HeaderList): void {
     const field = name.trim().toLowerCase()
     if (field !== "content-length" && field !== "close") headers.delete(field)
   }
+}
+
+/** JSON with everything that a header does not carry written as an escape. */
+function toAscii(json: string): string {
+  return json.replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
 }
 
 /** Source: RFC 7239 §4 and §6. */

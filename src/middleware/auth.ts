@@ -4,8 +4,10 @@ import type { Config } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
 import type { RequestContext, User } from "../message/request-context.ts"
 import type { Middleware } from "../pipeline/middleware.ts"
+import { deepFreeze } from "./deep-freeze.ts"
 import { bearerToken, cookieToken } from "./find-token.ts"
 import { KeySet } from "./key-set.ts"
+import { isUserId } from "./user-id.ts"
 import { createVerificationKey, type VerificationKey } from "./verification-key.ts"
 
 export type AuthConfig = NonNullable<Config["middleware"]["auth"]>
@@ -27,14 +29,12 @@ interface Verified {
 }
 
 const MAX_TOKEN = 8_192
-const MAX_USER_ID = 255
 /** Characters of remembered tokens, each counted with what its claims and its entry take beside it. */
 const MAX_REMEMBERED = 16 * 1024 * 1024
 const ENTRY_SIZE = 1_024
 
 /** Three parts of base64url, none empty: a signed token in compact form (RFC 7515 §7.1), never an unsigned one. */
 const SIGNED_TOKEN = /^[\w-]+\.[\w-]+\.[\w-]+$/
-const CONTROL = /\p{Cc}/u
 
 /**
  * Sets `context.user` from a signed JSON Web Token (RFC 7519) in `Authorization: Bearer` or the configured cookie.
@@ -147,19 +147,8 @@ function toVerifyOptions(config: AuthConfig, clockTolerance: number, nowMs: numb
 function toUser(claims: JWTPayload, userClaim: string): User {
   const claim = Object.hasOwn(claims, userClaim) ? claims[userClaim] : undefined
   const id = typeof claim === "number" ? String(claim) : claim
-  if (typeof id !== "string" || id === "" || id.length > MAX_USER_ID || CONTROL.test(id)) {
-    throw rejected(`claim ${userClaim} is no user id`)
-  }
+  if (!isUserId(id)) throw rejected(`claim ${userClaim} is no user id`)
   return Object.freeze({ id, claims: deepFreeze(claims) })
-}
-
-function deepFreeze<T extends object>(value: T): T {
-  const pending: object[] = [value]
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    Object.freeze(next)
-    for (const child of Object.values(next)) if (typeof child === "object" && child !== null) pending.push(child)
-  }
-  return value
 }
 
 /** The library's messages quote the token and its errors carry the claims, neither of which belongs into a log. */

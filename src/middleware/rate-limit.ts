@@ -1,9 +1,9 @@
 import type { Config } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
 import { compileGlob } from "../host/glob.ts"
+import { createClientPrefix } from "../message/client-prefix.ts"
 import type { RequestContext } from "../message/request-context.ts"
 import type { Middleware } from "../pipeline/middleware.ts"
-import { createClientPrefix } from "../message/client-prefix.ts"
 import { createMemoryCounter, type RateCount, type RateCounter } from "./rate-counter.ts"
 
 export type RateLimitConfig = NonNullable<Config["middleware"]["rate_limit"]>
