@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs"
 import { BextError } from "../errors.ts"
+import { Cancelled } from "./cancelled.ts"
 import { COMMANDS } from "./commands.ts"
 import { type Found, findCommand, isHelp } from "./find-command.ts"
 import { commandHelp, generalHelp, groupHelp } from "./help.ts"
@@ -9,6 +10,8 @@ import { printError } from "./print-error.ts"
 
 const FAILURE = 1
 const USAGE = 2
+/** 128 + SIGINT, as shells say it. */
+const INTERRUPTED = 130
 
 // `bext explain | head`: nobody reads any more, which is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -26,6 +29,10 @@ async function run(args: readonly string[]): Promise<number> {
   try {
     return await dispatch(args)
   } catch (error) {
+    if (error instanceof Cancelled) {
+      process.stderr.write("\ncancelled; nothing was changed\n")
+      return INTERRUPTED
+    }
     printError(error)
     return error instanceof BextError && error.code === "E_USAGE" ? USAGE : FAILURE
   }

@@ -75,6 +75,36 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     ],
     load: async () => (await import("./init.ts")).init,
   },
+  "plugin install": {
+    summary: "Add a plugin that comes with bext to the configuration",
+    usage: "NAME [--yes] [--dry-run] [--config FILE]",
+    options: {
+      config,
+      yes: { type: "boolean", description: "Grant what the plugin asks for, without asking" },
+      "dry-run": { type: "boolean", description: "Print what would be added, change nothing" },
+    },
+    words: 1,
+    details: [
+      "Adds [plugins.NAME] with its settings at their defaults, and a grant when it asks for permissions and you allow them.\nEverything else in the file stays as it is. The result is checked before it is written.",
+    ],
+    examples: [
+      ["bext plugin install security-headers", ""],
+      ["bext plugin install webhook-verify --yes", "with the permissions it asks for"],
+      ["bext plugin list", "shows the names"],
+    ],
+    load: async () => (await import("./plugin-install.ts")).pluginInstall,
+  },
+  "plugin list": {
+    summary: "Show the plugins of the configuration, and what else comes with bext",
+    usage: "[--json] [--config FILE]",
+    options: { config, json: { type: "boolean", description: "Print JSON" } },
+    words: 0,
+    details: [
+      "Reads the configuration and the manifests; nothing of the plugins runs. `bext check` loads them as well.",
+    ],
+    examples: [["bext plugin list", ""]],
+    load: async () => (await import("./plugin-list.ts")).pluginList,
+  },
   check: {
     summary: "Check the configuration and every plugin without starting",
     usage: "[--config FILE]",

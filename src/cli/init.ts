@@ -3,12 +3,26 @@ import { join, relative } from "node:path"
 import { BextError } from "../errors.ts"
 import { parseOptions, usageError } from "./parse-options.ts"
 
-const FILE = "bext.config.toml"
+/** Where a configuration is looked for. */
+export const FILE = "bext.config.toml"
 
 /** `bext init [FOLDER]`: writes a configuration for what the folder holds; never overwrites one. */
 export async function init(args: readonly string[]): Promise<number> {
   const folder = parseOptions("init", args).words[0] ?? "."
   if (!isFolder(folder)) throw new BextError("E_FILE_UNREADABLE", `there is no folder ${folder}`)
+  const { found } = writeConfig(folder)
+  const file = join(folder, FILE)
+  const option = relative(".", folder) === "" ? "" : ` --config ${file}`
+  process.stdout.write(`wrote ${file}: ${found}\n`)
+  process.stdout.write(`next: bext plugin install security-headers${option}\n      bext serve${option}\n`)
+  return 0
+}
+
+/**
+ * Writes a configuration for what a folder holds.
+ * @throws {BextError} `E_USAGE` when there is one, `E_FILE_UNREADABLE` when it cannot be written.
+ */
+export function writeConfig(folder: string): Site {
   const file = join(folder, FILE)
   const site = detect(folder)
   try {
@@ -18,12 +32,10 @@ export async function init(args: readonly string[]): Promise<number> {
     if (code === "EEXIST") throw usageError("init", `${file} is there already; nothing was changed`)
     throw new BextError("E_FILE_UNREADABLE", `cannot write ${file}: ${message}`, { cause: error })
   }
-  const start = relative(".", folder) === "" ? "bext serve" : `bext serve --config ${file}`
-  process.stdout.write(`wrote ${file}: ${site.found}\nnext: ${start}\n`)
-  return 0
+  return site
 }
 
-interface Site {
+export interface Site {
   /** What was found, for people. */
   readonly found: string
   readonly static?: string
@@ -94,10 +106,8 @@ ${handlers(site)}
 # requests = 100
 # window = "1m"
 
-# A plugin that comes with bext: response headers that protect visitors.
-[plugins.security-headers]
-[plugins.security-headers.config]
-x_frame_options = "DENY"
+# "bext plugin install security-headers" adds a plugin below: response headers that protect visitors.
+# "bext plugin list" shows what else there is.
 `
 }
 

@@ -89,7 +89,7 @@ export function countProblems(file: string, problems: readonly LocatedProblem[])
 }
 
 /** The path as it is short to read: from the working directory when it is in there. */
-function shortName(file: string): string {
+export function shortName(file: string): string {
   const fromHere = isAbsolute(file) ? relative(process.cwd(), file) : file
   return printable(fromHere === "" || fromHere.startsWith("..") ? file : fromHere)
 }

@@ -26,7 +26,7 @@ describe("bext", { concurrency: 2 }, () => {
 
   for (const name of Object.keys(COMMANDS)) {
     it(`describes ${name} and every option of it`, async () => {
-      const { code, out, err } = await runBext([name, "--help"])
+      const { code, out, err } = await runBext([...name.split(" "), "--help"])
       assert.equal(code, 0)
       assert.equal(err, "")
       for (const option of Object.keys(COMMANDS[name]!.options))
@@ -45,7 +45,7 @@ describe("bext", { concurrency: 2 }, () => {
 
   const mistakes: [args: string[], expected: RegExp][] = [
     [["sevre"], /there is no command "sevre"\n {2}did you mean bext serve\?\n {2}see bext --help/],
-    [["frobnicate"], /the commands are: serve, init, check, explain, doctor/],
+    [["frobnicate"], /the commands are: serve, init, .*doctor/],
     [["help", "chekc"], /did you mean bext check\?/],
     [["--static", "public"], /the command is missing before --static\n {2}did you mean bext serve --static …\?/],
     [

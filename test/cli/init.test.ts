@@ -17,9 +17,11 @@ describe("bext init", { concurrency: 2 }, () => {
     mkdirSync(join(folder, "public"))
     const { code, out } = await runBext(["init"], { cwd: folder })
     assert.equal(code, 0)
-    assert.match(out, /wrote bext\.config\.toml: the files in public\/\nnext: bext serve\n/)
+    assert.match(
+      out,
+      /wrote bext\.config\.toml: the files in public\/\nnext: bext plugin install security-headers\n {6}bext serve\n/,
+    )
     assert.equal(written(folder).app.static, join(folder, "public"))
-    assert.ok(written(folder).plugins["security-headers"])
   })
 
   const scripts: [script: string, upstream: string, listen: string][] = [
@@ -45,7 +47,7 @@ describe("bext init", { concurrency: 2 }, () => {
     const { code, out } = await runBext(["init", folder])
     assert.equal(code, 0)
     assert.match(out, /nothing to serve was recognised/)
-    assert.match(out, /next: bext serve --config /)
+    assert.match(out, /^ {6}bext serve --config /m)
     assert.equal(written(folder).app.static, undefined)
   })
 

@@ -66,6 +66,7 @@ describe("bext serve", { concurrency: 2 }, () => {
   it("reads the configuration of this folder, plugins included", async (t) => {
     const folder = site(t)
     assert.equal((await runBext(["init"], { cwd: folder })).code, 0)
+    assert.equal((await runBext(["plugin", "install", "security-headers"], { cwd: folder })).code, 0)
     const { url, stop } = await start(t, [], { cwd: folder, env: { PORT: "0" } })
     const response = await fetch(url)
     assert.equal(response.headers.get("x-frame-options"), "DENY")
