@@ -9,6 +9,7 @@ import { createHost } from "./host/create-host.ts"
 import { BodyBudget } from "./http/body-budget.ts"
 import { loadPlugin } from "./plugins/load-plugin.ts"
 import type { LoadedPlugin } from "./plugins/loaded-plugin.ts"
+import { QuarantineBook } from "./plugins/quarantine.ts"
 import { openLmdbStore } from "./state/lmdb-store.ts"
 
 /** What became of one plugin. The plugin is disposed when the next result is asked for. */
@@ -49,11 +50,12 @@ export async function* checkPlugins(config: Config, options: CheckOptions): Asyn
   const bodies = new BodyBudget(config.server.limits.buffered_bodies)
   const tiers = await createTiers()
   const role = { leader: true }
+  const quarantines = parts.use(await QuarantineBook.open(state))
   for (const [name, { enabled }] of Object.entries(config.plugins)) {
     if (!enabled) continue
     let plugin: LoadedPlugin
     try {
-      plugin = await loadPlugin(name, { config, configDir: folder, tiers, host, logger, role, bodies })
+      plugin = await loadPlugin(name, { config, configDir: folder, tiers, host, logger, role, quarantines, bodies })
     } catch (error) {
       yield { name, error }
       continue

@@ -1,12 +1,12 @@
 import type { Logger } from "pino"
 import type { Config } from "./config/schema.ts"
 import { createTiers } from "./create-tiers.ts"
-import { BextError } from "./errors.ts"
 import { createHost } from "./host/create-host.ts"
 import { BodyBudget } from "./http/body-budget.ts"
 import type { ConnectionSource } from "./http/connection-source.ts"
 import { OwnListeners } from "./http/own-listeners.ts"
 import { createHttpServer } from "./http/server.ts"
+import { QuarantineBook } from "./plugins/quarantine.ts"
 import type { ServerProcess } from "./processes/server-process.ts"
 import { toProcessStatus } from "./snapshot/process-status.ts"
 import { SharedUpstreams } from "./snapshot/shared-upstreams.ts"
@@ -46,7 +46,8 @@ export async function createServer(config: Config, options: ServerOptions): Prom
   const state = parts.use(openLmdbStore({ dir: config.state.dir, log: logger }))
   const isOwnListener = (address: string, port: number) => listeners.has(address, port)
   const host = parts.use(createHost({ state, log: logger, isOwnListener, allowPrivate: config.fetch.allow_private }))
-  const shared = { folder, logger, host, role, bodies, upstreams, tiers: once(createTiers) }
+  const quarantines = parts.use(await QuarantineBook.open(state))
+  const shared = { folder, logger, host, role, quarantines, bodies, upstreams, tiers: once(createTiers) }
   const snapshots = parts.use(await Snapshots.open(config, shared))
   const http = createHttpServer({
     config: config.server,
@@ -72,8 +73,8 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     stack: () => snapshots.current.stack,
     metrics: () => [],
     prepare: (next) => snapshots.prepare(next),
-    quarantine: () => Promise.reject(new BextError("E_INTERNAL", "no quarantine is kept")),
-    release: () => Promise.reject(new BextError("E_INTERNAL", "no quarantine is kept")),
+    quarantine: (plugin, reason) => quarantines.quarantine(plugin, reason),
+    release: (plugin) => quarantines.release(plugin),
     setLeader(leader) {
       role.leader = leader
     },

@@ -11,6 +11,7 @@ import { effectivePermissions } from "../host/permissions.ts"
 import type { InstanceMode, Json, Sandbox, SandboxTier, Tier } from "../sandbox/sandbox.ts"
 import type { ByteBudget } from "./buffer-response.ts"
 import { capabilitiesOf, checkHooks } from "./check-hooks.ts"
+import { FileStamps } from "./file-stamps.ts"
 import { maskError } from "./guest-text.ts"
 import { HeaderAccess } from "./header-access.ts"
 import { LoadedPlugin } from "./loaded-plugin.ts"
@@ -18,6 +19,7 @@ import { mergeLimits } from "./plugin-limits.ts"
 import { PluginMatch } from "./plugin-match.ts"
 import { type PluginSource, readPluginSource } from "./plugin-source.ts"
 import { PluginStats } from "./plugin-stats.ts"
+import type { Quarantines } from "./quarantine.ts"
 import type { Role } from "./role.ts"
 
 export interface LoadPluginOptions {
@@ -28,6 +30,7 @@ export interface LoadPluginOptions {
   readonly host: Host
   readonly logger: Logger
   readonly role: Readonly<Role>
+  readonly quarantines: Quarantines
   /** What buffered response bodies are taken from. */
   readonly bodies: ByteBudget
   /** Development: folders inside the project have everything they ask for; what that is gets logged. */
@@ -65,9 +68,15 @@ export async function loadPlugin(
     quotaBytes: limits.storageBytes,
     messageBytes: limits.sandbox.messageBytes,
   })
+  const files = new FileStamps()
   let sandbox: Sandbox | undefined
   try {
-    const source = { name, folder: found.folder, entry: found.entry }
+    const source = {
+      name,
+      folder: found.folder,
+      entry: found.entry,
+      noteFile: (path: string) => files.note(path),
+    }
     const instance = instanceMode(found.manifest, match, config)
     sandbox = await tier.load(source, services, limits.sandbox, instance)
     const manifest = found.synthesised ? withCapabilities(found.manifest, sandbox) : found.manifest
@@ -81,6 +90,7 @@ export async function loadPlugin(
       manifest,
       path: found.synthesised ? found.entry : found.folder,
       fingerprint: found.fingerprint,
+      files,
       priority: entry.priority ?? suggestedPriority(manifest),
       onError: entry.on_error,
       required:
@@ -107,6 +117,7 @@ export async function loadPlugin(
       sandbox,
       services,
       bodies: options.bodies,
+      quarantines: options.quarantines,
       logger,
     })
   } catch (error) {

@@ -6,10 +6,12 @@ import type { RequestContext } from "../message/request-context.ts"
 import type { CallLimits, InstanceMode, Json, Tier } from "../sandbox/sandbox.ts"
 import type { Breaker } from "./breaker.ts"
 import { type ByteBudget, bodyState, bufferResponse } from "./buffer-response.ts"
+import type { FileStamps } from "./file-stamps.ts"
 import { HookRunner, type RunnerParts } from "./hook-runner.ts"
 import { pathsBefore } from "./path-history.ts"
 import type { MatchTarget, PluginMatch } from "./plugin-match.ts"
 import type { PluginStats } from "./plugin-stats.ts"
+import type { Quarantines } from "./quarantine.ts"
 
 /** What a plugin was loaded with; everything is decided, nothing is looked up again. */
 export interface PluginParts extends RunnerParts {
@@ -21,6 +23,8 @@ export interface PluginParts extends RunnerParts {
   readonly path: string
   /** See `PluginSource`. */
   readonly fingerprint: string
+  /** What the guest is made of. */
+  readonly files: FileStamps
   readonly priority: number
   readonly required: boolean
   readonly match: PluginMatch
@@ -32,6 +36,7 @@ export interface PluginParts extends RunnerParts {
   readonly memoryBytes: number
   /** What buffered response bodies are taken from. */
   readonly bodies: ByteBudget
+  readonly quarantines: Quarantines
 }
 
 /**
@@ -44,10 +49,12 @@ export class LoadedPlugin implements AsyncDisposable {
   readonly onResponse?: (context: RequestContext) => void | Promise<void>
   readonly #parts: PluginParts
   readonly #runner: HookRunner
+  readonly #forgetQuarantines: () => void
 
   constructor(parts: PluginParts) {
     this.#parts = parts
     this.#runner = new HookRunner(parts)
+    this.#forgetQuarantines = parts.quarantines.attach(parts.name, this.#runner.breaker)
     const { hooks } = parts.sandbox
     if (hooks.has("on_request")) this.onRequest = (context) => this.#onRequest(context)
     if (hooks.has("on_response")) this.onResponse = (context) => this.#onResponse(context)
@@ -79,6 +86,10 @@ export class LoadedPlugin implements AsyncDisposable {
 
   get fingerprint(): string {
     return this.#parts.fingerprint
+  }
+
+  get files(): FileStamps {
+    return this.#parts.files
   }
 
   get onError(): "closed" | "open" {
@@ -142,6 +153,7 @@ export class LoadedPlugin implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#forgetQuarantines()
     this.#runner.flush()
     await this.#parts.sandbox[Symbol.asyncDispose]()
     await this.#parts.services[Symbol.asyncDispose]()

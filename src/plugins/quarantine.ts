@@ -13,11 +13,17 @@ type Decision =
   | { readonly state: "quarantined"; readonly reason: string; readonly atMs: number }
   | { readonly state: "released"; readonly atMs: number }
 
+/** Where a loaded plugin hears what the operator decides on it. */
+export interface Quarantines {
+  /** From here on `breaker` knows what the operator decides on `plugin`. @returns a function that ends it. */
+  attach(plugin: string, breaker: Breaker): () => void
+}
+
 /**
  * The operator's quarantines: kept in the state, so that every process, every snapshot and every restart obeys them. A
  * release also ends what the breakers decided.
  */
-export class QuarantineBook implements AsyncDisposable {
+export class QuarantineBook implements Quarantines, AsyncDisposable {
   readonly #state: KeyValueStore
   readonly #decisions: Map<string, Decision>
   readonly #breakers = new Map<string, Set<Breaker>>()
@@ -39,7 +45,6 @@ export class QuarantineBook implements AsyncDisposable {
     })
   }
 
-  /** From here on `breaker` knows what the operator decides on `plugin`. @returns a function that ends it. */
   attach(plugin: string, breaker: Breaker): () => void {
     const breakers = this.#breakers.get(plugin) ?? new Set()
     this.#breakers.set(plugin, breakers.add(breaker))

@@ -12,6 +12,7 @@ import { Pipeline } from "../pipeline/pipeline.ts"
 import { Stack } from "../pipeline/stack.ts"
 import { loadPlugins } from "../plugins/load-plugins.ts"
 import type { PluginSet } from "../plugins/plugin-set.ts"
+import type { Quarantines } from "../plugins/quarantine.ts"
 import type { Role } from "../plugins/role.ts"
 import type { SandboxTier, Tier } from "../sandbox/sandbox.ts"
 import { createAccessLog } from "../telemetry/access-log.ts"
@@ -26,6 +27,7 @@ export interface ProcessParts {
   readonly logger: Logger
   readonly host: Host
   readonly role: Readonly<Role>
+  readonly quarantines: Quarantines
   readonly bodies: BodyBudget
   readonly upstreams: SharedUpstreams
   /** Asked for only when there is a plugin. */
@@ -43,14 +45,14 @@ export async function createSnapshot(
   shared: ProcessParts,
   previous?: Snapshot,
 ): Promise<Snapshot> {
-  const { folder, logger, host, role, bodies } = shared
+  const { folder, logger, host, role, quarantines, bodies } = shared
   await using parts = new AsyncDisposableStack()
   const errorPages = readErrorPages(config.errors)
   const builtIns = createBuiltIns(config, previous?.builtIns, (message) => logger.warn({}, message))
   const upstreams = parts.adopt(shared.upstreams.lease(), (lease) => lease.release())
   const router = createRouter(config, upstreams.create)
   const tiers = hasPlugins(config) ? await shared.tiers() : new Map()
-  const loading = { config, configDir: folder, tiers, host, logger, role, bodies }
+  const loading = { config, configDir: folder, tiers, host, logger, role, quarantines, bodies }
   const plugins = await loadPlugins(loading, previous?.plugins)
   parts.defer(() => endOf(plugins, previous))
   await plugins.start()

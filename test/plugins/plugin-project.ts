@@ -61,6 +61,7 @@ export async function loadProject(t: TestContext, files: Files, options: Project
     host,
     logger,
     role: { leader: true },
+    quarantines: { attach: () => () => {} },
     bodies,
     grantLocalFolders: options.grantLocalFolders ?? false,
   })
