@@ -17,6 +17,8 @@ export interface GuestSource {
   readonly folder: string
   /** Absolute path of the entry, inside `folder`. */
   readonly entry: string
+  /** Told each path that decides what the guest is made of, whether there is a file or not, just before it is looked at. */
+  readonly noteFile?: (path: string) => void
 }
 
 /** What a guest may consume. Every field is required; no value means "unlimited". */

@@ -7,6 +7,7 @@ import { createResponseTracing } from "../middleware/server-timing.ts"
 import { createTenantResolver } from "../middleware/tenant.ts"
 import { createTracing } from "../middleware/tracing.ts"
 import type { Middleware } from "../pipeline/middleware.ts"
+import { stampOf } from "../plugins/file-stamps.ts"
 
 /** The built-in middleware of one snapshot. */
 export interface BuiltIns {
@@ -27,6 +28,8 @@ export function createBuiltIns(
 ): BuiltIns {
   const { cors, rate_limit, auth, tenant } = config.middleware
   const { tenants } = config
+  // Key sets are read again by themselves; a single key is not.
+  const key = auth?.key_file === undefined ? null : stampOf(auth.key_file)
   const made = new Map<string, Middleware>()
   const reuse = (settings: object, make: () => Middleware): Middleware => {
     const key = fingerprint(settings)
@@ -37,7 +40,9 @@ export function createBuiltIns(
   const list = [
     ...(cors === undefined ? [] : [reuse({ cors }, () => createCors(cors))]),
     ...(rate_limit === undefined ? [] : [reuse({ rate_limit }, () => createRateLimit(rate_limit))]),
-    ...(auth === undefined ? [] : [reuse({ auth }, () => createAuth(auth, { secret: auth.secret?.reveal(), warn }))]),
+    ...(auth === undefined
+      ? []
+      : [reuse({ auth, key }, () => createAuth(auth, { secret: auth.secret?.reveal(), warn }))]),
     ...(tenant === undefined ? [] : [reuse({ tenant, tenants }, () => createTenantResolver(tenant, { tenants }))]),
     createTracing(),
     createResponseTracing(),

@@ -2,6 +2,7 @@ import { constants } from "node:fs"
 import { type FileHandle, open, realpath } from "node:fs/promises"
 import { isAbsolute, join, posix, relative, sep } from "node:path"
 import { PluginError } from "../../errors.ts"
+import type { GuestSource } from "../sandbox.ts"
 import { candidates, EXTENSIONS, type Found, type Module } from "./modules-resolve.ts"
 import { MAX_MAP_LENGTH, SourceMap } from "./modules-source-map.ts"
 import { StripError, stripTypes } from "./modules-strip.ts"
@@ -26,8 +27,9 @@ export async function readModules(
   plugin: string,
   root: string,
   entry: string,
+  noteFile?: GuestSource["noteFile"],
 ): Promise<{ readonly entry: string; readonly found: Found }> {
-  const reader = new ModuleReader(plugin, root)
+  const reader = new ModuleReader(plugin, root, noteFile)
   return { entry: await reader.readAll(entry), found: reader.found }
 }
 
@@ -35,14 +37,16 @@ class ModuleReader {
   readonly found: Found = new Map()
   readonly #plugin: string
   readonly #root: string
+  readonly #noteFile: GuestSource["noteFile"]
   #count = 0
   #bytes = 0
   #specifiers = 0
   #stripMs = 0
 
-  constructor(plugin: string, root: string) {
+  constructor(plugin: string, root: string, noteFile: GuestSource["noteFile"]) {
     this.#plugin = plugin
     this.#root = root
+    this.#noteFile = noteFile
   }
 
   /** @returns The entry's name. */
@@ -90,6 +94,7 @@ class ModuleReader {
 
   /** @returns null when there is no such file. */
   async #read(path: string): Promise<Module | PluginError | null> {
+    this.#noteFile?.(path)
     const real = await realpath(path).catch(() => null)
     if (real === null) return null
     const name = relative(this.#root, real).split(sep).join("/")

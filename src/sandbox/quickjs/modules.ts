@@ -56,6 +56,6 @@ export async function loadGuestModules(source: GuestSource): Promise<GuestModule
       cause,
     })
   })
-  const { entry, found } = await readModules(name, root, source.entry)
+  const { entry, found } = await readModules(name, root, source.entry, source.noteFile)
   return new LoadedModules(name, entry, found)
 }
