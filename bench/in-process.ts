@@ -10,6 +10,7 @@ import { HeaderList } from "../src/message/header-list.ts"
 import type { RequestBody, RequestContext } from "../src/message/request-context.ts"
 import { loadPlugins } from "../src/plugins/load-plugins.ts"
 import type { PluginSet } from "../src/plugins/plugin-set.ts"
+import { QuarantineBook } from "../src/plugins/quarantine.ts"
 import { openLmdbStore } from "../src/state/lmdb-store.ts"
 import { createLogger } from "../src/telemetry/log.ts"
 import { writeConfig } from "./servers.ts"
@@ -31,7 +32,17 @@ export async function createFromFile(text: string): Promise<InProcess> {
   const host = parts.use(createHost({ state, log: logger, isOwnListener: () => false, allowPrivate }))
   const bodies = new BodyBudget(config.server.limits.buffered_bodies)
   const role = { leader: true }
-  const loading = { config, configDir: dirname(file), tiers: await createTiers(), host, logger, role, bodies }
+  const quarantines = parts.use(await QuarantineBook.open(state))
+  const loading = {
+    config,
+    configDir: dirname(file),
+    tiers: await createTiers(),
+    host,
+    logger,
+    role,
+    quarantines,
+    bodies,
+  }
   const plugins = parts.use(await loadPlugins(loading))
   await plugins.start()
   const running = parts.move()

@@ -10,6 +10,8 @@ import type { PluginStatsSnapshot } from "../plugins/plugin-stats.ts"
 import type { CallLimits, InstanceMode, Json, Tier } from "../sandbox/sandbox.ts"
 import type { MetricFamily } from "../telemetry/metric-family.ts"
 
+export type { QuarantineStatus }
+
 /** The whole server. */
 export interface Control {
   /** @throws nothing: a process that does not answer in time is in the result with state `unresponsive`. */
