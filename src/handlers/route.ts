@@ -6,6 +6,7 @@ import type { RequestContext, ResponseState } from "../message/request-context.t
 import type { Handler } from "./handler.ts"
 import { createStaticHandler } from "./static-files.ts"
 import { createUpstreamHandler } from "./upstream.ts"
+import { checkWebsocketOrigin } from "./websocket-origin.ts"
 
 interface Route {
   readonly matches: (path: string) => boolean
@@ -17,20 +18,26 @@ interface Route {
  * files first when it has both a folder and an upstream, `E_NOT_FOUND` when it has neither.
  * Folders are taken as they stand in `config`: absolute, or relative to the working directory.
  * @param createUpstream - Whose handlers the caller owns, when it is not the default; `close` is for the default's.
+ * @param allowsOrigin - Which pages of other origins may open websockets.
  * @throws {BextError} `E_FILE_UNREADABLE`, `E_CONFIG_INVALID`.
  */
 export function createRouter(
   config: Pick<Config, "routes" | "app">,
   createUpstream: typeof createUpstreamHandler = createUpstreamHandler,
+  allowsOrigin: (origin: string) => boolean = () => false,
 ): Handler {
-  const { forward_extensions } = config.app
+  const shared = { forwardExtensions: config.app.forward_extensions, createUpstream, allowsOrigin }
   return new Router(
-    config.routes.map((row) => ({
-      matches: compileGlob(row.path),
-      handler: createHandler(row, forward_extensions, createUpstream),
-    })),
-    createHandler(config.app, forward_extensions, createUpstream),
+    config.routes.map((row) => ({ matches: compileGlob(row.path), handler: createHandler(row, shared) })),
+    createHandler(config.app, shared),
   )
+}
+
+/** What all routes have in common. */
+interface Shared {
+  readonly forwardExtensions: readonly string[]
+  readonly createUpstream: typeof createUpstreamHandler
+  readonly allowsOrigin: (origin: string) => boolean
 }
 
 class Router implements Handler {
@@ -56,16 +63,37 @@ class Router implements Handler {
 }
 
 function createHandler(
-  row: { static?: string | undefined; upstream?: string | undefined; upstream_timeout: number },
-  forwardExtensions: readonly string[],
-  createUpstream: typeof createUpstreamHandler,
+  row: {
+    static?: string | undefined
+    upstream?: string | undefined
+    upstream_timeout: number
+    forward_user: boolean
+    websockets: boolean
+  },
+  { forwardExtensions, createUpstream, allowsOrigin }: Shared,
 ): Handler {
   const upstream =
     row.upstream === undefined
       ? undefined
-      : createUpstream(row.upstream, { timeoutMs: row.upstream_timeout, forwardExtensions })
-  if (row.static !== undefined) return createStaticHandler(row.static, upstream)
-  return upstream ?? nothing
+      : createUpstream(row.upstream, {
+          timeoutMs: row.upstream_timeout,
+          forwardExtensions,
+          forwardUser: row.forward_user,
+          websockets: row.websockets,
+        })
+  const guarded = upstream !== undefined && row.websockets ? guardWebsockets(upstream, allowsOrigin) : upstream
+  if (row.static !== undefined) return createStaticHandler(row.static, guarded)
+  return guarded ?? nothing
+}
+
+function guardWebsockets(handler: Handler, allowsOrigin: (origin: string) => boolean): Handler {
+  return {
+    handle(context) {
+      if (context.upgrade) checkWebsocketOrigin(context, allowsOrigin)
+      return handler.handle(context)
+    },
+    close: async () => handler.close?.(),
+  }
 }
 
 const nothing: Handler = {

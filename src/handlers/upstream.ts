@@ -6,19 +6,21 @@ import { HeaderList } from "../message/header-list.ts"
 import type { RequestContext, ResponseState } from "../message/request-context.ts"
 import type { Handler } from "./handler.ts"
 import { removeHopByHop, toUpstreamHeaders, type UpstreamIdentity } from "./upstream-headers.ts"
+import { MAX_HEADER_BYTES, UpstreamWebsockets } from "./upstream-websockets.ts"
 
 export interface UpstreamOptions {
   /** Milliseconds to connect, to the first byte of the response, and between two chunks of it. */
   readonly timeoutMs: number
   /** Extension keys ("plugin.key") sent as x-bext-ext-KEY. */
   readonly forwardExtensions: readonly string[]
+  /** Whether the upstream is told who the user is, in x-bext-user. */
+  readonly forwardUser?: boolean
+  /** Whether websockets are passed on; otherwise the wish for one is ignored. */
+  readonly websockets?: boolean
 }
 
 /** Methods that may be sent again when nothing came back. Source: RFC 9110 §9.2.2. */
 const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
-
-/** Largest header section an upstream may send, bytes. */
-const MAX_HEADER_BYTES = 64 * 1024
 
 /**
  * A reverse proxy to one server, with a pool of kept-alive connections and bodies streamed both ways.
@@ -37,14 +39,16 @@ class UpstreamHandler implements Handler {
   readonly #identity: UpstreamIdentity
   readonly #basePath: string
   readonly #pool: Pool
+  readonly #websockets: UpstreamWebsockets | undefined
 
-  constructor(url: URL, { timeoutMs, forwardExtensions }: UpstreamOptions) {
+  constructor(url: URL, { timeoutMs, forwardExtensions, forwardUser = false, websockets = false }: UpstreamOptions) {
     forwardExtensions.forEach(checkExtensionKey)
     this.#origin = url.origin
     this.#identity = {
       host: url.protocol === "https:" ? url.host : undefined,
       pseudonym: `bext-${randomBytes(4).toString("hex")}`,
       forwardExtensions,
+      forwardUser,
     }
     this.#basePath = url.pathname.replace(/\/$/, "")
     this.#pool = new Pool(url.origin, {
@@ -55,9 +59,12 @@ class UpstreamHandler implements Handler {
       pipelining: 1,
       allowH2: false,
     })
+    this.#websockets = websockets ? new UpstreamWebsockets(url, { identity: this.#identity, timeoutMs }) : undefined
   }
 
   async handle(context: RequestContext): Promise<ResponseState> {
+    const { upgrade } = context
+    if (upgrade && this.#websockets) return this.#websockets.open(context, upgrade, this.#pathFor(context))
     const request = this.#toRequest(context)
     let response: Dispatcher.ResponseData
     try {
@@ -76,17 +83,21 @@ class UpstreamHandler implements Handler {
   }
 
   #toRequest(context: RequestContext): Dispatcher.RequestOptions {
-    const path = this.#basePath + encodePath(context.path)
     const { requestBody } = context
     const empty = requestBody.bytes === undefined ? !requestBody.present : requestBody.bytes.length === 0
     return {
       method: context.method,
-      path: context.query === "" ? path : `${path}?${context.query}`,
+      path: this.#pathFor(context),
       headers: toUpstreamHeaders(context, this.#identity),
       body: empty ? null : (requestBody.bytes ?? requestBody.stream()),
       signal: context.signal,
       responseHeaders: "raw",
     }
+  }
+
+  #pathFor({ path, query }: RequestContext): string {
+    const target = this.#basePath + encodePath(path)
+    return query === "" ? target : `${target}?${query}`
   }
 
   #toResponse(context: RequestContext, { statusCode, headers: raw, body }: Dispatcher.ResponseData): ResponseState {

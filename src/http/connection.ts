@@ -22,6 +22,8 @@ export class Connection {
   inFlight = 0
   /** Set once a response says so: nothing that arrives after that request is looked at. */
   closing = false
+  /** Set once it is a websocket and no longer HTTP. */
+  switched = false
   /** The request that came last: the one whose body may still be arriving. */
   #latest: Exchange | null = null
   readonly #idleMs: number

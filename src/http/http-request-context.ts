@@ -10,6 +10,7 @@ import { HttpRequestBody } from "./request-body.ts"
 import { isRequestId, newRequestId } from "./request-id.ts"
 import { type ScreenedHeaders, screenHeaders } from "./screen-headers.ts"
 import { resolveOrigin, type TrustedProxies } from "./trusted-proxy.ts"
+import type { WebsocketRequest } from "./websocket-request.ts"
 import type { Exchange } from "./write-response.ts"
 
 /** What accepting a request depends on; the same for all requests of a server. */
@@ -42,13 +43,20 @@ export class HttpRequestContext implements RequestContext, Exchange {
   readonly incoming: IncomingMessage
   readonly outgoing: ServerResponse
   readonly connection: Connection
+  readonly upgrade: WebsocketRequest | null
   readonly #settings: AcceptSettings
   #requestId: string | undefined
   #body: HttpRequestBody | undefined
   #controller: AbortController | undefined
 
   /** @throws {BextError} when the request is not one the server takes; nothing has been answered then. */
-  constructor(incoming: IncomingMessage, outgoing: ServerResponse, connection: Connection, settings: AcceptSettings) {
+  constructor(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    connection: Connection,
+    settings: AcceptSettings,
+    upgrade: WebsocketRequest | null,
+  ) {
     const raw = incoming.rawHeaders
     if (raw.length > settings.maxHeaderCount * 2) {
       throw new BextError("E_HEADERS_TOO_LARGE", `more than ${settings.maxHeaderCount} headers`)
@@ -56,6 +64,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
     this.incoming = incoming
     this.outgoing = outgoing
     this.connection = connection
+    this.upgrade = upgrade
     this.#settings = settings
     this.method = incoming.method!
     const target = normaliseTarget(this.method, incoming.url!)

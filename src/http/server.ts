@@ -4,7 +4,7 @@ import type { Duplex } from "node:stream"
 import type { Config } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
 import { HeaderList } from "../message/header-list.ts"
-import type { RequestContext, ResponseState } from "../message/request-context.ts"
+import type { RequestContext, ResponseState, UpgradeTarget } from "../message/request-context.ts"
 import { BodyBudget } from "./body-budget.ts"
 import { Connection, toRawResponse } from "./connection.ts"
 import type { ConnectionSource } from "./connection-source.ts"
@@ -15,7 +15,10 @@ import { IncomingRequest } from "./incoming-request.ts"
 import { type Bound, listenOn, toBound } from "./listen-on.ts"
 import { newRequestId } from "./request-id.ts"
 import { TrustedProxies } from "./trusted-proxy.ts"
-import { type Exchange, type WriteResult, writeResponse } from "./write-response.ts"
+import { asksForWebsocket } from "./websocket-handshake.ts"
+import { WebsocketRequest } from "./websocket-request.ts"
+import { type WebsocketNumbers, Websockets } from "./websockets.ts"
+import { type Exchange, type WriteResult, writeResponse, writeSwitchingProtocols } from "./write-response.ts"
 
 /** Pipelined requests of one connection that may be in flight together; one more ends the connection. */
 const MAX_PIPELINED = 64
@@ -40,6 +43,11 @@ export interface HttpServerOptions {
   readonly respond: (context: RequestContext) => void | Promise<void>
   /** Called once for every request that was accepted, when its response is written or lost. */
   readonly complete: (context: RequestContext, result: RequestResult) => void
+  /**
+   * A request became a websocket: no part of the server that answered it is needed any more. `complete` follows when the
+   * websocket is over.
+   */
+  readonly upgraded?: (context: RequestContext) => void
   readonly logger: HttpLogger
   readonly errorPages: ErrorPages
   /** Shared with whoever else buffers bodies; left out, the server has one of its own. */
@@ -61,13 +69,14 @@ export interface HttpServer {
   /**
    * Drains: takes no new connection and answers with `Connection: close` what is in flight or still arrives. Idle
    * connections are closed a second later, because a request may be on its way on them; what is left after `config.grace` is
-   * destroyed. Resolves when no connection is open and every request is complete.
+   * destroyed. Websockets go on until then; they are told to close (code 1001) and destroyed a second later. Resolves when no connection is open and every request is complete.
    */
   close(): Promise<void>
   readonly state: "starting" | "serving" | "draining"
-  /** Open ones. */
+  /** Open ones, websockets included. */
   readonly connections: number
   readonly server: Server
+  readonly websockets: WebsocketNumbers
 }
 
 /** The public HTTP/1.1 listener: accepts, normalises, hands each request to `respond` and writes what it answered. */
@@ -80,6 +89,7 @@ class HttpListener implements HttpServer {
   readonly #options: HttpServerOptions
   readonly #settings: AcceptSettings
   readonly #connections = new Set<Connection>()
+  readonly #websockets: Websockets
   readonly #closed = Promise.withResolvers<void>()
   /** Between `listen` and `close`. */
   #open = false
@@ -91,6 +101,7 @@ class HttpListener implements HttpServer {
   constructor(options: HttpServerOptions) {
     const { limits, trusted_proxies, identity_headers } = options.config
     this.#options = options
+    this.#websockets = new Websockets(limits, (message) => options.logger.warn({}, message))
     this.#settings = {
       identityHeaders: new Set(identity_headers.map((name) => name.toLowerCase().replaceAll("_", "-"))),
       trustedProxies: new TrustedProxies(trusted_proxies),
@@ -111,6 +122,7 @@ class HttpListener implements HttpServer {
       connectionsCheckingInterval: Math.min(5_000, Math.max(50, Math.ceil(shortest / 4))),
       optimizeEmptyRequests: true,
       noDelay: true,
+      shouldUpgradeCallback: (incoming) => this.#maySwitch(incoming),
     })
     // The parser would drop further headers silently; accept counts them and refuses instead.
     this.server.maxHeadersCount = 0
@@ -162,7 +174,7 @@ class HttpListener implements HttpServer {
     const { grace } = this.#options.config
     this.#lameDuck = true
     const lameDuck = setTimeout(() => this.#closeIdle(), Math.min(MAX_LAME_DUCK_MS, grace / 10))
-    const force = setTimeout(() => this.server.closeAllConnections(), grace)
+    const force = setTimeout(() => this.#force(), grace)
     this.#options.connections?.stop()
     // Not the method of the HTTP server, which closes idle connections at once.
     NetServer.prototype.close.call(this.server)
@@ -180,8 +192,18 @@ class HttpListener implements HttpServer {
     for (const { socket } of this.#connections) if (socket.bytesRead === 0) socket.destroy()
   }
 
+  get websockets(): WebsocketNumbers {
+    return this.#websockets.numbers
+  }
+
+  /** Not Node's closeAllConnections: it knows nothing of connections that asked for a websocket. */
+  #force(): void {
+    for (const { socket, switched } of this.#connections) if (!switched) socket.destroy()
+    this.#websockets.goAway()
+  }
+
   #settleClosed(): void {
-    if (this.#draining && this.#connections.size === 0) this.#closed.resolve()
+    if (this.#draining && this.#connections.size === 0 && this.#websockets.size === 0) this.#closed.resolve()
   }
 
   #attach(): void {
@@ -192,6 +214,10 @@ class HttpListener implements HttpServer {
     server.on("checkExpectation", (incoming, outgoing) => {
       this.#refuse(incoming, outgoing, new BextError("E_EXPECTATION_FAILED", "an expectation is not supported"))
     })
+    // Node before 24.9 cannot decide for each request: there, no request asks for a websocket.
+    if ("shouldUpgradeCallback" in server) {
+      server.on("upgrade", (incoming, socket, head) => this.#acceptWebsocket(incoming, socket as Socket, head))
+    }
     server.on("connect", (_incoming, socket) => refuseConnect(socket))
     server.on("clientError", (error, socket) => this.#refuseConnection(error, socket as Socket))
     server.on("drop", () => this.#warnOfDrop())
@@ -215,14 +241,28 @@ class HttpListener implements HttpServer {
     this.#options.logger.warn({}, "connections are refused: server.limits.connections is reached")
   }
 
-  #accept(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  /** Behind other requests of its connection, whose answers are still due, the wish for a websocket is ignored. */
+  #maySwitch(incoming: IncomingMessage): boolean {
+    const { inFlight, closing, refused } = Connection.of(incoming.socket)!
+    return inFlight === 0 && !closing && !refused && asksForWebsocket(incoming)
+  }
+
+  #acceptWebsocket(incoming: IncomingMessage, socket: Socket, head: Uint8Array): void {
+    const upgrade: WebsocketRequest = new WebsocketRequest(incoming, socket, head, (address) => {
+      if (this.#draining) throw new BextError("E_OVERLOADED", "the server is about to end")
+      return this.#websockets.reserve(address)
+    })
+    this.#accept(incoming, upgrade.outgoing, upgrade)
+  }
+
+  #accept(incoming: IncomingMessage, outgoing: ServerResponse, upgrade: WebsocketRequest | null = null): void {
     const connection = Connection.of(incoming.socket)!
     // Told to end: whatever else was pipelined will not be answered, so it must not be done either (RFC 9112 §9.6).
     if (connection.closing) return
     let context: HttpRequestContext
     try {
       if (connection.inFlight >= MAX_PIPELINED) throw new BextError("E_OVERLOADED", "too many pipelined requests")
-      context = new HttpRequestContext(incoming, outgoing, connection, this.#settings)
+      context = new HttpRequestContext(incoming, outgoing, connection, this.#settings, upgrade)
     } catch (error) {
       this.#refuse(incoming, outgoing, error)
       return
@@ -259,8 +299,44 @@ class HttpListener implements HttpServer {
   }
 
   #finish(context: HttpRequestContext): void {
-    if (context.response === null) this.#fail(context, new Error("nobody answered the request"))
-    else this.#write(context, context.response, true)
+    const { response, upgrade } = context
+    if (response === null) this.#fail(context, new Error("nobody answered the request"))
+    else if (response.status === 101 && upgrade !== null) this.#switch(context, response, upgrade)
+    else this.#write(context, response, true)
+  }
+
+  #switch(context: HttpRequestContext, response: ResponseState, upgrade: WebsocketRequest): void {
+    const { socket } = context.connection
+    if (socket.destroyed) {
+      this.#done(context, { status: 101, bytes: 0, aborted: true }, true)
+      return
+    }
+    let target: UpgradeTarget
+    try {
+      target = upgrade.target
+      writeSwitchingProtocols(context.outgoing, response.headers, target.headers)
+    } catch (error) {
+      this.#logRefusal(error, { request_id: context.requestId })
+      context.response = this.#toError(error, context)
+      this.#write(context, context.response, true)
+      return
+    }
+    upgrade.release()
+    this.#openWebsocket(context, target)
+  }
+
+  #openWebsocket(context: HttpRequestContext, target: UpgradeTarget): void {
+    const { connection } = context
+    connection.switched = true
+    this.#websockets.open(connection.socket, target, ({ bytesToClient, closedCleanly }) => {
+      context.upgrade?.settle()
+      this.#settleClosed()
+      const durationMs = performance.now() - context.startedAtMs
+      this.#options.complete(context, { status: 101, bytes: bytesToClient, aborted: !closedCleanly, durationMs })
+    })
+    context.settle()
+    connection.answered(context)
+    this.#options.upgraded?.(context)
   }
 
   /** The host itself failed: whatever was meant to be sent is replaced. */
@@ -290,6 +366,7 @@ class HttpListener implements HttpServer {
 
   #done(context: HttpRequestContext, result: WriteResult, report: boolean): void {
     context.settle()
+    context.upgrade?.settle()
     context.connection.answered(context)
     // The connection may have promised to stay open before draining began.
     if (this.#draining && !this.#lameDuck) setImmediate(() => this.server.closeIdleConnections())

@@ -77,6 +77,29 @@ export function writeResponse(
   }
 }
 
+/**
+ * Writes the header section of a response with status 101, behind which the connection speaks the websocket protocol.
+ * @param handshake - Fields of the handshake; any that `headers` has are left out.
+ * @throws {BextError} `E_HEADER_INVALID`; nothing has been written then.
+ * Source: RFC 9110 §15.2.2, RFC 6455 §4.2.2.
+ */
+export function writeSwitchingProtocols(
+  outgoing: ServerResponse,
+  headers: HeaderList,
+  handshake: readonly (readonly [string, string])[],
+): void {
+  const fields = ["Upgrade", "websocket", "Connection", "Upgrade", ...handshake.flat()]
+  for (const [name, value] of headers) {
+    if (!isFraming(name) && !name.toLowerCase().startsWith("sec-websocket-")) fields.push(name, value)
+  }
+  try {
+    outgoing.writeHead(101, fields)
+  } catch (cause) {
+    throw new BextError("E_HEADER_INVALID", "the response has a header that cannot be sent", { cause })
+  }
+  outgoing.flushHeaders()
+}
+
 interface Head {
   readonly fields: string[]
   /** Content-Length of a streamed body, when whoever made the stream knows it. */

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net"
 import type { Readable } from "node:stream"
 import type { HeaderList } from "./header-list.ts"
 
@@ -12,7 +13,7 @@ export type Body = null | string | Uint8Array | Readable
 
 /** A response on its way out. `body` null means no content; the writer computes framing headers. */
 export interface ResponseState {
-  /** Final status, 200 to 599 (RFC 9110 §15). */
+  /** Final status, 200 to 599 (RFC 9110 §15), or 101 when the request has an `upgrade` that leads somewhere. */
   status: number
   headers: HeaderList
   body: Body
@@ -34,6 +35,30 @@ export interface RequestBody {
   replace(bytes: Uint8Array): void
   /** The bytes for the app: the buffered ones if there are any, otherwise the live stream. */
   stream(): Readable
+}
+
+/** The wish of a client to go on with another protocol on its connection (RFC 9110 §7.8). */
+export interface UpgradeRequest {
+  readonly protocol: "websocket"
+  /**
+   * Takes one of the places for open websockets, of which each client has a share. It is given back by itself when the request, or its websocket, is over.
+   * @throws {BextError} `E_WEBSOCKET_LIMIT`; `E_OVERLOADED` when the server is about to end.
+   */
+  reserve(clientAddress: string): void
+  /**
+   * Says where the connection leads once a response with status 101 is written. Any other response destroys the target.
+   */
+  connectTo(target: UpgradeTarget): void
+}
+
+/** The other end of a websocket, ready for the first frame. */
+export interface UpgradeTarget {
+  /** Paused. Whoever gets the target owns it. */
+  readonly socket: Socket
+  /** What came right behind the other end's handshake. */
+  readonly head: Uint8Array
+  /** Handshake fields for the response with status 101, which nobody on the way sees or changes. */
+  readonly headers: readonly (readonly [string, string])[]
 }
 
 /**
@@ -59,6 +84,8 @@ export interface RequestContext {
   readonly startedAtMs: number
   requestHeaders: HeaderList
   readonly requestBody: RequestBody
+  /** Set when the client asks for a websocket; it may be let down. */
+  readonly upgrade?: UpgradeRequest | null
   user: User | null
   tenantId: string | null
   siteId: string | null
