@@ -441,8 +441,11 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
   },
   E_PLUGIN_QUARANTINED: {
     happened:
-      "The plugin failed for many clients, so it is not called for a while; its failure policy applies meanwhile. A probe call brings it back.",
-    steps: ["Find the reason in the log entries before this one."],
+      "The plugin failed for many clients, so it is not called for a while; its failure policy applies meanwhile. A probe call brings it back. Or an operator took it out of service.",
+    steps: [
+      "bext status says who decided, why, and when the next probe is due; the failures are in the log.",
+      "Once it is mended: bext plugin release NAME.",
+    ],
     related: ["E_GUEST_THREW", "E_LIMIT_CPU"],
   },
   E_HEADER_FORBIDDEN: {
