@@ -59,6 +59,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     connections,
     respond: (context) => snapshots.respond(context),
     complete: (context, result) => snapshots.complete(context, result),
+    upgraded: (context) => snapshots.upgraded(context),
   })
   parts.defer(() => http.close())
   const running = parts.move()

@@ -7,6 +7,7 @@ import type { BodyBudget } from "../http/body-budget.ts"
 import { readErrorPages } from "../http/error-pages.ts"
 import { toErrorResponse } from "../http/error-response.ts"
 import { createAuthorisationGate } from "../middleware/authorisation-gate.ts"
+import { createOriginMatcher } from "../middleware/origin-matcher.ts"
 import { createTimingPolicy } from "../middleware/server-timing.ts"
 import { Pipeline } from "../pipeline/pipeline.ts"
 import { Stack } from "../pipeline/stack.ts"
@@ -50,7 +51,7 @@ export async function createSnapshot(
   const errorPages = readErrorPages(config.errors)
   const builtIns = createBuiltIns(config, previous?.builtIns, (message) => logger.warn({}, message))
   const upstreams = parts.adopt(shared.upstreams.lease(), (lease) => lease.release())
-  const router = createRouter(config, upstreams.create)
+  const router = createRouter(config, upstreams.create, createWebsocketOrigins(config))
   const tiers = hasPlugins(config) ? await shared.tiers() : new Map()
   const loading = { config, configDir: folder, tiers, host, logger, role, quarantines, bodies }
   const plugins = await loadPlugins(loading, previous?.plugins)
@@ -72,6 +73,11 @@ export async function createSnapshot(
   const made = { number, config, errorPages, builtIns, plugins, stack, pipeline, accessLog, releaseUpstreams }
   parts.move()
   return new Snapshot(made)
+}
+
+/** Not "*": that is for pages that come without the visitor's cookies, which a websocket brings along. */
+function createWebsocketOrigins({ middleware }: Config): (origin: string) => boolean {
+  return createOriginMatcher(middleware.cors?.origins.filter((origin) => origin !== "*") ?? [])
 }
 
 function hasPlugins(config: Config): boolean {

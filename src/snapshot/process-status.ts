@@ -25,7 +25,7 @@ export function toProcessStatus({ snapshots, http, role, eventLoop }: ProcessSta
     retiring: snapshots.retiring,
     connections: http.connections,
     requestsInFlight: snapshots.requestsInFlight,
-    websockets: 0,
+    websockets: http.websockets.open,
     rssBytes: process.memoryUsage.rss(),
     instances: sum(plugins.map(({ instances }) => instances)),
     guestMemoryBytes: sum(plugins.map(({ memoryBytes }) => memoryBytes)),

@@ -82,7 +82,13 @@ export class Snapshot {
       plugins.requestComplete(toRequestCompleteEvent(context, result), context.hostname)
     }
     // The server answers a few paths itself; those never were in flight here.
-    if (context.snapshot === this && --this.#inFlight === 0) this.#onDrained?.()
+    if (context.snapshot === this) this.leave(context)
+  }
+
+  /** A request that is in flight here needs nothing of this snapshot any more. */
+  leave(context: RequestContext): void {
+    context.snapshot = null
+    if (--this.#inFlight === 0) this.#onDrained?.()
   }
 
   /** @returns When no request is left here, or when the time is over. Called once, when no further request can come. */

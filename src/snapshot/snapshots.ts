@@ -51,6 +51,11 @@ export class Snapshots implements AsyncDisposable {
     owner.complete(context, result)
   }
 
+  /** A websocket belongs to no snapshot; what is to be reported at its end goes to the one that serves then. */
+  upgraded(context: RequestContext): void {
+    if (context.snapshot instanceof Snapshot) context.snapshot.leave(context)
+  }
+
   /** See `ServerProcess.prepare`. @throws {BextError} `E_RELOAD_NEEDS_RESTART`, and as `createSnapshot`. */
   async prepare(config: Config): Promise<PreparedSnapshot> {
     if (this.#closed !== null) throw new BextError("E_OVERLOADED", "the server is shutting down")
