@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs"
 import { dirname, join } from "node:path"
-import { type Database, open, type RootDatabase } from "lmdb"
+import { ABORT, type Database, open, type RootDatabase } from "lmdb"
 import { BextError } from "../errors.ts"
 import { checkDataFile } from "./check-data-file.ts"
 import type { StateLog } from "./state.ts"
@@ -96,6 +96,22 @@ export class LmdbEnvironment implements AsyncDisposable {
         action()
       } catch (error) {
         thrown = { error }
+      }
+    })
+    await this.#settle(transaction)
+    if (thrown !== undefined) throw thrown.error
+  }
+
+  /** As `transact`, but when `action` throws nothing of what it did is left. */
+  async atomically(action: () => void): Promise<void> {
+    let thrown: { readonly error: unknown } | undefined
+    const transaction = this.#root.childTransaction(() => {
+      try {
+        action()
+        return undefined
+      } catch (error) {
+        thrown = { error }
+        return ABORT
       }
     })
     await this.#settle(transaction)

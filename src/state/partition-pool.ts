@@ -57,6 +57,12 @@ export class PartitionPool implements AsyncDisposable {
     throw new BextError("E_STATE_UNAVAILABLE", "a storage partition is used before it is loaded")
   }
 
+  /** Loads the partition again, if it is resident: somebody is known to have changed it. Changes made here stay. */
+  async refresh(id: string): Promise<void> {
+    const partition = this.#resident.get(id)
+    if (partition !== undefined) partition.reload(await this.#load(id))
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#unwatch?.()
     const closed = await Promise.allSettled([...this.#resident.values()].map((partition) => partition.close()))
