@@ -25,6 +25,8 @@ export interface ServerOptions {
   readonly leader?: boolean
   /** Reaches the other processes of this server. Default: there are none. */
   readonly bus?: Bus
+  /** Development: plugin folders inside the project have everything they ask for; what that is gets logged. */
+  readonly grantLocalFolders?: boolean
   /** Where connections come from when another process listens. */
   readonly connections?: ConnectionSource
 }
@@ -36,7 +38,7 @@ export interface ServerOptions {
  * @throws {BextError} What a part says of its configuration; `E_PLUGIN_…` when a required plugin does not load.
  */
 export async function createServer(config: Config, options: ServerOptions): Promise<ServerProcess> {
-  const { folder, logger = createLogger(config.log), connections } = options
+  const { folder, logger = createLogger(config.log), connections, grantLocalFolders = false } = options
   const role = { leader: options.leader ?? true }
   const listeners = new OwnListeners()
   const bodies = new BodyBudget(config.server.limits.buffered_bodies)
@@ -47,7 +49,17 @@ export async function createServer(config: Config, options: ServerOptions): Prom
   const isOwnListener = (address: string, port: number) => listeners.has(address, port)
   const host = parts.use(createHost({ state, log: logger, isOwnListener, allowPrivate: config.fetch.allow_private }))
   const quarantines = parts.use(await QuarantineBook.open(state))
-  const shared = { folder, logger, host, role, quarantines, bodies, upstreams, tiers: once(createTiers) }
+  const shared = {
+    folder,
+    logger,
+    host,
+    role,
+    quarantines,
+    bodies,
+    upstreams,
+    tiers: once(createTiers),
+    grantLocalFolders,
+  }
   const snapshots = parts.use(await Snapshots.open(config, shared))
   const http = createHttpServer({
     config: config.server,

@@ -31,6 +31,8 @@ export interface ProcessParts {
   readonly quarantines: Quarantines
   readonly bodies: BodyBudget
   readonly upstreams: SharedUpstreams
+  /** See `ServerOptions`. */
+  readonly grantLocalFolders?: boolean
   /** Asked for only when there is a plugin. */
   readonly tiers: () => Promise<ReadonlyMap<Tier, SandboxTier>>
 }
@@ -46,14 +48,14 @@ export async function createSnapshot(
   shared: ProcessParts,
   previous?: Snapshot,
 ): Promise<Snapshot> {
-  const { folder, logger, host, role, quarantines, bodies } = shared
+  const { folder, logger, host, role, quarantines, bodies, grantLocalFolders = false } = shared
   await using parts = new AsyncDisposableStack()
   const errorPages = readErrorPages(config.errors)
   const builtIns = createBuiltIns(config, previous?.builtIns, (message) => logger.warn({}, message))
   const upstreams = parts.adopt(shared.upstreams.lease(), (lease) => lease.release())
   const router = createRouter(config, upstreams.create, createWebsocketOrigins(config))
   const tiers = hasPlugins(config) ? await shared.tiers() : new Map()
-  const loading = { config, configDir: folder, tiers, host, logger, role, quarantines, bodies }
+  const loading = { config, configDir: folder, tiers, host, logger, role, quarantines, bodies, grantLocalFolders }
   const plugins = await loadPlugins(loading, previous?.plugins)
   parts.defer(() => endOf(plugins, previous))
   await plugins.start()
