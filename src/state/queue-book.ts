@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto"
 import type { Database } from "lmdb"
 import { BextError } from "../errors.ts"
 import {
@@ -40,6 +41,8 @@ const RETIRED_AT_ONCE = 500
 const NOTHING = Buffer.alloc(0)
 /** Behind a key: the smallest that is greater. */
 const NOTHING_ELSE = Buffer.alloc(1)
+
+const FIRST_SEQUENCES = 2 ** 40
 
 interface Range {
   readonly start: Buffer
@@ -452,7 +455,8 @@ export class QueueBook {
   /** For a queue that is new, or whose counters are damaged. */
   #recount(): Counters {
     const { messages, places, dead } = this.#tables
-    let nextSequence = 1
+    // Anywhere: so the ids of two queues differ, also of messages pushed in the same millisecond.
+    let nextSequence = randomInt(FIRST_SEQUENCES)
     for (const key of messages.getKeys({
       start: this.#keys.all().end,
       end: this.#keys.all().start,
