@@ -11,7 +11,7 @@ export interface HostOptions {
   readonly log: Logger
   /** Whether this server listens there; `address` is an IP address in canonical text. */
   readonly isOwnListener: (address: string, port: number) => boolean
-  /** `fetch.allow_private`: exact "ADDRESS:PORT" pairs. */
+  /** `fetch.allow_private`, to begin with: exact "ADDRESS:PORT" pairs. */
   readonly allowPrivate: readonly string[]
   /** Default: the operating system's resolver. */
   readonly resolve?: Resolve
@@ -21,8 +21,8 @@ export interface HostOptions {
   readonly maxResidentBytes?: number
 }
 
-/** What the services of all plugins of a process share. Disposing saves storage and closes connections. */
-export interface Host extends AsyncDisposable {
+/** What the services of all plugins of a process share. */
+export interface Host {
   readonly log: Logger
   readonly metrics: MetricRegistry
   readonly partitions: PartitionPool
@@ -30,21 +30,35 @@ export interface Host extends AsyncDisposable {
   readonly nowMs: () => number
 }
 
+/** Disposing saves storage and closes connections. */
+export interface OwnedHost extends Host, AsyncDisposable {
+  /**
+   * The same host with another `fetch.allow_private`: a list has connections of its own, because one that was made lasts
+   * longer than a permission. Belongs to this host.
+   */
+  allowing(allowPrivate: readonly string[]): Host
+}
+
 const DEFAULT_RESIDENT_BYTES = 64 * 1024 * 1024
 
-export function createHost(options: HostOptions): Host {
+export function createHost(options: HostOptions): OwnedHost {
   const nowMs = options.nowMs ?? Date.now
   const maxBytes = options.maxResidentBytes ?? DEFAULT_RESIDENT_BYTES
   const partitions = new PartitionPool({ state: options.state, nowMs, maxBytes })
-  const transport = createFetchTransport(new AddressGuard(options), options.resolve)
+  const hosts = new Map<string, Host>()
+  const common = { log: options.log, metrics: new MetricRegistry(), partitions, nowMs }
+  const allowing = (allowPrivate: readonly string[]): Host => {
+    const key = allowPrivate.toSorted().join()
+    const guard = () => new AddressGuard({ ...options, allowPrivate })
+    const host = hosts.get(key) ?? { ...common, transport: createFetchTransport(guard(), options.resolve) }
+    hosts.set(key, host)
+    return host
+  }
   return {
-    log: options.log,
-    metrics: new MetricRegistry(),
-    partitions,
-    transport,
-    nowMs,
+    ...allowing(options.allowPrivate),
+    allowing,
     async [Symbol.asyncDispose]() {
-      await transport.destroy()
+      await Promise.all(Array.from(hosts.values(), ({ transport }) => transport.destroy()))
       await partitions[Symbol.asyncDispose]()
     },
   }

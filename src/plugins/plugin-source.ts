@@ -25,6 +25,7 @@ export function readPluginSource(name: string, options: LoadPluginOptions): Plug
     found,
     schema,
     ceilings: config.sandbox.ceilings,
+    allowPrivate: found.manifest.permissions.allowed_urls.length === 0 ? null : config.fetch.allow_private,
     identityHeaders: config.server.identity_headers,
     tenants: config.middleware.tenant !== undefined,
     grantLocalFolders: options.grantLocalFolders,

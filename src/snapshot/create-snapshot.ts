@@ -2,7 +2,7 @@ import type { Logger } from "pino"
 import type { Config } from "../config/schema.ts"
 import { BextError, ERRORS, PluginError } from "../errors.ts"
 import { createRouter } from "../handlers/route.ts"
-import type { Host } from "../host/create-host.ts"
+import type { OwnedHost } from "../host/create-host.ts"
 import type { BodyBudget } from "../http/body-budget.ts"
 import { readErrorPages } from "../http/error-pages.ts"
 import { toErrorResponse } from "../http/error-response.ts"
@@ -26,7 +26,7 @@ export interface ProcessParts {
   /** Absolute path of the project. */
   readonly folder: string
   readonly logger: Logger
-  readonly host: Host
+  readonly host: OwnedHost
   readonly role: Readonly<Role>
   readonly quarantines: Quarantines
   readonly bodies: BodyBudget
@@ -48,13 +48,14 @@ export async function createSnapshot(
   shared: ProcessParts,
   previous?: Snapshot,
 ): Promise<Snapshot> {
-  const { folder, logger, host, role, quarantines, bodies, grantLocalFolders = false } = shared
+  const { folder, logger, role, quarantines, bodies, grantLocalFolders = false } = shared
   await using parts = new AsyncDisposableStack()
   const errorPages = readErrorPages(config.errors)
   const builtIns = createBuiltIns(config, previous?.builtIns, (message) => logger.warn({}, message))
   const upstreams = parts.adopt(shared.upstreams.lease(), (lease) => lease.release())
   const router = createRouter(config, upstreams.create, createWebsocketOrigins(config))
   const tiers = hasPlugins(config) ? await shared.tiers() : new Map()
+  const host = shared.host.allowing(config.fetch.allow_private)
   const loading = { config, configDir: folder, tiers, host, logger, role, quarantines, bodies, grantLocalFolders }
   const plugins = await loadPlugins(loading, previous?.plugins)
   parts.defer(() => endOf(plugins, previous))
