@@ -9,8 +9,11 @@ import { createMemoryCounter, type RateCount, type RateCounter } from "./rate-co
 export type RateLimitConfig = NonNullable<Config["middleware"]["rate_limit"]>
 
 export interface RateLimitDeps {
-  /** Makes the counter of one rule; in this process's memory by default. */
-  readonly createCounter?: (requests: number, windowMs: number) => RateCounter
+  /**
+   * Makes the counter of one rule; in this process's memory by default.
+   * @param id - Equal for rules that say the same, so that a counter can outlive the configuration it was made for.
+   */
+  readonly createCounter?: (requests: number, windowMs: number, id: string) => RateCounter
 }
 
 interface Rule {
@@ -33,10 +36,10 @@ const MAX_KEY = 256
  * `E_RATE_LIMITED` with Retry-After.
  */
 export function createRateLimit(config: RateLimitConfig, deps: RateLimitDeps = {}): Middleware {
-  const createCounter = deps.createCounter ?? createMemoryCounter
+  const createCounter = deps.createCounter ?? ((requests, windowMs) => createMemoryCounter(requests, windowMs))
   const clientPrefix = createClientPrefix(config.ipv6_prefix)
   const rules = [
-    toRule("default", config, () => true),
+    toRule("default", { ...config, path: null }, () => true),
     ...config.rules.map((row, index) => toRule(`rule-${index + 1}`, row, compileGlob(row.path))),
   ]
 
@@ -67,7 +70,7 @@ export function createRateLimit(config: RateLimitConfig, deps: RateLimitDeps = {
 
   function toRule(
     name: string,
-    row: Pick<RateLimitConfig, "requests" | "window" | "by">,
+    row: Pick<RateLimitConfig, "requests" | "window" | "by"> & { readonly path: string | null },
     applies: Rule["applies"],
   ): Rule {
     return {
@@ -75,7 +78,11 @@ export function createRateLimit(config: RateLimitConfig, deps: RateLimitDeps = {
       name: `"${name}"`,
       applies,
       keyOf: toKeyOf(row.by),
-      counter: createCounter(row.requests, row.window),
+      counter: createCounter(
+        row.requests,
+        row.window,
+        JSON.stringify([row.path, row.by, row.requests, row.window, config.ipv6_prefix]),
+      ),
     }
   }
 

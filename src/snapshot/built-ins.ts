@@ -2,6 +2,7 @@ import { fingerprint } from "../config/fingerprint.ts"
 import type { Config } from "../config/schema.ts"
 import { createAuth } from "../middleware/auth.ts"
 import { createCors } from "../middleware/cors.ts"
+import { createMemoryCounter, type RateCounter } from "../middleware/rate-counter.ts"
 import { createRateLimit } from "../middleware/rate-limit.ts"
 import { createResponseTracing } from "../middleware/server-timing.ts"
 import { createTenantResolver } from "../middleware/tenant.ts"
@@ -14,6 +15,8 @@ export interface BuiltIns {
   readonly list: readonly Middleware[]
   /** By the fingerprint of what each was made of. */
   readonly made: ReadonlyMap<string, Middleware>
+  /** By what each rate rule says. */
+  readonly counters: ReadonlyMap<string, RateCounter>
 }
 
 /**
@@ -37,9 +40,18 @@ export function createBuiltIns(
     made.set(key, middleware)
     return middleware
   }
+  const counters = new Map<string, RateCounter>()
+  const createCounter = (requests: number, windowMs: number, id: string): RateCounter => {
+    // Two rules that say the same count each for itself.
+    let key = id
+    while (counters.has(key)) key += "+"
+    const counter = previous?.counters.get(key) ?? createMemoryCounter(requests, windowMs)
+    counters.set(key, counter)
+    return counter
+  }
   const list = [
     ...(cors === undefined ? [] : [reuse({ cors }, () => createCors(cors))]),
-    ...(rate_limit === undefined ? [] : [reuse({ rate_limit }, () => createRateLimit(rate_limit))]),
+    ...(rate_limit === undefined ? [] : [createRateLimit(rate_limit, { createCounter })]),
     ...(auth === undefined
       ? []
       : [reuse({ auth, key }, () => createAuth(auth, { secret: auth.secret?.reveal(), warn }))]),
@@ -47,5 +59,5 @@ export function createBuiltIns(
     createTracing(),
     createResponseTracing(),
   ]
-  return { list, made }
+  return { list, made, counters }
 }
