@@ -1,11 +1,16 @@
 import { createConfig } from "../../src/config/parse-config.ts"
 import type { Config } from "../../src/config/schema.ts"
 import { BextError } from "../../src/errors.ts"
+import type { Handler } from "../../src/handlers/handler.ts"
 import { HeaderList } from "../../src/message/header-list.ts"
 import type { RequestContext, ResponseState } from "../../src/message/request-context.ts"
 import type { Middleware } from "../../src/pipeline/middleware.ts"
 import { Pipeline } from "../../src/pipeline/pipeline.ts"
 import { Stack } from "../../src/pipeline/stack.ts"
+
+/** Values of the variables of the same name. */
+export const SESSION_KEY = "a session secret that is long enough, for tests"
+export const OLD_KEY = "the secret that sealed sessions before that one"
 
 /** What the door makes of a `[middleware]` section; "env:JWT" names a secret. */
 export function middlewareConfig(section: object): Config["middleware"] {
@@ -14,7 +19,10 @@ export function middlewareConfig(section: object): Config["middleware"] {
 
 export function toConfig(middleware: object, tenants: object[] = []): Config {
   const input = { middleware, tenants } as Parameters<typeof createConfig>[0]
-  return createConfig(input, { folder: import.meta.dirname, env: { JWT: "read by the test itself" } })
+  return createConfig(input, {
+    folder: import.meta.dirname,
+    env: { JWT: "read by the test itself", SESSION_KEY, OLD_KEY },
+  })
 }
 
 export interface RequestInit {
@@ -64,6 +72,8 @@ export interface ServeOptions {
   wantsTimings?: (context: RequestContext) => boolean
   /** Headers of the app's response. */
   appHeaders?: readonly (readonly [string, string])[]
+  /** What goes around the app. */
+  wrap?: (handler: Handler) => Handler
 }
 
 /** Runs one request through the real pipeline in front of an app that answers 200. */
@@ -77,9 +87,9 @@ export async function serve(
     stack: new Stack(middlewares),
     authorise: options.authorise ?? (() => {}),
     wantsTimings: options.wantsTimings ?? (() => false),
-    handler: {
+    handler: (options.wrap ?? same)({
       handle: () => ({ status: 200, headers: HeaderList.from(options.appHeaders ?? []), body: null }),
-    },
+    }),
     toErrorResponse(error) {
       if (!(error instanceof BextError)) throw error
       code = error.code
@@ -89,4 +99,8 @@ export async function serve(
   await pipeline.respond(context)
   if (context.response === null) throw new TypeError("the pipeline left no response")
   return { ...context.response, code }
+}
+
+function same(handler: Handler): Handler {
+  return handler
 }
