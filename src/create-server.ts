@@ -15,6 +15,8 @@ import { openLmdbStore } from "./state/lmdb-store.ts"
 import type { Bus } from "./state/state.ts"
 import { EventLoopDelay } from "./telemetry/event-loop-delay.ts"
 import { createLogger } from "./telemetry/log.ts"
+import { RequestCounters } from "./telemetry/request-counters.ts"
+import { serverMetrics } from "./telemetry/server-metrics.ts"
 
 export interface ServerOptions {
   /** Absolute path of the project: plugins are looked for in its folder `plugins`. */
@@ -61,6 +63,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     grantLocalFolders,
   }
   const snapshots = parts.use(await Snapshots.open(config, shared))
+  const requests = new RequestCounters()
   const http = createHttpServer({
     config: config.server,
     logger,
@@ -70,11 +73,15 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     bodyBudget: bodies,
     connections,
     respond: (context) => snapshots.respond(context),
-    complete: (context, result) => snapshots.complete(context, result),
+    complete(context, result) {
+      requests.record(context.method, result)
+      snapshots.complete(context, result)
+    },
     upgraded: (context) => snapshots.upgraded(context),
   })
   parts.defer(() => http.close())
   const running = parts.move()
+  const status = () => toProcessStatus({ snapshots, http, role, eventLoop })
 
   return {
     async listen() {
@@ -82,9 +89,9 @@ export async function createServer(config: Config, options: ServerOptions): Prom
       listeners.add(bound.address, bound.port)
       return bound
     },
-    status: () => toProcessStatus({ snapshots, http, role, eventLoop }),
+    status,
     stack: () => snapshots.current.stack,
-    metrics: () => [],
+    metrics: () => serverMetrics({ status: status(), requests, series: host.metrics.snapshot() }),
     prepare: (next) => snapshots.prepare(next),
     quarantine: (plugin, reason) => quarantines.quarantine(plugin, reason),
     release: (plugin) => quarantines.release(plugin),
