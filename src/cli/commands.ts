@@ -105,6 +105,26 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     examples: [["bext plugin list", ""]],
     load: async () => (await import("./plugin-list.ts")).pluginList,
   },
+  "plugin init": {
+    summary: "Write a new plugin, with a test that passes",
+    usage: "NAME [--language ts|js] [--dir FOLDER] [--yes]",
+    options: {
+      language: { type: "string", value: "LANGUAGE", description: "ts (TypeScript, the default) or js (JavaScript)" },
+      dir: {
+        type: "string",
+        value: "FOLDER",
+        description: "Default: plugins/NAME beside a bext.config.toml, otherwise NAME",
+      },
+      yes: { type: "boolean", description: "Take the defaults for what is not given, without asking" },
+    },
+    words: 1,
+    details: ["Writes the manifest, the code, a test, a README and settings for editors. Never overwrites a file."],
+    examples: [
+      ["bext plugin init hello", ""],
+      ["bext plugin init hello --language js --dir ext/hello", ""],
+    ],
+    load: async () => (await import("./plugin-init.ts")).pluginInit,
+  },
   check: {
     summary: "Check the configuration and every plugin without starting",
     usage: "[--config FILE]",
