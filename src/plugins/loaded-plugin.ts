@@ -129,6 +129,19 @@ export class LoadedPlugin implements AsyncDisposable {
     return this.#parts.sandbox.generation
   }
 
+  /** Whether nothing of any call is left, not even behind its answer. */
+  get idle(): boolean {
+    return this.#parts.sandbox.idle
+  }
+
+  get instances(): number {
+    return this.#parts.sandbox.instances
+  }
+
+  get evictions(): number {
+    return this.#parts.sandbox.evictions
+  }
+
   get memoryBytes(): number {
     return this.#parts.sandbox.memoryBytes
   }

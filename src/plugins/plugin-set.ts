@@ -73,9 +73,12 @@ export class PluginSet implements AsyncDisposable {
     }
   }
 
-  /** The snapshot is over. What no other set uses gets the finished requests that wait, then `cleanup`; then it is gone. */
-  release(): Promise<void> {
-    this.#ended ??= this.#release()
+  /**
+   * The snapshot is over. What no other set uses gets the finished requests that wait, then `cleanup`; then it is gone.
+   * @param graceEndsMs - performance.now() until which calls may work on behind their answers.
+   */
+  release(graceEndsMs = 0): Promise<void> {
+    this.#ended ??= this.#release(graceEndsMs)
     return this.#ended
   }
 
@@ -89,8 +92,8 @@ export class PluginSet implements AsyncDisposable {
     return this.stop()
   }
 
-  async #release(): Promise<void> {
-    await Promise.all(this.#members.map((member) => member.release()))
+  async #release(graceEndsMs = 0): Promise<void> {
+    await Promise.all(this.#members.map((member) => member.release(graceEndsMs)))
   }
 
   async #stop(): Promise<void> {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises"
 import type { Logger } from "pino"
 import type { LoadedPlugin } from "./loaded-plugin.ts"
 import type { MatchTarget } from "./plugin-match.ts"
@@ -5,6 +6,7 @@ import { type RequestCompleteEvent, RequestCompleteQueue } from "./request-compl
 
 /** Longest time finished requests may take to reach a plugin once nobody uses it any more. */
 const DRAIN_MS = 5_000
+const IDLE_POLL_MS = 20
 
 /** One plugin from its start to its end, used by every snapshot that has it. The last one to release it ends it. */
 export class ServingPlugin {
@@ -41,10 +43,14 @@ export class ServingPlugin {
     this.#users++
   }
 
-  /** Never rejects. @returns When nobody uses it any more: when `cleanup` has run and the guest is gone. */
-  async release(): Promise<void> {
+  /**
+   * Never rejects. Resolves, when nobody uses it any more, when `cleanup` has run and the guest is gone.
+   * @param graceEndsMs - performance.now() until which its calls may work on behind their answers.
+   */
+  async release(graceEndsMs = 0): Promise<void> {
     if (--this.#users > 0) return
     await this.finishEvents()
+    while (!this.plugin.idle && performance.now() < graceEndsMs) await delay(IDLE_POLL_MS)
     await this.#notify("cleanup")
     await this.plugin[Symbol.asyncDispose]().catch((error: unknown) => {
       this.#logger.error({ err: error, plugin: this.plugin.name }, `${this.plugin.name} could not be unloaded`)

@@ -1,10 +1,13 @@
 import { fingerprint } from "../config/fingerprint.ts"
 import type { Config } from "../config/schema.ts"
+import type { Handler } from "../handlers/handler.ts"
 import { createAuth } from "../middleware/auth.ts"
 import { createCors } from "../middleware/cors.ts"
-import { createMemoryCounter, type RateCounter } from "../middleware/rate-counter.ts"
-import { createRateLimit } from "../middleware/rate-limit.ts"
+import type { RateCounters } from "../middleware/rate-counters.ts"
+import { createRateLimits } from "../middleware/rate-limit.ts"
 import { createResponseTracing } from "../middleware/server-timing.ts"
+import { createSessions } from "../middleware/session.ts"
+import type { SessionRevocations } from "../middleware/session-revocations.ts"
 import { createTenantResolver } from "../middleware/tenant.ts"
 import { createTracing } from "../middleware/tracing.ts"
 import type { Middleware } from "../pipeline/middleware.ts"
@@ -14,9 +17,16 @@ import { stampOf } from "../plugins/file-stamps.ts"
 export interface BuiltIns {
   readonly list: readonly Middleware[]
   /** By the fingerprint of what each was made of. */
-  readonly made: ReadonlyMap<string, Middleware>
-  /** By what each rate rule says. */
-  readonly counters: ReadonlyMap<string, RateCounter>
+  readonly made: ReadonlyMap<string, unknown>
+  /** Puts around the router what has to see its responses before anything else. */
+  wrap(router: Handler): Handler
+}
+
+/** What the built-in middleware of every snapshot shares. */
+export interface BuiltInParts {
+  readonly rateCounters: RateCounters
+  readonly revocations: SessionRevocations
+  readonly warn: (message: string) => void
 }
 
 /**
@@ -27,37 +37,31 @@ export interface BuiltIns {
 export function createBuiltIns(
   config: Config,
   previous: BuiltIns | undefined,
-  warn: (message: string) => void,
+  { rateCounters, revocations, warn }: BuiltInParts,
 ): BuiltIns {
-  const { cors, rate_limit, auth, tenant } = config.middleware
+  const { cors, rate_limit, auth, session, tenant } = config.middleware
   const { tenants } = config
   // Key sets are read again by themselves; a single key is not.
   const key = auth?.key_file === undefined ? null : stampOf(auth.key_file)
-  const made = new Map<string, Middleware>()
-  const reuse = (settings: object, make: () => Middleware): Middleware => {
+  const made = new Map<string, unknown>()
+  const reuse = <T>(settings: object, make: () => T): T => {
     const key = fingerprint(settings)
-    const middleware = previous?.made.get(key) ?? make()
-    made.set(key, middleware)
-    return middleware
+    const part = (previous?.made.get(key) as T | undefined) ?? make()
+    made.set(key, part)
+    return part
   }
-  const counters = new Map<string, RateCounter>()
-  const createCounter = (requests: number, windowMs: number, id: string): RateCounter => {
-    // Two rules that say the same count each for itself.
-    let key = id
-    while (counters.has(key)) key += "+"
-    const counter = previous?.counters.get(key) ?? createMemoryCounter(requests, windowMs)
-    counters.set(key, counter)
-    return counter
-  }
+  const createCounter = rateCounters.create.bind(rateCounters)
+  const sessions = session && reuse({ session, cors }, () => createSessions(session, cors, { revocations, warn }))
   const list = [
     ...(cors === undefined ? [] : [reuse({ cors }, () => createCors(cors))]),
-    ...(rate_limit === undefined ? [] : [createRateLimit(rate_limit, { createCounter })]),
-    ...(auth === undefined
+    ...(rate_limit === undefined ? [] : createRateLimits(rate_limit, { createCounter })),
+    ...(auth === undefined || auth.algorithms.length === 0
       ? []
       : [reuse({ auth, key }, () => createAuth(auth, { secret: auth.secret?.reveal(), warn }))]),
+    ...(sessions === undefined ? [] : [sessions.middleware]),
     ...(tenant === undefined ? [] : [reuse({ tenant, tenants }, () => createTenantResolver(tenant, { tenants }))]),
     createTracing(),
     createResponseTracing(),
   ]
-  return { list, made, counters }
+  return { list, made, wrap: (router) => sessions?.wrap(router) ?? router }
 }

@@ -8,7 +8,9 @@ import { readErrorPages } from "../http/error-pages.ts"
 import { toErrorResponse } from "../http/error-response.ts"
 import { createAuthorisationGate } from "../middleware/authorisation-gate.ts"
 import { createOriginMatcher } from "../middleware/origin-matcher.ts"
+import type { RateCounters } from "../middleware/rate-counters.ts"
 import { createTimingPolicy } from "../middleware/server-timing.ts"
+import type { SessionRevocations } from "../middleware/session-revocations.ts"
 import { Pipeline } from "../pipeline/pipeline.ts"
 import { Stack } from "../pipeline/stack.ts"
 import { loadPlugins } from "../plugins/load-plugins.ts"
@@ -31,6 +33,8 @@ export interface ProcessParts {
   readonly quarantines: Quarantines
   readonly bodies: BodyBudget
   readonly upstreams: SharedUpstreams
+  readonly rateCounters: RateCounters
+  readonly revocations: SessionRevocations
   /** See `ServerOptions`. */
   readonly grantLocalFolders?: boolean
   /** Asked for only when there is a plugin. */
@@ -51,7 +55,10 @@ export async function createSnapshot(
   const { folder, logger, role, quarantines, bodies, grantLocalFolders = false } = shared
   await using parts = new AsyncDisposableStack()
   const errorPages = readErrorPages(config.errors)
-  const builtIns = createBuiltIns(config, previous?.builtIns, (message) => logger.warn({}, message))
+  const builtIns = createBuiltIns(config, previous?.builtIns, {
+    ...shared,
+    warn: (message) => logger.warn({}, message),
+  })
   const upstreams = parts.adopt(shared.upstreams.lease(), (lease) => lease.release())
   const router = createRouter(config, upstreams.create, createWebsocketOrigins(config))
   const tiers = hasPlugins(config) ? await shared.tiers() : new Map()
@@ -63,7 +70,7 @@ export async function createSnapshot(
   const stack = new Stack([...builtIns.list, ...plugins.plugins])
   const pipeline = new Pipeline({
     stack,
-    handler: router,
+    handler: builtIns.wrap(router),
     authorise: config.middleware.auth === undefined ? () => {} : createAuthorisationGate(config.middleware.auth),
     wantsTimings: createTimingPolicy(config.middleware.tracing),
     toErrorResponse(error, context) {

@@ -51,8 +51,8 @@ function toPluginStatus(plugin: LoadedPlugin): PluginStatus {
     permissions: { ...plugin.permissions },
     stats: plugin.stats.snapshot(),
     memoryBytes: plugin.memoryBytes,
-    instances: 0,
-    evictions: 0,
+    instances: plugin.instances,
+    evictions: plugin.evictions,
     generation: plugin.generation,
   }
 }

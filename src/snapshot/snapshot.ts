@@ -91,20 +91,16 @@ export class Snapshot {
     if (--this.#inFlight === 0) this.#onDrained?.()
   }
 
-  /** @returns When no request is left here, or when the time is over. Called once, when no further request can come. */
-  drained(graceMs: number): Promise<void> {
-    if (this.#inFlight === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, graceMs)
-      this.#onDrained = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
+  /** The server goes on without this snapshot: ends what no other one uses, when nothing of it is at work or the time is over. */
+  async retire(graceMs: number): Promise<void> {
+    const graceEndsMs = performance.now() + graceMs
+    await this.#drained(graceMs)
+    await this.#parts.plugins.release(graceEndsMs)
+    await this.#parts.releaseUpstreams()
   }
 
-  /** The server goes on without this snapshot: ends what no other one uses. */
-  async release(): Promise<void> {
+  /** It never served. */
+  async abandon(): Promise<void> {
     await this.#parts.plugins.release()
     await this.#parts.releaseUpstreams()
   }
@@ -113,5 +109,16 @@ export class Snapshot {
   async stop(): Promise<void> {
     await this.#parts.plugins.stop()
     await this.#parts.releaseUpstreams()
+  }
+
+  #drained(graceMs: number): Promise<void> {
+    if (this.#inFlight === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, graceMs)
+      this.#onDrained = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
   }
 }

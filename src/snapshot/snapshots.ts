@@ -102,7 +102,7 @@ export class Snapshots implements AsyncDisposable {
         if (settle()) this.#commit(next)
       },
       abort: async () => {
-        if (settle()) await next.release()
+        if (settle()) await next.abandon()
       },
     }
   }
@@ -110,14 +110,9 @@ export class Snapshots implements AsyncDisposable {
   #commit(next: Snapshot): void {
     const old = this.#current
     this.#current = next
-    const retired = this.#retire(old).finally(() => this.#retiring.delete(old))
+    const retired = old.retire(old.config.server.grace).finally(() => this.#retiring.delete(old))
     this.#retiring.set(old, retired)
     void next.plugins.reloaded()
-  }
-
-  async #retire(snapshot: Snapshot): Promise<void> {
-    await snapshot.drained(snapshot.config.server.grace)
-    await snapshot.release()
   }
 }
 
