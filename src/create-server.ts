@@ -6,6 +6,8 @@ import { BodyBudget } from "./http/body-budget.ts"
 import type { ConnectionSource } from "./http/connection-source.ts"
 import { OwnListeners } from "./http/own-listeners.ts"
 import { createHttpServer } from "./http/server.ts"
+import { RateCounters } from "./middleware/rate-counters.ts"
+import { SessionRevocations } from "./middleware/session-revocations.ts"
 import { QuarantineBook } from "./plugins/quarantine.ts"
 import type { ServerProcess } from "./processes/server-process.ts"
 import { toProcessStatus } from "./snapshot/process-status.ts"
@@ -51,12 +53,16 @@ export async function createServer(config: Config, options: ServerOptions): Prom
   const isOwnListener = (address: string, port: number) => listeners.has(address, port)
   const host = parts.use(createHost({ state, log: logger, isOwnListener, allowPrivate: config.fetch.allow_private }))
   const quarantines = parts.use(await QuarantineBook.open(state))
+  const revocations = parts.use(await SessionRevocations.open(state))
+  const rateCounters = parts.use(new RateCounters(options.bus))
   const shared = {
     folder,
     logger,
     host,
     role,
     quarantines,
+    revocations,
+    rateCounters,
     bodies,
     upstreams,
     tiers: once(createTiers),

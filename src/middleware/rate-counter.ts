@@ -1,6 +1,4 @@
-import { RateLimiterMemory } from "rate-limiter-flexible"
-
-/** Where one rule's requests are counted. A counter that several processes share answers with a promise. */
+/** Where one rule's requests are counted. A counter that has to ask somebody else answers with a promise. */
 export interface RateCounter {
   /** Counts one request of `key`. */
   consume(key: string): RateCount | Promise<RateCount>
@@ -14,41 +12,92 @@ export interface RateCount {
   readonly exceeded: boolean
 }
 
+/**
+ * Makes the counter of one rule.
+ * @param id - The same for the same rule in every process and after a reload.
+ */
+export type CreateRateCounter = (requests: number, windowMs: number, id: string) => RateCounter
+
+export interface WindowCounterOptions {
+  /** Keys that are remembered. */
+  readonly maxKeys?: number
+  /** Monotonic milliseconds, so that a step of the wall clock neither frees nor locks anybody. */
+  readonly now?: () => number
+}
+
+interface Window {
+  count: number
+  endMs: number
+}
+
 const MAX_KEYS = 50_000
 
-/** What RateLimiterMemory keeps inside. Its version is pinned, and every test of the rate limiter goes through here. */
-interface MemoryStorage {
-  incrby(key: string, value: number, durationSec: number): { consumedPoints: number; msBeforeNext: number }
-  delete(key: string): boolean
-  readonly _storage: ReadonlyMap<string, unknown>
-}
-
 /**
- * Counts in fixed windows in this process's memory. `RateLimiterMemory.consume` counts at once but answers by promise,
- * which would make every request wait a turn, so this asks the library's storage; and it bounds the number of keys, which
- * the library does not: above `maxKeys` the windows that began first are forgotten.
+ * Counts in fixed windows in this process's memory. A window begins with the first request of its key. Above `maxKeys` the
+ * windows that began first are forgotten.
  */
-export function createMemoryCounter(requests: number, windowMs: number, maxKeys = MAX_KEYS): RateCounter {
-  const limiter = new RateLimiterMemory({ points: requests, duration: windowMs / 1000 })
-  const storage = (limiter as unknown as { _memoryStorage: MemoryStorage })._memoryStorage
-  return {
-    consume(key) {
-      const { consumedPoints, msBeforeNext } = storage.incrby(key, 1, limiter.duration)
-      if (storage._storage.size > maxKeys) forgetOldest(storage, Math.ceil(maxKeys / 16))
-      return {
-        remaining: Math.max(requests - consumedPoints, 0),
-        resetMs: msBeforeNext,
-        exceeded: consumedPoints > requests,
-      }
-    },
-  }
-}
+export class WindowCounter implements RateCounter {
+  readonly requests: number
+  readonly windowMs: number
+  protected readonly now: () => number
+  readonly #maxKeys: number
+  /** In the order in which they began. */
+  readonly #windows = new Map<string, Window>()
 
-/** Many at a time: finding the first key of a Map costs more the more keys in front of it were deleted. */
-function forgetOldest(storage: MemoryStorage, count: number): void {
-  let left = count
-  for (const key of storage._storage.keys()) {
-    if (left-- === 0) return
-    storage.delete(key)
+  constructor(requests: number, windowMs: number, options: WindowCounterOptions = {}) {
+    this.requests = requests
+    this.windowMs = windowMs
+    this.now = options.now ?? (() => performance.now())
+    this.#maxKeys = options.maxKeys ?? MAX_KEYS
+  }
+
+  consume(key: string): RateCount {
+    const nowMs = this.now()
+    const window = this.#live(key, nowMs) ?? this.#begin(key, nowMs + this.windowMs)
+    window.count++
+    return {
+      remaining: Math.max(this.requests - window.count, 0),
+      resetMs: window.endMs - nowMs,
+      exceeded: window.count > this.requests,
+    }
+  }
+
+  /** Milliseconds until the window of `key` ends; 0 when there is none. */
+  protected remainingMs(key: string): number {
+    const nowMs = this.now()
+    const window = this.#live(key, nowMs)
+    return window === undefined ? 0 : window.endMs - nowMs
+  }
+
+  /** Counts what was counted elsewhere, in a window that ends in `remainingMs` there. */
+  protected add(key: string, count: number, remainingMs: number, mayShorten: boolean): void {
+    const nowMs = this.now()
+    const endMs = nowMs + Math.min(remainingMs, this.windowMs)
+    const window = this.#live(key, nowMs) ?? this.#begin(key, endMs)
+    if (mayShorten && endMs < window.endMs) window.endMs = endMs
+    window.count += count
+  }
+
+  #live(key: string, nowMs: number): Window | undefined {
+    const window = this.#windows.get(key)
+    return window !== undefined && window.endMs > nowMs ? window : undefined
+  }
+
+  #begin(key: string, endMs: number): Window {
+    const window = { count: 0, endMs }
+    // One that is over would keep its place in the order.
+    this.#windows.delete(key)
+    this.#windows.set(key, window)
+    if (this.#windows.size > this.#maxKeys) this.#forgetOldest(Math.ceil(this.#maxKeys / 16))
+    return window
+  }
+
+  /** Many at a time: finding the first key of a Map costs more the more keys in front of it were deleted. */
+  #forgetOldest(count: number): void {
+    let left = count
+    for (const key of this.#windows.keys()) {
+      if (left-- === 0) return
+      this.#windows.delete(key)
+    }
   }
 }

@@ -5,7 +5,7 @@ import { parseConfig } from "../../src/config/parse-config.ts"
 import { createAuth } from "../../src/middleware/auth.ts"
 import { createAuthorisationGate } from "../../src/middleware/authorisation-gate.ts"
 import { createCors } from "../../src/middleware/cors.ts"
-import { createRateLimit } from "../../src/middleware/rate-limit.ts"
+import { createRateLimits } from "../../src/middleware/rate-limit.ts"
 import { createTenantResolver } from "../../src/middleware/tenant.ts"
 
 const file = new URL("../../docs/middleware.md", import.meta.url).pathname
@@ -16,7 +16,7 @@ describe("docs/middleware.md", () => {
     assert.equal(examples.length, 5)
     const { middleware, tenants } = parseConfig(examples.join("\n"), { file, env: {} })
     createCors(middleware.cors!)
-    createRateLimit(middleware.rate_limit!)
+    createRateLimits(middleware.rate_limit!)
     createAuth(middleware.auth!, { warn: assert.fail })
     createAuthorisationGate(middleware.auth!)
     createTenantResolver(middleware.tenant!, { tenants })

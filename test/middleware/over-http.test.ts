@@ -10,7 +10,7 @@ import type { RequestContext } from "../../src/message/request-context.ts"
 import { createAuth } from "../../src/middleware/auth.ts"
 import { createAuthorisationGate } from "../../src/middleware/authorisation-gate.ts"
 import { createCors } from "../../src/middleware/cors.ts"
-import { createRateLimit } from "../../src/middleware/rate-limit.ts"
+import { createRateLimits } from "../../src/middleware/rate-limit.ts"
 import { createResponseTracing, createTimingPolicy } from "../../src/middleware/server-timing.ts"
 import { createTenantResolver } from "../../src/middleware/tenant.ts"
 import { createTracing } from "../../src/middleware/tracing.ts"
@@ -39,7 +39,7 @@ function createStack({ middleware, tenants, server }: Config): HttpServer {
   const pipeline = new Pipeline({
     stack: new Stack([
       createCors(cors!),
-      createRateLimit(rate_limit!),
+      ...createRateLimits(rate_limit!),
       createAuth(auth!, { secret: SECRET, warn: assert.fail, now: () => NOW_MS }),
       createTenantResolver(tenant!, { tenants }),
       createTracing(),
