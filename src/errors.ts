@@ -128,6 +128,11 @@ export const ERRORS = {
   E_GUEST_RESULT_INVALID: { status: 502, blame: "guest", hint: "return one of the documented results" },
   E_GUEST_EXITED: { status: 502, blame: "guest", hint: "the instance is gone; it is rebuilt on the next call" },
   E_INSTANCE_RESET: { status: 502, blame: "guest", hint: "another call broke the shared instance; see the log" },
+  E_LANE_FULL: {
+    status: 503,
+    blame: "guest",
+    hint: "make the plugin use less CPU time, or raise its cpu_share; too many of its calls wait for its worker thread",
+  },
   E_PLUGIN_QUARANTINED: { status: 503, blame: "guest", hint: "the plugin failed too often; see the log" },
   E_HEADER_FORBIDDEN: { status: 502, blame: "guest", hint: "this header is not the plugin's to set" },
   E_HEADER_INVALID: { status: 502, blame: "guest", hint: "header names are tokens, values have no CR, LF or NUL" },

@@ -6,6 +6,7 @@
  */
 import type { HookName } from "../hooks.ts"
 import type { QuarantineStatus } from "../plugins/breaker.ts"
+import type { LaneStatus } from "../plugins/lanes/lane-status.ts"
 import type { PluginStatsSnapshot } from "../plugins/plugin-stats.ts"
 import type { CallLimits, InstanceMode, Json, Tier } from "../sandbox/sandbox.ts"
 import type { MetricFamily } from "../telemetry/metric-family.ts"
@@ -134,17 +135,4 @@ export interface PluginStatus {
   readonly generation: number
 }
 
-export interface LaneStatus {
-  readonly now: "inline" | "worker"
-  readonly wanted: "auto" | "inline" | "worker"
-  /** CPU share it may use of the thread over one second, 0 to 1. */
-  readonly share: number
-  /** What it used over the last full second, 0 to 1. */
-  readonly used: number
-  /** Why it is where it is, e.g. "used 43 % of the thread, 10 % allowed"; null when it never moved. */
-  readonly reason: string | null
-  /** Epoch milliseconds of the last move. */
-  readonly movedAtMs: number | null
-  /** Calls that wait for the lane. */
-  readonly waiting: number
-}
+export type { LaneStatus }

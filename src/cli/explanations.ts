@@ -439,6 +439,16 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     ],
     related: ["E_LIMIT_CPU", "E_LIMIT_MEMORY"],
   },
+  E_LANE_FULL: {
+    happened:
+      "The plugin used more CPU time than its share of the serving thread, so its calls run in a worker thread. More of them came than that thread gets through, and this one was not taken.",
+    steps: [
+      "bext status shows where the plugin runs, and why.",
+      "Make the plugin do less for each request, or raise plugins.NAME.cpu_share if other plugins and requests can wait for it.",
+      '`on_error = "open"` goes on without the plugin, if the site can do without it.',
+    ],
+    related: ["E_OVERLOADED", "E_LIMIT_CPU"],
+  },
   E_PLUGIN_QUARANTINED: {
     happened:
       "The plugin failed for many clients, so it is not called for a while; its failure policy applies meanwhile. A probe call brings it back. Or an operator took it out of service.",

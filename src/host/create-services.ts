@@ -1,8 +1,10 @@
 import type { Permissions } from "../config/manifest-schema.ts"
 import type { Json } from "../sandbox/sandbox.ts"
+import type { QueueSettings } from "../state/state.ts"
 import type { Host } from "./create-host.ts"
 import { createGuardedFetch } from "./fetch.ts"
 import { GuestLog } from "./guest-log.ts"
+import { QueuePush } from "./queue.ts"
 import { Secrets } from "./secrets.ts"
 import type { GuestServices } from "./services.ts"
 import { PartitionStorage } from "./storage.ts"
@@ -22,6 +24,8 @@ export interface ServiceOptions {
   readonly secrets: ReadonlyMap<string, string>
   /** Storage for each tenant: keys, values and 32 bytes for each entry. */
   readonly quotaBytes: number
+  /** Those it may push to, `permissions.queues`. */
+  readonly queues?: readonly QueueSettings[]
   /** Largest body of a fetch, in either direction. */
   readonly messageBytes: number
 }
@@ -35,6 +39,10 @@ export interface BoundServices extends GuestServices, AsyncDisposable {
   prepare(tenant: string | null): void | Promise<void>
   /** Text with the values of this plugin's secrets replaced; for whatever the guest said that gets logged elsewhere. */
   mask(text: string): string
+  /** Resolves when everything the plugin wrote is on disk, and so in every other thread's sight. @throws {BextError} */
+  flushStorage(): Promise<void>
+  /** The plugin wrote elsewhere, and that is to be seen here from now on. */
+  refreshStorage(): Promise<void>
 }
 
 /** @throws {PluginError} `E_PLUGIN_MANIFEST_INVALID`: a URL pattern cannot be parsed. */
@@ -51,6 +59,7 @@ export function createGuestServices(host: Host, options: ServiceOptions): BoundS
     maxBytes: options.messageBytes,
     transport: host.transport,
   })
+  const queue = new QueuePush({ plugin, queues: options.queues ?? [], store: host.queues })
   const { partitions: pool, nowMs } = host
   const open = (tenant: string | null) => new PartitionStorage({ plugin, owner, tenant }, { pool, nowMs, quotaBytes })
   const bound = new Map<string | null, PartitionStorage>()
@@ -68,8 +77,15 @@ export function createGuestServices(host: Host, options: ServiceOptions): BoundS
     storage,
     prepare: (tenant) => storage(tenant).prepare(),
     fetch: (request, signal) => guardedFetch(request, AbortSignal.any([signal, disposed.signal])),
+    push: (name, message, tenant) => queue.push(name, message, tenant),
     secret: (name) => secrets.get(name),
     mask: (text) => secrets.mask(text),
+    async flushStorage() {
+      await Promise.all(Array.from(bound.values(), (partition) => partition.flush()))
+    },
+    async refreshStorage() {
+      await Promise.all(Array.from(bound.values(), (partition) => partition.refresh()))
+    },
     metric: (name, value, tags) => metrics.record(name, value, tags),
     log: (level, message) => log.write(level, message),
     async [Symbol.asyncDispose]() {

@@ -58,6 +58,11 @@ export class PartitionStorage implements GuestStorage {
     return this.#options.pool.prepare(this.#id)
   }
 
+  /** Sees at once what others committed, instead of a moment later. */
+  refresh(): Promise<void> {
+    return this.#options.pool.refresh(this.#id)
+  }
+
   get(key: string): string | Uint8Array | undefined {
     this.#checkKey(key)
     return this.#partition().get(key)

@@ -1,8 +1,8 @@
 import { Readable } from "node:stream"
 import { type ErrorCode, PluginError } from "../errors.ts"
 import { HeaderList } from "../message/header-list.ts"
-import type { RequestContext, ResponseState, User } from "../message/request-context.ts"
-import type { Exchange, Json, Side } from "../sandbox/sandbox.ts"
+import type { RequestBody, RequestContext, ResponseState, User } from "../message/request-context.ts"
+import type { ExchangeChanges, ExchangeData, Json, PortableExchange, Side } from "../sandbox/sandbox.ts"
 import { findPathFault } from "./check-path.ts"
 import type { GuestAccess } from "./guest-access.ts"
 import { toTenant, toUser } from "./guest-identity.ts"
@@ -30,20 +30,38 @@ const BODY_FIELDS = [
 ]
 const EMPTY = new Uint8Array(0)
 
+/** The part of a request that a guest has to do with. */
+export type ExchangeContext = Pick<
+  RequestContext,
+  | "method"
+  | "path"
+  | "query"
+  | "scheme"
+  | "host"
+  | "clientAddress"
+  | "requestId"
+  | "requestHeaders"
+  | "user"
+  | "tenantId"
+  | "siteId"
+  | "extensions"
+  | "response"
+> & { readonly requestBody: Pick<RequestBody, "present" | "bytes" | "replace"> }
+
 /**
  * What one call of `on_request` or `on_response` sees and changes of a request. Changes are kept aside until `commit`, so
  * a call that fails leaves no trace. Every argument is guest data.
  */
-export class GuestExchange implements Exchange {
+export class GuestExchange implements PortableExchange {
   readonly #access: GuestAccess
-  readonly #context: RequestContext
+  readonly #context: ExchangeContext
   readonly #writable: Side
   /** The response body without its content coding, where it had one. */
   #decoded: Uint8Array | null
   #staged: Staged | null = null
   #closed = false
 
-  constructor(access: GuestAccess, context: RequestContext, writable: Side, decoded: Uint8Array | null) {
+  constructor(access: GuestAccess, context: ExchangeContext, writable: Side, decoded: Uint8Array | null) {
     this.#access = access
     this.#context = context
     this.#writable = writable
@@ -210,6 +228,73 @@ export class GuestExchange implements Exchange {
     staged.answer = { status: checked, headers: list, body: allowsBody(checked) && body.length > 0 ? body : null }
   }
 
+  toData(): ExchangeData {
+    const context = this.#context
+    const { method, path, query, scheme, host, clientAddress, requestId, tenantId, siteId, response } = context
+    return {
+      side: this.#writable,
+      method,
+      path,
+      query,
+      scheme,
+      host,
+      clientAddress,
+      requestId,
+      user: context.user as unknown as Json,
+      tenantId,
+      siteId,
+      requestHeaders: context.requestHeaders.raw,
+      requestBody: {
+        present: context.requestBody.present,
+        bytes: this.#reads("request") ? context.requestBody.bytes : undefined,
+      },
+      response:
+        response === null || this.#writable === "request"
+          ? null
+          : { status: response.status, headers: response.headers.raw, body: this.#responseData(response) },
+      extensions: context.extensions === null ? [] : [...context.extensions],
+    }
+  }
+
+  adopt(changes: ExchangeChanges): void {
+    if (this.#closed) return
+    const staged = new Staged()
+    const { headers, extensions, answer } = changes
+    staged.headers = headers === null ? null : HeaderList.borrow([...headers])
+    staged.body = changes.body
+    staged.extensions = extensions.length === 0 ? null : new Map(extensions)
+    staged.path = changes.path
+    // It was checked where it was staged; a copy is not frozen.
+    staged.user = changes.user === undefined ? undefined : toUser(this.#access.plugin, changes.user)
+    staged.tenantId = changes.tenantId
+    staged.siteId = changes.siteId
+    staged.answer = answer === null ? null : { ...answer, headers: HeaderList.borrow([...answer.headers]) }
+    staged.status = changes.status
+    this.#staged = staged
+  }
+
+  /** Ends the call of a copy. @returns what it changed, for `adopt`; null: nothing. */
+  takeChanges(): ExchangeChanges | null {
+    const staged = this.#staged
+    this.close()
+    if (staged === null) return null
+    const { headers, body, extensions, path, user, tenantId, siteId, answer, status } = staged
+    return {
+      headers: headers?.raw ?? null,
+      body,
+      extensions: extensions === null ? [] : [...extensions],
+      path,
+      user: user as unknown as Json | undefined,
+      tenantId,
+      siteId,
+      answer:
+        answer === null
+          ? null
+          : { status: answer.status, headers: answer.headers.raw, body: answer.body as Uint8Array },
+      status,
+    }
+  }
+
   /** Puts the changes into effect. */
   commit(): void {
     const staged = this.#staged
@@ -307,13 +392,22 @@ export class GuestExchange implements Exchange {
   }
 
   #checkDeclared(side: Side): void {
-    const declared = this.#access.body
-    if (declared !== "both" && declared !== side) {
+    if (!this.#reads(side)) {
       throw this.#error("E_BODY_NOT_DECLARED", `reading the ${side} body needs body = "${side}" in [sandbox]`)
     }
     if (side === "response" && this.#writable === "request") {
       throw this.#error("E_BODY_NOT_DECLARED", "there is no response yet in on_request")
     }
+  }
+
+  #reads(side: Side): boolean {
+    return this.#access.body === "both" || this.#access.body === side
+  }
+
+  #responseData({ body }: ResponseState): Uint8Array | "stream" | null {
+    if (!this.#reads("response") || body === null) return null
+    if (this.#decoded !== null || !(body instanceof Readable)) return this.#responseBody()
+    return "stream"
   }
 
   #requestBody(): Uint8Array {

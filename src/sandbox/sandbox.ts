@@ -56,12 +56,12 @@ export interface SandboxTier {
   load(source: GuestSource, services: GuestServices, limits: Limits, instance: InstanceMode): Promise<Sandbox>
   /** Absent when guests of this tier cannot change threads. */
   readonly moving?: {
-    /** What another thread needs to make this tier, for `postMessage`. Opaque. */
-    readonly parts: unknown
+    /** What one other thread needs to make this tier, for `postMessage`. Opaque. */
+    openThread(): unknown
     /** A guest that was copied in another thread; ready for calls. */
     revive(copy: GuestCopy, services: GuestServices): MovableSandbox
-    /** The other thread has ended. */
-    forgetThread(): void
+    /** That thread has ended: what its guests had counts no more. */
+    closeThread(): void
   }
 }
 

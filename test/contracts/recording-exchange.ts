@@ -1,9 +1,9 @@
 import { PluginError } from "../../src/errors.ts"
 import { HeaderList } from "../../src/message/header-list.ts"
-import type { Exchange, Json, Side } from "../../src/sandbox/sandbox.ts"
+import type { ExchangeChanges, ExchangeData, Json, PortableExchange, Side } from "../../src/sandbox/sandbox.ts"
 
 /** An exchange that shows what a guest did with it. Setting Host is refused, as one example of a refusal. */
-export class RecordingExchange implements Exchange {
+export class RecordingExchange implements PortableExchange {
   readonly method = "GET"
   readonly query = "a=1&b=%20"
   readonly scheme = "http"
@@ -14,14 +14,16 @@ export class RecordingExchange implements Exchange {
   readonly tenantId = "t1"
   readonly siteId = null
   path: string
+  readonly writable: Side
   status = 200
   answer: { status: number; headers: (readonly [string, string])[]; body: Uint8Array } | null = null
   readonly lists = { request: HeaderList.from([["x-one", "1"]]), response: HeaderList.empty() }
   readonly extensions = new Map<string, string>()
   readonly bodies: Record<Side, Uint8Array> = { request: Buffer.from("body"), response: Buffer.alloc(0) }
 
-  constructor(path: string) {
+  constructor(path: string, writable: Side = "request") {
     this.path = path
+    this.writable = writable
   }
 
   /** The answer's body as text; undefined when there was no answer. */
@@ -72,4 +74,39 @@ export class RecordingExchange implements Exchange {
     }
     this.answer = { status, headers: [...headers], body }
   }
+  toData(): ExchangeData {
+    const { method, path, query, host, clientAddress, requestId, user, tenantId, siteId, status, lists } = this
+    const body = this.bodies.response
+    return {
+      side: this.writable,
+      method,
+      path,
+      query,
+      scheme: "http",
+      host,
+      clientAddress,
+      requestId,
+      user,
+      tenantId,
+      siteId,
+      requestHeaders: lists.request.raw,
+      requestBody: { present: true, bytes: this.bodies.request },
+      response: this.writable === "request" ? null : { status, headers: lists.response.raw, body },
+      extensions: [...this.extensions],
+    }
+  }
+  adopt(changes: ExchangeChanges): void {
+    const { headers, extensions, answer } = changes
+    if (headers !== null) this.lists[this.writable] = HeaderList.from(pairs(headers))
+    if (changes.body !== null) this.bodies[this.writable] = changes.body
+    for (const [key, value] of extensions) this.extensions.set(key, value)
+    this.path = changes.path ?? this.path
+    this.status = changes.status ?? this.status
+    if (answer === null) return
+    this.answer = { status: answer.status, headers: pairs(answer.headers), body: answer.body ?? new Uint8Array(0) }
+  }
+}
+
+function pairs(flat: readonly string[]): [string, string][] {
+  return Array.from({ length: flat.length / 2 }, (_, i) => [flat[2 * i]!, flat[2 * i + 1]!])
 }

@@ -7,40 +7,53 @@ export interface MachineCeiling {
   readonly maxBytes: number
 }
 
-/** Fields of one thread in the shared counts: machines, and pages of their heaps. */
-const FIELDS = 2
+/** Fields of the counts of one thread. */
+const MACHINES = 0
+/** Pages of their heaps. */
+const PAGES = 1
+
 const PAGE_BYTES = 65_536
 /** Pages of every machine that hold the C stack: reserved, and hardly ever touched. */
 const STACK_PAGES = Math.floor((LAYOUT.heapStart - LAYOUT.dataEnd) / PAGE_BYTES)
 
+/** Counts of one thread, in memory that threads share. */
+export function newCounts(): Int32Array {
+  return new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT))
+}
+
 /**
- * Counts the machines of a process and the memory they take, across its threads. Each thread counts what it has itself,
- * so that what a thread had is gone with it.
+ * Counts the machines of a process and the memory they take. Each thread has counts of its own, so that what it had is
+ * gone with it, and sees those of the others.
  */
 export class MachineAccount {
   readonly ceiling: MachineCeiling
-  /** For every thread its machines and their pages; shared memory. */
-  readonly counts: Int32Array
-  readonly #at: number
+  readonly own: Int32Array
+  #others: readonly Int32Array[]
 
-  /** @param thread - Number of this thread from 0. */
-  constructor(ceiling: MachineCeiling, counts: Int32Array, thread: number) {
+  constructor(ceiling: MachineCeiling, own: Int32Array, others: readonly Int32Array[]) {
     this.ceiling = ceiling
-    this.counts = counts
-    this.#at = thread * FIELDS
-  }
-
-  static forThreads(ceiling: MachineCeiling, threads: number): MachineAccount {
-    const counts = new Int32Array(new SharedArrayBuffer(threads * FIELDS * Int32Array.BYTES_PER_ELEMENT))
-    return new MachineAccount(ceiling, counts, 0)
+    this.own = own
+    this.#others = others
   }
 
   get machines(): number {
-    return this.#sum(0)
+    return this.#sum(MACHINES)
   }
 
   get bytes(): number {
-    return this.#sum(1) * PAGE_BYTES
+    return this.#sum(PAGES) * PAGE_BYTES
+  }
+
+  /** @returns the counts of one more thread. */
+  addThread(): Int32Array {
+    const counts = newCounts()
+    this.#others = [...this.#others, counts]
+    return counts
+  }
+
+  /** The threads that were added have ended, and what they had with them. */
+  removeThreads(): void {
+    this.#others = []
   }
 
   /** @param pages - Size of the whole machine. @returns false, and counts nothing, when there is no room for it. */
@@ -54,33 +67,28 @@ export class MachineAccount {
   }
 
   shrink(pages: number): void {
-    Atomics.sub(this.counts, this.#at + 1, pages)
+    Atomics.sub(this.own, PAGES, pages)
   }
 
   /** @param pages - Size of the whole machine. */
   dismiss(pages: number): void {
-    Atomics.sub(this.counts, this.#at, 1)
+    Atomics.sub(this.own, MACHINES, 1)
     this.shrink(pages - STACK_PAGES)
-  }
-
-  /** A thread has ended, and all it had with it. */
-  forget(thread: number): void {
-    for (let field = 0; field < FIELDS; field++) Atomics.store(this.counts, thread * FIELDS + field, 0)
   }
 
   /** Adds first and looks then: two threads must not take the same room. */
   #add(machines: number, pages: number): boolean {
-    Atomics.add(this.counts, this.#at, machines)
-    Atomics.add(this.counts, this.#at + 1, pages)
-    if (this.machines <= this.ceiling.maxMachines && this.bytes <= this.ceiling.maxBytes) return true
-    Atomics.sub(this.counts, this.#at, machines)
-    Atomics.sub(this.counts, this.#at + 1, pages)
+    Atomics.add(this.own, MACHINES, machines)
+    Atomics.add(this.own, PAGES, pages)
+    const { maxMachines, maxBytes } = this.ceiling
+    const tooMany = machines > 0 && this.machines > maxMachines
+    if (!tooMany && this.bytes <= maxBytes) return true
+    Atomics.sub(this.own, MACHINES, machines)
+    Atomics.sub(this.own, PAGES, pages)
     return false
   }
 
   #sum(field: number): number {
-    let sum = 0
-    for (let at = field; at < this.counts.length; at += FIELDS) sum += Atomics.load(this.counts, at)
-    return sum
+    return this.#others.reduce((sum, counts) => sum + Atomics.load(counts, field), Atomics.load(this.own, field))
   }
 }

@@ -12,7 +12,7 @@ import { type GuestSetup, Instance } from "./instance.ts"
 import { libraryOf } from "./library.ts"
 import { LibraryImages } from "./library-images.ts"
 import type { Machine } from "./machine.ts"
-import { MachineAccount, type MachineCeiling } from "./machine-account.ts"
+import { MachineAccount, type MachineCeiling, newCounts } from "./machine-account.ts"
 import { MachinePool } from "./machine-pool.ts"
 import { loadGuestModules } from "./modules.ts"
 import { noRoom, QuickjsSandbox } from "./quickjs-sandbox.ts"
@@ -20,17 +20,16 @@ import { noRoom, QuickjsSandbox } from "./quickjs-sandbox.ts"
 /** What evaluating a guest's top level may take. It blocks the thread, so it is short. */
 const LOAD_LIMITS = { cpuMs: 1000, wallMs: 5000, fuel: 0 }
 
-/** The serving thread and its lane. */
-const THREADS = 2
-const LANE = 1
-
 const DEFAULT_CEILING: MachineCeiling = { maxMachines: 2000, maxBytes: 2048 * 1024 * 1024 }
 
 /** What a lane needs to make the same tier. */
 interface TierParts {
   readonly base: Base
   readonly ceiling: MachineCeiling
-  readonly counts: Int32Array
+  /** For what the lane has. */
+  readonly own: Int32Array
+  /** What the serving thread has. */
+  readonly others: readonly Int32Array[]
   /** What this thread's clock said at an instant, and the clock both threads share. */
   readonly clock: { readonly ownMs: number; readonly sharedMs: number }
 }
@@ -41,37 +40,37 @@ interface TierParts {
  * @throws {Error} when the installed engine is not the pinned one.
  */
 export async function createQuickjsTier(ceiling: MachineCeiling = DEFAULT_CEILING): Promise<SandboxTier> {
-  return createTier(bootBase(compileQuickjs()), MachineAccount.forThreads(ceiling, THREADS), 0)
+  return createTier(bootBase(compileQuickjs()), new MachineAccount(ceiling, newCounts(), []), 0)
 }
 
 /**
  * The same tier in a lane: nothing is compiled or booted again, and every address means the same.
- * @param parts - `moving.parts` of the tier in the serving thread.
+ * @param parts - What `openThread` of the tier in the serving thread gave.
  */
 export function createQuickjsLaneTier(parts: unknown): SandboxTier {
-  const { base, ceiling, counts, clock } = parts as TierParts
+  const { base, ceiling, own, others, clock } = parts as TierParts
   const offsetMs = clock.ownMs + (sharedClock() - clock.sharedMs) - performance.now()
-  return createTier(base, new MachineAccount(ceiling, counts, LANE), offsetMs)
+  return createTier(base, new MachineAccount(ceiling, own, others), offsetMs)
 }
 
 function createTier(base: Base, account: MachineAccount, clockOffsetMs: number): SandboxTier {
   const pool = new MachinePool(base, account)
   const libraries = new LibraryImages(base, pool)
   const copied = new CopiedGuests(base, pool, clockOffsetMs)
-  const { ceiling, counts } = account
   return {
     tier: "quickjs",
     load: (source, services, limits, instance) =>
       load({ base, pool, clockOffsetMs }, libraries, source, services, limits, instance),
     moving: {
-      get parts(): TierParts {
-        return { base, ceiling, counts, clock: { ownMs: performance.now() + clockOffsetMs, sharedMs: sharedClock() } }
+      openThread(): TierParts {
+        const clock = { ownMs: performance.now() + clockOffsetMs, sharedMs: sharedClock() }
+        return { base, ceiling: account.ceiling, own: account.addThread(), others: [account.own], clock }
       },
       revive(copy: GuestCopy, services: GuestServices) {
         const { hooks } = copy as QuickjsCopy
         return new QuickjsSandbox(copied.toSetup(copy as QuickjsCopy, services), null, new Set(hooks))
       },
-      forgetThread: () => account.forget(LANE),
+      closeThread: () => account.removeThreads(),
     },
   }
 }

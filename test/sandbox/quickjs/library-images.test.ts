@@ -4,7 +4,7 @@ import { bootBase } from "../../../src/sandbox/quickjs/base.ts"
 import { compileQuickjs } from "../../../src/sandbox/quickjs/binary.ts"
 import { libraryOf } from "../../../src/sandbox/quickjs/library.ts"
 import { LibraryImages } from "../../../src/sandbox/quickjs/library-images.ts"
-import { MachineAccount } from "../../../src/sandbox/quickjs/machine-account.ts"
+import { MachineAccount, newCounts } from "../../../src/sandbox/quickjs/machine-account.ts"
 import { MachinePool } from "../../../src/sandbox/quickjs/machine-pool.ts"
 import { createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
 import { RecordingExchange } from "../../contracts/recording-exchange.ts"
@@ -51,7 +51,7 @@ describe("images of the library", () => {
   const images = () =>
     new LibraryImages(
       base,
-      new MachinePool(base, MachineAccount.forThreads({ maxMachines: 100, maxBytes: 2 ** 30 }, 1)),
+      new MachinePool(base, new MachineAccount({ maxMachines: 100, maxBytes: 2 ** 30 }, newCounts(), [])),
     )
 
   it("can be made of every file whose evaluation asks for nothing of a guest, and of no other", () => {

@@ -1,0 +1,39 @@
+/** Entry of a lane's thread: wires its parts; decides nothing. */
+import { readlinkSync } from "node:fs"
+import { setPriority } from "node:os"
+import { parentPort, workerData } from "node:worker_threads"
+import { pino } from "pino"
+import { createHost } from "./host/create-host.ts"
+import type { FromLane, LaneThreadData } from "./plugins/lanes/lane-protocol.ts"
+import { serveLane } from "./plugins/lanes/lane-server.ts"
+import { createQuickjsLaneTier } from "./sandbox/quickjs/tier.ts"
+import type { SandboxTier, Tier } from "./sandbox/sandbox.ts"
+import { openLmdbStore } from "./state/lmdb-store.ts"
+
+/** What is in a lane has had its share: the serving threads of the machine come first. */
+const NICE = 10
+
+const { stateDir, tiers: parts } = workerData as LaneThreadData
+const port = parentPort!
+beNice()
+const report = (_: object, message: string) => port.postMessage({ type: "trouble", message } satisfies FromLane)
+await using state = openLmdbStore({ dir: stateDir, log: { error: report } })
+// Fetches, log lines and metrics are the serving thread's: nothing here is ever asked for them.
+await using host = createHost({
+  state,
+  log: pino({ level: "silent" }),
+  isOwnListener: () => true,
+  allowPrivate: [],
+})
+const tiers = new Map<Tier, SandboxTier>([["quickjs", createQuickjsLaneTier(parts.get("quickjs"))]])
+await serveLane(port, host, tiers)
+
+/** Linux counts the priority of each thread; elsewhere, or without the right, this changes nothing. */
+function beNice(): void {
+  try {
+    const thread = Number(readlinkSync("/proc/thread-self").split("/").at(-1))
+    setPriority(thread, NICE)
+  } catch {
+    // It runs as everybody else then.
+  }
+}

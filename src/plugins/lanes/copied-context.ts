@@ -1,0 +1,46 @@
+import { Readable } from "node:stream"
+import { HeaderList } from "../../message/header-list.ts"
+import type { RequestBody, ResponseState, User } from "../../message/request-context.ts"
+import type { ExchangeData } from "../../sandbox/sandbox.ts"
+import type { ExchangeContext } from "../guest-exchange.ts"
+
+/** A request as its copy in another thread knows it. It is looked at, never answered: changes go back as data. */
+export function toContext(data: ExchangeData): ExchangeContext {
+  const { method, path, query, scheme, host, clientAddress, requestId, tenantId, siteId, response } = data
+  return {
+    method,
+    path,
+    query,
+    scheme,
+    host,
+    clientAddress,
+    requestId,
+    // JSON on both sides, see GuestExchange.
+    user: data.user as unknown as User | null,
+    tenantId,
+    siteId,
+    requestHeaders: HeaderList.borrow([...data.requestHeaders]),
+    requestBody: new CopiedBody(data.requestBody),
+    extensions: new Map(data.extensions),
+    response: response === null ? null : toResponse(response),
+  }
+}
+
+function toResponse({ status, headers, body }: NonNullable<ExchangeData["response"]>): ResponseState {
+  const content = body === "stream" ? Readable.from([]) : body
+  return { status, headers: HeaderList.borrow([...headers]), body: content }
+}
+
+class CopiedBody implements Pick<RequestBody, "present" | "bytes" | "replace"> {
+  readonly present: boolean
+  readonly bytes: Uint8Array | undefined
+
+  constructor({ present, bytes }: ExchangeData["requestBody"]) {
+    this.present = present
+    this.bytes = bytes
+  }
+
+  replace(): never {
+    throw new TypeError("a copied request was changed")
+  }
+}

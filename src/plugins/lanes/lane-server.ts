@@ -1,0 +1,232 @@
+import type { MessagePort } from "node:worker_threads"
+import { PluginError, toPlainError } from "../../errors.ts"
+import type { Host } from "../../host/create-host.ts"
+import type { HookCall, Json, MovableSandbox, SandboxTier, Tier } from "../../sandbox/sandbox.ts"
+import type { GuestAccess } from "../guest-access.ts"
+import { GuestExchange } from "../guest-exchange.ts"
+import { HeaderAccess } from "../header-access.ts"
+import { toContext } from "./copied-context.ts"
+import { type FromLane, type LaneCall, type LaneRights, ownBytes, sharedNowMs, type ToLane } from "./lane-protocol.ts"
+import { LaneFetches, LaneServices } from "./lane-services.ts"
+
+/**
+ * Serves calls of guests that came from the serving thread at the other end of the port. They take turns, a call of each.
+ * @returns once the other end said that it is over.
+ */
+export function serveLane(port: MessagePort, host: Host, tiers: ReadonlyMap<Tier, SandboxTier>): Promise<void> {
+  const server = new LaneServer(port, host, tiers)
+  return server.ended
+}
+
+/** A call that is not answered yet. */
+interface Owed {
+  readonly id: number
+  readonly call: LaneCall
+  readonly abort: AbortController
+}
+
+interface Guest {
+  readonly number: number
+  readonly sandbox: MovableSandbox
+  readonly services: LaneServices
+  readonly access: GuestAccess
+  /** Calls whose turn has not come. */
+  readonly turns: Owed[]
+}
+
+class LaneServer {
+  readonly ended: Promise<void>
+  readonly #port: MessagePort
+  readonly #host: Host
+  readonly #tiers: ReadonlyMap<Tier, SandboxTier>
+  readonly #fetches: LaneFetches
+  readonly #guests = new Map<number, Guest>()
+  readonly #owed = new Map<number, Owed>()
+  /** Guests with calls that wait for their turn, the next one first. */
+  #line: Guest[] = []
+  #running = false
+  #end: () => void
+
+  constructor(port: MessagePort, host: Host, tiers: ReadonlyMap<Tier, SandboxTier>) {
+    this.#port = port
+    this.#host = host
+    this.#tiers = tiers
+    this.#fetches = new LaneFetches((message) => this.#post(message))
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.ended = promise
+    this.#end = resolve
+    port.on("message", (message: ToLane) => this.#receive(message))
+  }
+
+  #receive(message: ToLane): void {
+    switch (message.type) {
+      case "open":
+        this.#open(message)
+        break
+      case "call":
+        this.#enqueue(message.guest, message.id, message.call)
+        break
+      case "abort":
+        this.#owed.get(message.id)?.abort.abort()
+        break
+      case "take":
+        void this.#take(message.guest)
+        break
+      case "close":
+        void this.#close(message.guest)
+        break
+      case "fetched":
+        this.#fetches.answered(message.id, message.response)
+        break
+      case "end":
+        this.#port.close()
+        this.#end()
+    }
+  }
+
+  #open({ guest: number, copy, state, rights }: Extract<ToLane, { type: "open" }>): void {
+    const services = new LaneServices(number, rights, this.#host, this.#fetches, (words) => this.#post(words))
+    const sandbox = this.#tiers.get(copy.tier)!.moving!.revive(copy, services)
+    try {
+      sandbox.putState(state)
+    } catch (error) {
+      // Without room it begins with its image; whoever asked for the move counts that as a reset.
+      this.#post({ type: "trouble", message: `${rights.plugin}: its state did not survive the move: ${String(error)}` })
+    }
+    this.#guests.set(number, { number, sandbox, services, access: toAccess(rights, services), turns: [] })
+  }
+
+  #enqueue(number: number, id: number, call: LaneCall): void {
+    const guest = this.#guests.get(number)
+    if (guest === undefined) throw new Error(`a call for a guest that is not here: ${number}`)
+    const owed = { id, call, abort: new AbortController() }
+    this.#owed.set(id, owed)
+    guest.turns.push(owed)
+    if (guest.turns.length === 1) this.#line.push(guest)
+    if (this.#running) return
+    this.#running = true
+    setImmediate(() => this.#next())
+  }
+
+  /** Runs one call. Messages and timers have their turn before the next one. */
+  #next(): void {
+    const guest = this.#line.shift()
+    const owed = guest?.turns.shift()
+    if (guest !== undefined && owed !== undefined) {
+      if (guest.turns.length > 0) this.#line.push(guest)
+      this.#run(guest, owed)
+    }
+    this.#running = this.#line.length > 0
+    if (this.#running) setImmediate(() => this.#next())
+  }
+
+  #run(guest: Guest, owed: Owed): void {
+    const { call, abort } = owed
+    if (abort.signal.aborted) {
+      this.#answer(guest, owed, null, undefined, new PluginError("E_LIMIT_TIME", guest.access.plugin, "given up"))
+      return
+    }
+    const { exchange: data } = call
+    const exchange = data === null ? null : new GuestExchange(guest.access, toContext(data), data.side, null)
+    let result: Json | undefined | Promise<Json | undefined>
+    try {
+      result = this.#call(guest, owed, exchange)
+    } catch (error) {
+      this.#answer(guest, owed, exchange, undefined, error)
+      return
+    }
+    if (!(result instanceof Promise)) {
+      this.#answer(guest, owed, exchange, result, null)
+      return
+    }
+    this.#post({ type: "waits", guest: guest.number, id: owed.id })
+    result.then(
+      (value) => this.#answer(guest, owed, exchange, value, null),
+      (error: unknown) => this.#answer(guest, owed, exchange, undefined, error),
+    )
+  }
+
+  #call(guest: Guest, { call, abort }: Owed, exchange: GuestExchange | null) {
+    const { hook, params, tenant, limits, leader } = call
+    const enter = () => {
+      const waitedMs = sharedNowMs() - call.startedMs
+      if (waitedMs >= limits.wallMs) {
+        const what = `${hook} waited ${Math.round(waitedMs)} ms for its lane, of ${limits.wallMs} ms it has`
+        throw new PluginError("E_LIMIT_TIME", guest.access.plugin, what)
+      }
+      const request: HookCall = { hook, params, tenant, limits, leader, exchange, signal: abort.signal, waitedMs }
+      return guest.sandbox.call(request)
+    }
+    const waiting = guest.services.prepare(tenant)
+    return waiting === undefined ? enter() : waiting.then(enter)
+  }
+
+  #answer(guest: Guest, owed: Owed, exchange: GuestExchange | null, result: Json | undefined, error: unknown): void {
+    this.#owed.delete(owed.id)
+    guest.services.send()
+    const { busyMs, generation, memoryBytes, instances, evictions } = guest.sandbox
+    const usage = { busyMs, generation, memoryBytes, instances, evictions }
+    const changes = error === null ? (exchange?.takeChanges() ?? null) : null
+    if (error !== null) exchange?.close()
+    const { number } = guest
+    if (error !== null) {
+      const plain = toPlainError(error)
+      this.#post({ type: "answer", guest: number, id: owed.id, usage, result: undefined, changes, error: plain })
+      return
+    }
+    const own = changes && {
+      ...changes,
+      body: ownBytes(changes.body),
+      answer: changes.answer && { ...changes.answer, body: ownBytes(changes.answer.body) },
+    }
+    this.#post({ type: "answer", guest: number, id: owed.id, usage, result, changes: own, error: null })
+  }
+
+  async #take(number: number): Promise<void> {
+    const guest = this.#guests.get(number)!
+    if (!guest.sandbox.idle) {
+      this.#post({ type: "state", guest: number, state: null })
+      return
+    }
+    const state = guest.sandbox.takeState()
+    try {
+      await guest.services.flush()
+    } catch (error) {
+      // Nothing was lost: it goes on here, and what it wrote is written when the store works again.
+      guest.sandbox.putState(state)
+      this.#post({ type: "trouble", message: `${guest.access.plugin} stays in its lane: ${String(error)}` })
+      this.#post({ type: "state", guest: number, state: null })
+      return
+    }
+    await this.#close(number)
+    this.#post({ type: "state", guest: number, state })
+  }
+
+  async #close(number: number): Promise<void> {
+    const guest = this.#guests.get(number)
+    if (guest === undefined) return
+    this.#guests.delete(number)
+    this.#line = this.#line.filter((other) => other !== guest)
+    await guest.sandbox[Symbol.asyncDispose]()
+    for (const owed of guest.turns.splice(0)) {
+      this.#answer(guest, owed, null, undefined, new PluginError("E_GUEST_EXITED", guest.access.plugin, "unloaded"))
+    }
+    guest.services.send()
+  }
+
+  #post(message: FromLane): void {
+    this.#port.postMessage(message)
+  }
+}
+
+function toAccess(rights: LaneRights, services: LaneServices): GuestAccess {
+  const { plugin, permissions, identityHeaders, body, maxBodyBytes, messageBytes } = rights
+  return {
+    plugin,
+    headers: new HeaderAccess(plugin, permissions, identityHeaders, (header) => services.hidden(header)),
+    permissions,
+    body,
+    maxBodyBytes,
+    maxAnswerBytes: messageBytes,
+  }
+}
