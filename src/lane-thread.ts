@@ -8,7 +8,7 @@ import type { FromLane, LaneThreadData } from "./plugins/lanes/lane-protocol.ts"
 import { serveLane } from "./plugins/lanes/lane-server.ts"
 import { createQuickjsLaneTier } from "./sandbox/quickjs/tier.ts"
 import type { SandboxTier, Tier } from "./sandbox/sandbox.ts"
-import { openLmdbStore } from "./state/lmdb-store.ts"
+import { openLmdbState } from "./state/open-lmdb-state.ts"
 
 /** What is in a lane has had its share: the serving threads of the machine come first. */
 const NICE = 10
@@ -17,10 +17,11 @@ const { stateDir, tiers: parts } = workerData as LaneThreadData
 const port = parentPort!
 beNice()
 const report = (_: object, message: string) => port.postMessage({ type: "trouble", message } satisfies FromLane)
-await using state = openLmdbStore({ dir: stateDir, log: { error: report } })
+await using state = openLmdbState({ dir: stateDir, log: { error: report } })
 // Fetches, log lines and metrics are the serving thread's: nothing here is ever asked for them.
 await using host = createHost({
-  state,
+  state: state.keyValues,
+  queues: state.queues,
   log: pino({ level: "silent" }),
   isOwnListener: () => true,
   allowPrivate: [],

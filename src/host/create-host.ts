@@ -1,13 +1,15 @@
 import type { Logger } from "pino"
 import type { Dispatcher } from "undici"
 import { PartitionPool } from "../state/partition-pool.ts"
-import type { KeyValueStore } from "../state/state.ts"
+import type { KeyValueStore, QueueStore } from "../state/state.ts"
 import { AddressGuard } from "./address-guard.ts"
 import { createFetchTransport, type Resolve } from "./fetch-transport.ts"
 import { MetricRegistry } from "./metrics.ts"
 
 export interface HostOptions {
   readonly state: KeyValueStore
+  /** Absent: every push is refused. */
+  readonly queues?: QueueStore
   readonly log: Logger
   /** Whether this server listens there; `address` is an IP address in canonical text. */
   readonly isOwnListener: (address: string, port: number) => boolean
@@ -26,6 +28,7 @@ export interface Host {
   readonly log: Logger
   readonly metrics: MetricRegistry
   readonly partitions: PartitionPool
+  readonly queues: QueueStore | null
   readonly transport: Dispatcher
   readonly nowMs: () => number
 }
@@ -46,7 +49,8 @@ export function createHost(options: HostOptions): OwnedHost {
   const maxBytes = options.maxResidentBytes ?? DEFAULT_RESIDENT_BYTES
   const partitions = new PartitionPool({ state: options.state, nowMs, maxBytes })
   const hosts = new Map<string, Host>()
-  const common = { log: options.log, metrics: new MetricRegistry(), partitions, nowMs }
+  const queues = options.queues ?? null
+  const common = { log: options.log, metrics: new MetricRegistry(), partitions, queues, nowMs }
   const allowing = (allowPrivate: readonly string[]): Host => {
     const key = allowPrivate.toSorted().join()
     const guard = () => new AddressGuard({ ...options, allowPrivate })

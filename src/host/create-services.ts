@@ -25,7 +25,7 @@ export interface ServiceOptions {
   /** Storage for each tenant: keys, values and 32 bytes for each entry. */
   readonly quotaBytes: number
   /** Those it may push to, `permissions.queues`. */
-  readonly queues?: readonly QueueSettings[]
+  readonly queues: readonly QueueSettings[]
   /** Largest body of a fetch, in either direction. */
   readonly messageBytes: number
 }
@@ -59,7 +59,7 @@ export function createGuestServices(host: Host, options: ServiceOptions): BoundS
     maxBytes: options.messageBytes,
     transport: host.transport,
   })
-  const queue = new QueuePush({ plugin, queues: options.queues ?? [], store: host.queues })
+  const queue = new QueuePush({ plugin, queues: options.queues, store: host.queues })
   const { partitions: pool, nowMs } = host
   const open = (tenant: string | null) => new PartitionStorage({ plugin, owner, tenant }, { pool, nowMs, quotaBytes })
   const bound = new Map<string | null, PartitionStorage>()

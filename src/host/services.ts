@@ -16,6 +16,12 @@ export interface GuestServices {
    * @throws {PluginError} (as a rejection) `E_FETCH_FORBIDDEN`, `E_LIMIT_FETCH`, `E_FETCH_FAILED`, `E_LIMIT_MESSAGE`.
    */
   fetch(request: GuestFetchRequest, signal: AbortSignal): Promise<GuestFetchResponse>
+  /**
+   * Adds a message to a queue; its delivery has the storage of `tenant`.
+   * @returns its id, once it is on disk.
+   * @throws {PluginError} (as a rejection) `E_PERMISSION`, `E_QUEUE_MESSAGE`, `E_LIMIT_QUEUE`, `E_STATE_UNAVAILABLE`.
+   */
+  push(queue: string, message: GuestMessage, tenant: string | null): Promise<string>
   /** The secret the operator mapped to `name`. @throws {PluginError} `E_PERMISSION` when it was not granted. */
   secret(name: string): string
   /** Records one sample. Invalid names and too many series are dropped, counted and warned about once; never throws. */
@@ -52,6 +58,15 @@ export interface GuestStorage {
   ): Promise<boolean>
   /** Resolves when every earlier `set`, `delete`, `incr` and `cas` of this partition is on disk. */
   flush(): Promise<void>
+}
+
+export interface GuestMessage {
+  /** JSON text, at most 256 KiB and 100 levels. */
+  readonly value: string
+  /** Messages of the same key are delivered one at a time, in order; 1 to 512 bytes. Null: no order. */
+  readonly key: string | null
+  /** 0 to 30 days. */
+  readonly delayMs: number
 }
 
 export interface GuestFetchRequest {

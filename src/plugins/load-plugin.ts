@@ -8,6 +8,7 @@ import { compileConfigSchema } from "../host/config-schema.ts"
 import type { Host } from "../host/create-host.ts"
 import { createGuestServices } from "../host/create-services.ts"
 import { effectivePermissions } from "../host/permissions.ts"
+import { toQueueSettings } from "../host/queue-settings.ts"
 import type { InstanceMode, Json, Sandbox, SandboxTier, Tier } from "../sandbox/sandbox.ts"
 import type { ByteBudget } from "./buffer-response.ts"
 import { capabilitiesOf, checkHooks } from "./check-hooks.ts"
@@ -66,6 +67,7 @@ export async function loadPlugin(
     config: settings,
     secrets: new Map(Object.entries(entry.secrets).map(([key, secret]) => [key, secret.reveal()])),
     quotaBytes: limits.storageBytes,
+    queues: permissions.queues.map((queue) => toQueueSettings(queue, config.queues[queue])),
     messageBytes: limits.sandbox.messageBytes,
   })
   const files = new FileStamps()

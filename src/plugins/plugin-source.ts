@@ -26,6 +26,7 @@ export function readPluginSource(name: string, options: LoadPluginOptions): Plug
     schema,
     ceilings: config.sandbox.ceilings,
     allowPrivate: found.manifest.permissions.allowed_urls.length === 0 ? null : config.fetch.allow_private,
+    queues: found.manifest.permissions.queues.map((queue) => config.queues[queue] ?? null),
     identityHeaders: config.server.identity_headers,
     tenants: config.middleware.tenant !== undefined,
     grantLocalFolders: options.grantLocalFolders,

@@ -123,6 +123,9 @@ export interface QueueSettings {
   readonly visibilityMs: number
   /** Deliveries until a message is dead. */
   readonly maxAttempts: number
+  /** Pause after the first failure, doubled with each further one up to `maxBackoffMs`; whoever settles applies it. */
+  readonly backoffMs: number
+  readonly maxBackoffMs: number
   /** Dead letters older than this are removed. */
   readonly retentionMs: number
 }

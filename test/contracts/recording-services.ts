@@ -1,5 +1,11 @@
 import { PluginError } from "../../src/errors.ts"
-import type { GuestFetchRequest, GuestFetchResponse, GuestServices, GuestStorage } from "../../src/host/services.ts"
+import type {
+  GuestFetchRequest,
+  GuestFetchResponse,
+  GuestMessage,
+  GuestServices,
+  GuestStorage,
+} from "../../src/host/services.ts"
 
 /** Services that keep what a guest asked of them. */
 export class RecordingServices implements GuestServices {
@@ -7,6 +13,7 @@ export class RecordingServices implements GuestServices {
   readonly lines: string[] = []
   readonly metrics: unknown[] = []
   readonly requests: GuestFetchRequest[] = []
+  readonly messages: (GuestMessage & { queue: string; tenant: string | null })[] = []
   readonly partitions = new Map<string | null, MemoryStorage>()
   /** Answers `fetch`; replace it to delay or refuse. */
   respond: (request: GuestFetchRequest, signal: AbortSignal) => Promise<GuestFetchResponse> = async ({ url }) => ({
@@ -24,6 +31,11 @@ export class RecordingServices implements GuestServices {
   fetch(request: GuestFetchRequest, signal: AbortSignal): Promise<GuestFetchResponse> {
     this.requests.push(request)
     return this.respond(request, signal)
+  }
+  async push(queue: string, message: GuestMessage, tenant: string | null): Promise<string> {
+    if (queue !== "mail") throw new PluginError("E_PERMISSION", "guest", `${queue} was not granted`)
+    this.messages.push({ ...message, queue, tenant })
+    return `message ${this.messages.length}`
   }
   secret(name: string): string {
     if (name !== "KEY") throw new PluginError("E_PERMISSION", "guest", `${name} was not granted`)

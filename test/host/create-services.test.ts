@@ -161,6 +161,7 @@ async function bind(
     config: {},
     secrets: new Map(),
     quotaBytes: 1 << 20,
+    queues: [],
     messageBytes: 1 << 20,
     ...some,
   }

@@ -11,6 +11,8 @@ export const SETTINGS: QueueSettings = {
   maxMessages: 1000,
   visibilityMs: 30_000,
   maxAttempts: 3,
+  backoffMs: 1000,
+  maxBackoffMs: 3_600_000,
   retentionMs: 86_400_000,
 }
 

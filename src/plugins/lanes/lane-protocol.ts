@@ -15,6 +15,7 @@ import type {
   Json,
   Tier,
 } from "../../sandbox/sandbox.ts"
+import type { QueueSettings } from "../../state/state.ts"
 
 /** `workerData` of the lane's thread. */
 export interface LaneThreadData {
@@ -32,6 +33,7 @@ export interface LaneRights {
   readonly config: Json
   readonly secrets: ReadonlyMap<string, string>
   readonly quotaBytes: number
+  readonly queues: readonly QueueSettings[]
   readonly messageBytes: number
   readonly identityHeaders: readonly string[]
   readonly body: "none" | "request" | "response" | "both"

@@ -4,6 +4,7 @@ import { createGuestServices } from "../../host/create-services.ts"
 import type {
   GuestFetchRequest,
   GuestFetchResponse,
+  GuestMessage,
   GuestServices,
   GuestStorage,
   LogLevel,
@@ -83,6 +84,10 @@ export class LaneServices implements GuestServices {
 
   fetch(request: GuestFetchRequest, signal: AbortSignal): Promise<GuestFetchResponse> {
     return this.#fetches.fetch(this.#guest, this.#plugin, request, signal)
+  }
+
+  push(queue: string, message: GuestMessage, tenant: string | null): Promise<string> {
+    return this.#bound.push(queue, message, tenant)
   }
 
   secret(name: string): string {

@@ -224,8 +224,13 @@ export class Instance implements MachineHost, StackEvents {
     return exchange
   }
 
+  /** Of the call that runs now. */
+  get tenant(): string | null {
+    return this.#stack.running.request.tenant
+  }
+
   get storage(): GuestStorage {
-    return this.setup.services.storage(this.#stack.running.request.tenant)
+    return this.setup.services.storage(this.tenant)
   }
 
   settled(call: Call): void {

@@ -21,6 +21,7 @@ const FILES: readonly LibraryFile[] = [
   prelude("wait-until", ["$waitUntil"], ["waitUntil"]),
   { ...prelude("bext", ["bext"], ["bext"]), perGuest: true },
   prelude("storage", ["$storage"], ["storage"]),
+  prelude("queue", ["$queue"], ["queue"]),
   prelude("host-crypto", ["$hostCrypto"], ["hmac", "sha256", "timingSafeEqual"]),
   prelude("fetch", ["$fetch"], ["fetch"]),
   prelude("console", ["console", "$inspect", "$report"], ["console"]),

@@ -162,6 +162,14 @@ const SERVICES = {
     return guest.later("storage.cas", at, done, (set) => [guest.memory.newNumber(set ? 1 : 0)])
   },
   storageFlush: (guest, at) => guest.later("storage.flush", at, guest.storage.flush(), () => []),
+  queuePush: (guest, at) => {
+    const queue = guest.memory.text(at + 16)
+    const key = guest.memory.optionalTextOrBytes(at + 32) ?? null
+    if (key !== null && typeof key !== "string") throw new GuestMistake("queue.push: a key is text")
+    const message = { value: guest.memory.text(at + 24), key, delayMs: guest.memory.number(at + 40) }
+    const done = guest.setup.services.push(queue, message, guest.tenant)
+    return guest.later(`push to ${queue}`, at, done, (id) => [text(guest, id)])
+  },
   fetch: (guest, at) => {
     const request = fetchRequest(guest, at + 16)
     const abort = new AbortController()

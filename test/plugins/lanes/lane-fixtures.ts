@@ -61,6 +61,7 @@ export class LaneBench implements AsyncDisposable {
         config: services.config,
         secrets: new Map([["KEY", "s3cret"]]),
         quotaBytes: 1024 * 1024,
+        queues: [],
         messageBytes: limits.messageBytes,
         identityHeaders: [],
         body: "both",

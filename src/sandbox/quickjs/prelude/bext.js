@@ -17,6 +17,9 @@
     get crypto() {
       return need("$hostCrypto")
     },
+    get queue() {
+      return need("$queue")
+    },
     fetch: (url, init) => need("$fetch")(url, init),
     secret: (name) => op(codes.secret, text(name)),
     metric(name, value, tags) {

@@ -64,6 +64,7 @@ const services: GuestServices = {
   config: {},
   storage: unused,
   fetch: unused,
+  push: unused,
   secret: unused,
   metric: unused,
   log: unused,
