@@ -42,6 +42,7 @@ export class HookRunner {
   readonly breaker: Breaker
   readonly #parts: RunnerParts
   readonly #failures: FailureLog
+  #ended = false
   #probing: { readonly hook: HookName; readonly context: RequestContext; readonly probe: Probe } | null = null
 
   constructor(parts: RunnerParts) {
@@ -84,7 +85,9 @@ export class HookRunner {
       throw error
     }
     const failure = this.#failed(hook, error, context.requestId)
-    if (probe === null) this.breaker.failed(hook, failure.code, context.clientAddress, performance.now())
+    // Calls that outlive the plugin fail through no fault of its own.
+    if (this.#ended) probe?.failed(null, performance.now())
+    else if (probe === null) this.breaker.failed(hook, failure.code, context.clientAddress, performance.now())
     else probe.failed(failure.code, performance.now())
     if (HOOKS[hook].onFailure === "policy" && this.#parts.onError === "closed") throw failure
   }
@@ -129,8 +132,9 @@ export class HookRunner {
     stats.latency.record(performance.now() - startedAtMs)
   }
 
-  /** Writes what was counted but not logged yet. */
-  flush(): void {
+  /** The plugin is about to be unloaded: writes what was counted but not logged yet. */
+  end(): void {
+    this.#ended = true
     this.#failures.flush()
   }
 

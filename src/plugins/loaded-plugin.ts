@@ -167,7 +167,7 @@ export class LoadedPlugin implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#forgetQuarantines()
-    this.#runner.flush()
+    this.#runner.end()
     await this.#parts.sandbox[Symbol.asyncDispose]()
     await this.#parts.services[Symbol.asyncDispose]()
   }
