@@ -1,5 +1,4 @@
 #!/usr/bin/env node
-import { readFileSync } from "node:fs"
 import { BextError } from "../errors.ts"
 import { Cancelled } from "./cancelled.ts"
 import { COMMANDS } from "./commands.ts"
@@ -7,6 +6,7 @@ import { type Found, findCommand, isHelp } from "./find-command.ts"
 import { commandHelp, generalHelp, groupHelp } from "./help.ts"
 import { parseOptions } from "./parse-options.ts"
 import { printError } from "./print-error.ts"
+import { version } from "./version.ts"
 
 const FAILURE = 1
 const USAGE = 2
@@ -66,11 +66,6 @@ function helpOf({ kind, name }: Found): string {
 function beforeSeparator(args: readonly string[]): readonly string[] {
   const end = args.indexOf("--")
   return end === -1 ? args : args.slice(0, end)
-}
-
-function version(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8")
-  return (JSON.parse(text) as { version: string }).version
 }
 
 function print(text: string): number {

@@ -1,29 +1,47 @@
 import { lstatSync } from "node:fs"
-import { dirname, resolve } from "node:path"
+import { resolve } from "node:path"
 import { parseArgs } from "node:util"
-import { loadConfig } from "../config/load-config.ts"
-import { createConfig } from "../config/parse-config.ts"
 import type { Config } from "../config/schema.ts"
-import { createServer } from "../create-server.ts"
 import { BextError } from "../errors.ts"
+import { type ConfigSource, projectFolder, readConfigSource, toConfig } from "../processes/config-source.ts"
+import { countProcesses } from "../processes/count-processes.ts"
+import type { RunningServer } from "../processes/running-server.ts"
 import type { ServerProcess } from "../processes/server-process.ts"
+import { Signals } from "../processes/signals.ts"
+import { startAlone } from "../processes/start-alone.ts"
+import { startSeveral } from "../processes/start-several.ts"
+import { changedProcessFields } from "../snapshot/process-fields.ts"
+import { AdminEndpoint } from "./admin-endpoint.ts"
+import { version } from "./version.ts"
 
 const DEFAULT_FILE = "bext.config.toml"
+const MAX_PROCESSES = 256
 
-/** `bext serve`: runs until SIGTERM or SIGINT, then drains; a second signal ends at once. @returns The exit code. */
+/**
+ * `bext serve`: runs until SIGTERM or SIGINT, then drains; a second signal ends at once. SIGHUP reloads.
+ * @returns The exit code.
+ */
 export async function serve(args: readonly string[]): Promise<number> {
   const flags = parseFlags(args)
-  const { config, folder } = readConfig(flags)
-  await using server = await createServer(config, { folder })
-  if (flags["print-stack"] === true) {
-    printStack(server)
-    return 0
+  const processes = parseProcesses(flags.processes)
+  const source = findSource(flags)
+  const config = toConfig(source)
+  if (flags["print-stack"] === true) return printStack(source, config)
+  const signals = new Signals()
+  const count = (config: Config) => countProcesses(config, processes)
+  const admin = new AdminEndpoint()
+  const server = await start(source, config, count, (next) => void admin.reopen(next))
+  try {
+    await admin.open(server)
+  } catch (error) {
+    await server.stop()
+    throw error
   }
-  const stopped = signalled()
-  const { url } = await server.listen()
-  console.log(`bext listens on ${url}`)
-  const signal = await stopped
-  console.log(`${signal}: finishing what is in flight, at most ${config.server.grace / 1000} s (again: stop now)`)
+  console.log(`bext listens on ${server.url}`)
+  const signal = await stopped(signals, server)
+  const seconds = server.config.server.grace / 1000
+  console.log(`${signal}: finishing what is in flight, at most ${seconds} s (again: stop now)`)
+  await Promise.all([admin.close(), server.stop()])
   return 0
 }
 
@@ -35,29 +53,39 @@ function parseFlags(args: readonly string[]) {
       static: { type: "string" },
       upstream: { type: "string" },
       listen: { type: "string" },
+      processes: { type: "string" },
       "print-stack": { type: "boolean" },
     },
   }).values
 }
 
-function readConfig(flags: ReturnType<typeof parseFlags>): { config: Config; folder: string } {
+function parseProcesses(text: string | undefined): Config["server"]["processes"] | undefined {
+  if (text === undefined || text === "auto") return text
+  const count = /^\d{1,3}$/.test(text) ? Number(text) : 0
+  if (count >= 1 && count <= MAX_PROCESSES) return count
+  throw new BextError(
+    "E_USAGE",
+    `--processes takes a number from 1 to ${MAX_PROCESSES} or auto, not ${JSON.stringify(text)}`,
+  )
+}
+
+function findSource(flags: ReturnType<typeof parseFlags>): ConfigSource {
   const { config: file, static: folder, upstream, listen } = flags
   if (file !== undefined) {
     if (folder !== undefined || upstream !== undefined || listen !== undefined) {
       throw new BextError("E_USAGE", "--config and --static, --upstream or --listen do not go together")
     }
-    return fromFile(file)
+    return readConfigSource(resolve(file))
   }
   if (folder !== undefined || upstream !== undefined) {
     const input = {
       app: { ...(folder === undefined ? {} : { static: folder }), ...(upstream === undefined ? {} : { upstream }) },
       server: listen === undefined ? {} : { listen },
     }
-    const here = process.cwd()
-    return { config: createConfig(input, { folder: here, env: process.env }), folder: here }
+    return { kind: "options", folder: process.cwd(), input }
   }
   // A link that leads nowhere counts: that is what the error should be about.
-  if (lstatSync(DEFAULT_FILE, { throwIfNoEntry: false }) !== undefined) return fromFile(DEFAULT_FILE)
+  if (lstatSync(DEFAULT_FILE, { throwIfNoEntry: false }) !== undefined) return readConfigSource(resolve(DEFAULT_FILE))
   throw new BextError("E_USAGE", NOTHING_TO_SERVE)
 }
 
@@ -67,27 +95,39 @@ const NOTHING_TO_SERVE = `there is nothing to serve here. Three ways to go on:
   bext init && bext serve              with a ${DEFAULT_FILE} for this folder
 `
 
-function fromFile(file: string): { config: Config; folder: string } {
-  const path = resolve(file)
-  return { config: loadConfig(path), folder: dirname(path) }
+/** Alone, everything is in this process; otherwise this one holds next to nothing. */
+async function start(
+  source: ConfigSource,
+  config: Config,
+  count: (config: Config) => number,
+  reloaded: (config: Config) => void,
+): Promise<RunningServer> {
+  const options = { source, config, version: version(), count }
+  if (count(config) === 1) {
+    const { createServer } = await import("../create-server.ts")
+    return startAlone({ ...options, createServer })
+  }
+  const processFile = new URL("serve-process.ts", import.meta.url)
+  return startSeveral({ ...options, processFile, changedProcessFields, reloaded })
 }
 
-function printStack(server: ServerProcess): void {
+function stopped(signals: Signals, server: RunningServer): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    signals.obeyedBy({
+      stop: resolve,
+      // What came of it is in the log.
+      reload: () => void server.control.reload("SIGHUP").catch(() => {}),
+      kill: () => server.kill(),
+    })
+  })
+}
+
+async function printStack(source: ConfigSource, config: Config): Promise<number> {
+  const { createServer } = await import("../create-server.ts")
+  await using server: ServerProcess = await createServer(config, { folder: projectFolder(source) })
   for (const { priority, name, kind, tenants, hooks } of server.stack()) {
     const only = tenants === null ? "" : `  tenants: ${tenants.join(", ")}`
     console.log(`${String(priority).padStart(7)}  ${name.padEnd(24)} ${kind.padEnd(8)}  ${hooks.join(", ")}${only}`)
   }
-}
-
-/** Resolves with the first signal that asks to stop; the next one ends the process as if nobody listened. */
-function signalled(): Promise<NodeJS.Signals> {
-  return new Promise((done) => {
-    const stop = (signal: NodeJS.Signals) => {
-      process.off("SIGTERM", stop)
-      process.off("SIGINT", stop)
-      done(signal)
-    }
-    process.on("SIGTERM", stop)
-    process.on("SIGINT", stop)
-  })
+  return 0
 }

@@ -1,7 +1,11 @@
 import { type ChildProcess, fork } from "node:child_process"
 import type { Socket } from "node:net"
 import { fileURLToPath } from "node:url"
+import type { Config } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
+import type { Bound } from "../http/listen-on.ts"
+import type { ConfigSource } from "./config-source.ts"
+import type { Target } from "./dispatcher.ts"
 import { fromErrorMessage } from "./error-message.ts"
 import type { BusPost, FromProcess, Method, Requests, StartParams, ToProcess } from "./messages.ts"
 
@@ -11,6 +15,13 @@ const START_TIMEOUT_MS = 5 * 60_000
 const ANSWER_TIMEOUT_MS = 3_000
 /** Messages that wait because a process does not read. What is more is lost, as a bus may lose. */
 const MAX_UNSENT = 10_000
+
+/** A configuration in service, and where the public listener is. A new object for each one that is accepted. */
+export interface Accepted {
+  readonly source: ConfigSource
+  readonly config: Config
+  readonly bound: Bound
+}
 
 /** What a child tells without being asked. */
 export interface ChildListener {
@@ -26,10 +37,10 @@ export interface ChildExit {
 }
 
 /** One serving process as the supervisor sees it. */
-export class Child {
+export class Child implements Target {
   readonly startedAtMs = Date.now()
-  /** Which of the accepted configurations it was last given; the supervisor counts them. */
-  version: number
+  /** The configuration it was given last. */
+  accepted: Accepted
   state: "starting" | "serving" | "draining" = "starting"
   /** Resolves when the process has ended and everything it said has been heard. */
   readonly gone: Promise<ChildExit>
@@ -43,8 +54,8 @@ export class Child {
   #ended = false
 
   /** @param file - What the process runs. */
-  constructor(file: URL, version: number, listener: ChildListener) {
-    this.version = version
+  constructor(file: URL, accepted: Accepted, listener: ChildListener) {
+    this.accepted = accepted
     this.#listener = listener
     this.#process = fork(fileURLToPath(file), [], {
       serialization: "advanced",
@@ -59,6 +70,10 @@ export class Child {
   /** 0 when the process could not even be started. */
   get pid(): number {
     return this.#process.pid ?? 0
+  }
+
+  get hasEnded(): boolean {
+    return this.#ended
   }
 
   /** Resolves once the process takes connections. @throws {BextError} Why it cannot. */
@@ -91,6 +106,15 @@ export class Child {
   /** Hands a connection over; the socket stays open here as well. */
   hand(id: number, socket: Socket): void {
     if (this.#process.connected) this.#process.send({ type: "connection", id }, socket, { keepOpen: true }, () => {})
+  }
+
+  arrived(id: number): Promise<boolean> {
+    return this.request("arrived", { connection: id })
+  }
+
+  /** @throws {BextError} `E_PROCESS_FAILED` when it does not answer in time. */
+  async ping(): Promise<void> {
+    await this.request("arrived", { connection: 0 })
   }
 
   /** Sends what may be lost. */

@@ -1,4 +1,5 @@
 import type { Socket } from "node:net"
+import type { Config } from "../config/schema.ts"
 
 /** How often it is looked after connections that take long to find a process. */
 const SWEEP_MS = 1_000
@@ -12,10 +13,8 @@ export interface Target {
 }
 
 export interface DispatcherOptions {
-  /** Connections that wait for a process; one more is closed. */
-  readonly maxWaiting: number
-  /** A connection that found no process by then is closed. */
-  readonly maxWaitMs: number
+  /** `connections`: that many may wait for a process. `header_timeout`: one that found none by then is closed. */
+  readonly limits: () => Pick<Config["server"]["limits"], "connections" | "header_timeout">
   /** A connection was closed because no process took it. */
   readonly dropped: () => void
 }
@@ -67,7 +66,7 @@ export class Dispatcher {
 
   /** @param socket - Nothing was read from it yet. */
   take(socket: Socket): void {
-    if (this.#waiting.length >= this.#options.maxWaiting) {
+    if (this.#waiting.length >= this.#options.limits().connections) {
       this.#close(socket)
       return
     }
@@ -153,8 +152,8 @@ export class Dispatcher {
   }
 
   #lookAfter(): void {
-    const nowMs = performance.now()
-    while (this.#waiting.length > 0 && nowMs - this.#waiting[0]!.sinceMs > this.#options.maxWaitMs) {
+    const oldestMs = performance.now() - this.#options.limits().header_timeout
+    while (this.#waiting.length > 0 && this.#waiting[0]!.sinceMs < oldestMs) {
       this.#close(this.#waiting.shift()!.socket)
     }
     for (const lane of this.#lanes) if (lane.current !== null) this.#ask(lane, lane.current)

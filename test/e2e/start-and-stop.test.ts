@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { once } from "node:events"
 import { rmSync, symlinkSync } from "node:fs"
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, connect } from "node:net"
 import { describe, it } from "node:test"
 import { runBext } from "../cli/run-bext.ts"
 import { until } from "../http/serve-test.ts"
@@ -179,7 +179,9 @@ describe("bext serve, told to stop", () => {
     await inFlight(server)
     const ended = server.end("SIGTERM")
     await until(() => server.output().includes("SIGTERM: finishing what is in flight"), "it says so")
-    await assert.rejects(fetch(server.url))
+    const late = connect(Number(new URL(server.url).port), "127.0.0.1")
+    const [refusal] = await once(late, "error")
+    assert.equal(refusal.code, "ECONNREFUSED")
     const response = await waiting
     assert.deepEqual([response.status, await response.text()], [200, "done"])
     assert.equal(await ended, 0)

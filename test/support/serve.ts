@@ -69,12 +69,12 @@ export async function serve(
 export async function serveInChild(
   config: string,
   files: Readonly<Record<string, string>> = {},
-  options: { serverKeys?: string; env?: Readonly<Record<string, string>> } = {},
+  options: { serverKeys?: string; env?: Readonly<Record<string, string>>; processes?: number | "configured" } = {},
 ): Promise<ServedChild> {
   const text = base(options.serverKeys ?? "") + config
   const project = createProject({ "public/index.html": "<h1>home</h1>", ...files, "bext.config.toml": text })
   try {
-    const child = await serveChild([], { folder: project.folder, ...(options.env && { env: options.env }) })
+    const child = await serveChild([], { ...options, folder: project.folder })
     return {
       ...child,
       async [Symbol.asyncDispose]() {
@@ -96,12 +96,17 @@ export interface ServedChild extends Served {
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>
 }
 
-/** `bext serve` in a process of its own. `env` is added to this process's environment. */
+/**
+ * `bext serve` in a process of its own. `env` is added to this process's environment.
+ * @param options.processes - Serving processes; "configured": what the configuration says. Default 1.
+ */
 export async function serveChild(
   args: readonly string[],
-  options: { folder: string; env?: Readonly<Record<string, string>> },
+  options: { folder: string; env?: Readonly<Record<string, string>>; processes?: number | "configured" },
 ): Promise<ServedChild> {
-  const child = spawn(process.execPath, [BEXT, "serve", ...args], {
+  const { processes = 1 } = options
+  const flags = processes === "configured" ? [] : ["--processes", String(processes)]
+  const child = spawn(process.execPath, [BEXT, "serve", ...args, ...flags], {
     cwd: options.folder,
     env: { ...process.env, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
