@@ -14,6 +14,8 @@ export type CorsConfig = NonNullable<Config["middleware"]["cors"]>
  * - Other requests always go on, as same-origin requests carry an Origin too and CORS protects readers, not the server; the
  *   response of an origin that is not allowed just lacks the headers that would let a script read it.
  * - The app's own CORS headers are replaced, so that this configuration is the only word on the matter.
+ * - With `private_network` a preflight that asks for it (Private Network Access §3.1) is told that this server may be reached
+ *   on a private address.
  */
 export function createCors(config: CorsConfig): Middleware {
   const any = config.origins.includes("*")
@@ -32,7 +34,11 @@ export function createCors(config: CorsConfig): Middleware {
       const origin = requestHeaders.get("origin")
       if (origin === undefined) return
       if (!any && !allowed(origin)) throw new BextError("E_CORS_ORIGIN", "preflight of an origin that is not allowed")
-      context.response = { status: 204, headers: preflightHeaders.clone(), body: null }
+      const headers = preflightHeaders.clone()
+      if (config.private_network && requestHeaders.get("access-control-request-private-network") === "true") {
+        headers.set("Access-Control-Allow-Private-Network", "true")
+      }
+      context.response = { status: 204, headers, body: null }
     },
 
     onResponse(context) {

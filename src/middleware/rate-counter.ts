@@ -27,7 +27,7 @@ export interface WindowCounterOptions {
 
 interface Window {
   count: number
-  endMs: number
+  readonly endMs: number
 }
 
 const MAX_KEYS = 50_000
@@ -69,12 +69,10 @@ export class WindowCounter implements RateCounter {
     return window === undefined ? 0 : window.endMs - nowMs
   }
 
-  /** Counts what was counted elsewhere, in a window that ends in `remainingMs` there. */
-  protected add(key: string, count: number, remainingMs: number, mayShorten: boolean): void {
+  /** Counts what was counted elsewhere, in a window that ends in `remainingMs` there, and here unless one has begun. */
+  protected add(key: string, count: number, remainingMs: number): void {
     const nowMs = this.now()
-    const endMs = nowMs + Math.min(remainingMs, this.windowMs)
-    const window = this.#live(key, nowMs) ?? this.#begin(key, endMs)
-    if (mayShorten && endMs < window.endMs) window.endMs = endMs
+    const window = this.#live(key, nowMs) ?? this.#begin(key, nowMs + Math.min(remainingMs, this.windowMs))
     window.count += count
   }
 

@@ -8,16 +8,14 @@ const GATHER_MS = 50
 const MAX_UNSENT = 1_000
 /** Bytes of one message, as the bus takes 64 KiB; each UTF-16 unit of a key is at most six bytes of JSON. */
 const MAX_MESSAGE = 60_000
-/** A window that has less than this left may be the one before ours. */
-const NEARLY_OVER_MS = 4 * GATHER_MS
-
 /** [key, requests counted, milliseconds until its window ends] */
 type Told = readonly [string, number, number]
 
 /**
  * The rate counters of one process, which agree with those of the others: each counts at once in its own memory and tells the
  * others a moment later what it has counted. So a limit is the whole server's, but for what arrives elsewhere within that
- * moment. A process that starts later does not know what was counted before.
+ * moment. A window begins where its key is seen first, and elsewhere when that is told, with the same end. A process that
+ * starts later does not know what was counted before.
  *
  * A counter lives as long as somebody uses it: a rule that a reload did not change keeps its counts.
  */
@@ -104,10 +102,7 @@ class SharedCounter extends WindowCounter {
   }
 
   hear(counts: readonly Told[]): void {
-    for (const [key, count, remainingMs] of counts) {
-      // Both sides take the earlier end, so that their windows become one.
-      this.add(key, count, remainingMs, remainingMs > NEARLY_OVER_MS)
-    }
+    for (const [key, count, remainingMs] of counts) this.add(key, count, remainingMs)
   }
 
   /** Under a flood of keys only the first ones are told; whoever comes often gets a place the next time. */

@@ -99,6 +99,23 @@ describe("cors", () => {
     assert.equal(headers.get("vary"), "Origin")
   })
 
+  it("lets pages of allowed origins into the private network only when configured, asked, and with a preflight", async () => {
+    const ask = async (section: object, origin: string, ...headers: [string, string][]) => {
+      const asked: [string, string][] = [["Origin", origin], ["Access-Control-Request-Method", "PUT"], ...headers]
+      const response = await serve([cors(section)], createContext({ method: "OPTIONS", headers: asked }))
+      return response.headers.get("access-control-allow-private-network")
+    }
+    const wants: [string, string] = ["Access-Control-Request-Private-Network", "true"]
+    const on = { private_network: true }
+    assert.equal(await ask(on, ALLOWED, wants), "true")
+    assert.equal(await ask(on, ALLOWED), undefined)
+    assert.equal(await ask(on, ALLOWED, [wants[0], "1"]), undefined)
+    assert.equal(await ask(on, "https://evil.example", wants), undefined)
+    assert.equal(await ask({}, ALLOWED, wants), undefined)
+    const get = await serve([cors(on)], createContext({ headers: [["Origin", ALLOWED], wants] }))
+    assert.equal(get.headers.has("access-control-allow-private-network"), false)
+  })
+
   it("gives each preflight headers of its own", async () => {
     const middleware = cors()
     const headers: [string, string][] = [

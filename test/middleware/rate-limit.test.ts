@@ -1,6 +1,8 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
+import type { RequestContext } from "../../src/message/request-context.ts"
 import { WindowCounter } from "../../src/middleware/rate-counter.ts"
+import { RateCounters } from "../../src/middleware/rate-counters.ts"
 import { createRateLimits } from "../../src/middleware/rate-limit.ts"
 import { createContext, middlewareConfig, type RequestInit, serve } from "./serve.ts"
 
@@ -131,5 +133,99 @@ describe("rate-limit", () => {
     const request = client({ requests: 1 }, { createCounter })
     assert.equal((await request()).headers.get("ratelimit"), '"default";r=0;t=5')
     assert.equal((await request()).status, 429)
+  })
+})
+
+describe("rate-limit by user, claim and tenant", () => {
+  const ada = { id: "ada", claims: { org: "acme", plan: 7 } }
+  const grace = { id: "grace", claims: { org: "acme", plan: "7" } }
+
+  it("runs at 450, behind authentication and the tenant resolver, and at 200 only when a rule needs it", () => {
+    const where = (section: object) => rateLimits(section).map(({ name, priority }) => `${name} ${priority}`)
+    assert.deepEqual(where({}), ["rate-limit 200"])
+    assert.deepEqual(where({ by: "user" }), ["rate-limit-identity 450"])
+    const rules = [{ path: "/**", requests: 1, window: "1m", by: "tenant" }]
+    assert.deepEqual(where({ rules }), ["rate-limit 200", "rate-limit-identity 450"])
+  })
+
+  it("counts each user, whatever the address", async () => {
+    const request = client({ requests: 1, by: "user" })
+    assert.equal((await request({ user: ada, clientAddress: "192.0.2.1" })).status, 200)
+    assert.equal((await request({ user: ada, clientAddress: "192.0.2.2" })).status, 429)
+    assert.equal((await request({ user: grace, clientAddress: "192.0.2.2" })).status, 200)
+  })
+
+  it("counts everybody with the same claim together, and tells a number from a text", async () => {
+    const byOrg = client({ requests: 1, by: "claim:org" })
+    assert.deepEqual([(await byOrg({ user: ada })).status, (await byOrg({ user: grace })).status], [200, 429])
+    const byPlan = client({ requests: 1, by: "claim:plan" })
+    assert.deepEqual([(await byPlan({ user: ada })).status, (await byPlan({ user: grace })).status], [200, 200])
+  })
+
+  it("counts each tenant", async () => {
+    const resolver = {
+      name: "tenant",
+      priority: 400,
+      kind: "built-in" as const,
+      onRequest(context: RequestContext) {
+        context.tenantId = context.requestHeaders.get("x-tenant") ?? null
+      },
+    }
+    const limits = rateLimits({ requests: 1, by: "tenant" })
+    const request = (...names: string[]) => {
+      const headers = names.map((name): [string, string] => ["X-Tenant", name])
+      return serve([...limits, resolver], createContext({ headers }))
+    }
+    assert.deepEqual([(await request("a")).status, (await request("a")).status], [200, 429])
+    assert.deepEqual([(await request("b")).status, (await request()).status, (await request()).status], [200, 200, 429])
+  })
+
+  it("counts by client when there is no such user, claim or tenant, or it is no short text or number", async () => {
+    for (const org of [undefined, null, "", {}, ["acme"], "x".repeat(300)]) {
+      const request = client({ requests: 1, by: "claim:org" })
+      const user = { id: "ada", claims: org === undefined ? {} : { org } }
+      assert.equal((await request({ user })).status, 200)
+      assert.equal((await request({ user: null })).status, 429, JSON.stringify(org))
+      assert.equal((await request({ user, clientAddress: "192.0.2.9" })).status, 200)
+    }
+  })
+
+  it("never looks a claim up in the prototype", async () => {
+    const request = client({ requests: 1, by: "claim:constructor" })
+    assert.equal((await request({ user: ada, clientAddress: "192.0.2.1" })).status, 200)
+    assert.equal((await request({ user: ada, clientAddress: "192.0.2.2" })).status, 200)
+  })
+
+  it("does not let an id or a claim pass for a client's address, or for each other", async () => {
+    const request = client({ requests: 1, by: "user" })
+    await request({ clientAddress: "192.0.2.1" })
+    assert.equal((await request({ user: { id: "192.0.2.1", claims: {} } })).status, 200)
+  })
+
+  it("tells in one list where the client stands by all rules, refused or not", async () => {
+    const rules = [
+      { path: "/**", requests: 1, window: "10s", by: "user" },
+      { path: "/login", requests: 9, window: "1m" },
+    ]
+    const request = client({ requests: 5, rules })
+    const first = await request({ user: ada, path: "/login" })
+    assert.equal(first.headers.get("ratelimit-policy"), '"default";q=5;w=60, "rule-2";q=9;w=60, "rule-1";q=1;w=10')
+    assert.equal(first.headers.get("ratelimit"), '"default";r=4;t=60, "rule-2";r=8;t=60, "rule-1";r=0;t=10')
+    assert.equal(first.headers.getAll("ratelimit").length, 1)
+    const refused = await request({ user: ada })
+    assert.deepEqual([refused.status, refused.headers.get("retry-after")], [429, "10"])
+    assert.equal(refused.headers.get("ratelimit"), '"default";r=3;t=60, "rule-1";r=0;t=10')
+  })
+
+  it("counts each of two rules that say the same for itself, and all of them after a reload", async () => {
+    using counters = new RateCounters()
+    const createCounter = counters.create.bind(counters)
+    const rule = { path: "/**", requests: 3, window: "1m" }
+    const before = client({ requests: 9, rules: [rule, rule] }, { createCounter })
+    assert.match((await before()).headers.get("ratelimit")!, /"rule-1";r=2;t=60, "rule-2";r=2;/)
+    const other = { path: "/other", requests: 1, window: "1m" }
+    const after = client({ requests: 9, rules: [other, rule, rule] }, { createCounter })
+    assert.match((await after()).headers.get("ratelimit")!, /"default";r=7;.*"rule-2";r=1;t=60, "rule-3";r=1;/)
+    assert.match((await before()).headers.get("ratelimit")!, /"default";r=6;/)
   })
 })
