@@ -1,5 +1,6 @@
 import { Agent, get, type IncomingMessage } from "node:http"
 import { parseConfig } from "../../src/config/parse-config.ts"
+import type { Config } from "../../src/config/schema.ts"
 import { createServer } from "../../src/create-server.ts"
 import type { PreparedSnapshot, ServerProcess } from "../../src/processes/server-process.ts"
 import { type LogLine, recordingLogger } from "../plugins/recording-logger.ts"
@@ -15,6 +16,8 @@ export interface Site extends AsyncDisposable {
   /** The numbers or words that guests said with `console.log("said", …)`, in order. */
   said(): string[]
   write(files: Files): void
+  /** What bext.config.toml with this text says. */
+  parse(config: string): Config
   /** Prepares what the files say now. @param config - A new bext.config.toml. */
   prepare(config?: string): Promise<PreparedSnapshot>
   /** The same, and puts it into service. */
@@ -67,6 +70,7 @@ export async function serveSite(config: string, files: Files = {}, serverKeys = 
     folder,
     lines,
     said: () => lines.flatMap(({ msg }) => /said (.*)/.exec(msg)?.[1] ?? []),
+    parse,
     write: (more) => writeFiles(folder, more),
     prepare,
     async reload(text) {
