@@ -8,6 +8,7 @@ import { OwnListeners } from "./http/own-listeners.ts"
 import { createHttpServer } from "./http/server.ts"
 import { RateCounters } from "./middleware/rate-counters.ts"
 import { SessionRevocations } from "./middleware/session-revocations.ts"
+import { Lanes } from "./plugins/lanes/lanes.ts"
 import { QuarantineBook } from "./plugins/quarantine.ts"
 import type { ServerProcess } from "./processes/server-process.ts"
 import { toProcessStatus } from "./snapshot/process-status.ts"
@@ -55,6 +56,8 @@ export async function createServer(config: Config, options: ServerOptions): Prom
   const quarantines = parts.use(await QuarantineBook.open(state))
   const revocations = parts.use(await SessionRevocations.open(state))
   const rateCounters = parts.use(new RateCounters(options.bus))
+  const entry = new URL("./lane-thread.ts", import.meta.url)
+  const lanes = parts.use(new Lanes({ entry, stateDir: config.state.dir, logger }))
   const shared = {
     folder,
     logger,
@@ -65,7 +68,8 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     rateCounters,
     bodies,
     upstreams,
-    tiers: once(createTiers),
+    tiers: once(() => createTiers(config.sandbox)),
+    lanes,
     grantLocalFolders,
   }
   const snapshots = parts.use(await Snapshots.open(config, shared))

@@ -1,7 +1,14 @@
+import type { Config } from "./config/schema.ts"
 import type { SandboxTier, Tier } from "./sandbox/sandbox.ts"
 
-/** The sandboxes of this build, ready to load guests. Takes a moment: call it only when there is a plugin. */
-export async function createTiers(): Promise<ReadonlyMap<Tier, SandboxTier>> {
+const MIB = 1024 * 1024
+
+/**
+ * The sandboxes of this build, ready to load guests. Takes a moment: call it only when there is a plugin.
+ * @param sandbox - Ceilings of the process; absent: the defaults.
+ */
+export async function createTiers(sandbox?: Config["sandbox"]): Promise<ReadonlyMap<Tier, SandboxTier>> {
   const { createQuickjsTier } = await import("./sandbox/quickjs/tier.ts")
-  return new Map([["quickjs", await createQuickjsTier()]])
+  const ceiling = sandbox && { maxMachines: sandbox.max_instances, maxBytes: sandbox.max_guest_memory_mb * MIB }
+  return new Map([["quickjs", await createQuickjsTier(ceiling)]])
 }

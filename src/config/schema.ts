@@ -384,6 +384,16 @@ const plugin = z
     config: z.record(z.string(), z.json()).default({}).describe("The plugin's own settings"),
     limits: z.strictObject(pluginLimits).prefault({}).describe("Limits instead of those in plugin.toml"),
     interpreter,
+    cpu_share: z
+      .number()
+      .gt(0)
+      .max(1)
+      .default(0.1)
+      .describe("Part of the serving thread it may use over a second; above it, it moves to a worker thread"),
+    lane: z
+      .enum(["auto", "inline", "worker"])
+      .default("auto")
+      .describe("Where it runs: as cpu_share says, always in the serving thread, always in a worker thread"),
     fuel: z
       .partialRecord(z.enum(HOOK_NAMES), z.int().min(1))
       .default({})
@@ -476,7 +486,21 @@ export const configSchema = z.strictObject({
     .default({})
     .describe("Bounds of queues; a queue without a section has the defaults"),
   sandbox: z
-    .strictObject({ ceilings: ceilings.prefault({}).describe("Upper bounds for every plugin, whatever it asks for") })
+    .strictObject({
+      ceilings: ceilings.prefault({}).describe("Upper bounds for every plugin, whatever it asks for"),
+      max_instances: z
+        .int()
+        .min(1)
+        .max(1_000_000)
+        .default(2000)
+        .describe("Instances of all plugins of a process; at the limit, those longest at rest are given up"),
+      max_guest_memory_mb: z
+        .int()
+        .min(16)
+        .max(1_048_576)
+        .default(2048)
+        .describe("Memory of all instances of a process, MiB; at the limit, those longest at rest are given up"),
+    })
     .prefault({})
     .describe("Settings of all sandboxes"),
   fetch: z

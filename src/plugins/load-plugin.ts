@@ -6,15 +6,17 @@ import type { Config } from "../config/schema.ts"
 import { PluginError } from "../errors.ts"
 import { compileConfigSchema } from "../host/config-schema.ts"
 import type { Host } from "../host/create-host.ts"
-import { createGuestServices } from "../host/create-services.ts"
+import { createGuestServices, type ServiceOptions } from "../host/create-services.ts"
 import { effectivePermissions } from "../host/permissions.ts"
 import { toQueueSettings } from "../host/queue-settings.ts"
 import type { InstanceMode, Json, Sandbox, SandboxTier, Tier } from "../sandbox/sandbox.ts"
 import type { ByteBudget } from "./buffer-response.ts"
 import { capabilitiesOf, checkHooks } from "./check-hooks.ts"
 import { FileStamps } from "./file-stamps.ts"
+import type { GuestAccess } from "./guest-access.ts"
 import { maskError } from "./guest-text.ts"
 import { HeaderAccess } from "./header-access.ts"
+import type { Lanes } from "./lanes/lanes.ts"
 import { LoadedPlugin } from "./loaded-plugin.ts"
 import { mergeLimits } from "./plugin-limits.ts"
 import { PluginMatch } from "./plugin-match.ts"
@@ -32,6 +34,8 @@ export interface LoadPluginOptions {
   readonly logger: Logger
   readonly role: Readonly<Role>
   readonly quarantines: Quarantines
+  /** Where plugins go that use too much of this thread. Absent: they stay. */
+  readonly lanes?: Lanes
   /** What buffered response bodies are taken from. */
   readonly bodies: ByteBudget
   /** Development: folders inside the project have everything they ask for; what that is gets logged. */
@@ -39,6 +43,7 @@ export interface LoadPluginOptions {
 }
 
 const DEFAULT_PRIORITY = 600
+const INLINE = { now: "inline", used: 0, reason: null, movedAtMs: null, waiting: 0 } as const
 
 /**
  * Finds a plugin, works out what it may do and use, evaluates its top level and compares what it exports with what it
@@ -60,7 +65,7 @@ export async function loadPlugin(
   const limits = mergeLimits(found.manifest.sandbox, entry, config.sandbox.ceilings)
   const settings = checkSettings(name, found, config)
   const match = new PluginMatch(entry.match)
-  const services = createGuestServices(host, {
+  const rights: ServiceOptions = {
     plugin: name,
     owner: found.owner,
     permissions,
@@ -69,7 +74,8 @@ export async function loadPlugin(
     quotaBytes: limits.storageBytes,
     queues: permissions.queues.map((queue) => toQueueSettings(queue, config.queues[queue])),
     messageBytes: limits.sandbox.messageBytes,
-  })
+  }
+  const services = createGuestServices(host, rights)
   const files = new FileStamps()
   let sandbox: Sandbox | undefined
   try {
@@ -80,8 +86,32 @@ export async function loadPlugin(
       noteFile: (path: string) => files.note(path),
     }
     const instance = instanceMode(found.manifest, match, config)
-    sandbox = await tier.load(source, services, limits.sandbox, instance)
+    const inline = await tier.load(source, services, limits.sandbox, instance)
+    sandbox = inline
     const manifest = found.synthesised ? withCapabilities(found.manifest, sandbox) : found.manifest
+    const headers = new HeaderAccess(name, permissions, config.server.identity_headers, (header) => {
+      const what = `${name} read ${header}, which is hidden from it; to show it, ask for it in plugin.toml and grant it:`
+      logger.warn({ plugin: name, header }, `${what} sensitive_headers = ["${header}"]`)
+    })
+    const access: GuestAccess = {
+      plugin: name,
+      headers,
+      permissions,
+      body: manifest.sandbox.body,
+      maxBodyBytes: limits.maxBodyBytes,
+      maxAnswerBytes: limits.sandbox.messageBytes,
+    }
+    const { lane: wanted, cpu_share: share } = entry
+    const laned = options.lanes?.wrap(tier, inline, {
+      wanted,
+      share,
+      instance,
+      rights: { ...rights, access: { ...access, headers: config.server.identity_headers } },
+      services,
+      hidden: (header) => headers.refusesRead(header),
+      logger,
+    })
+    sandbox = laned ?? inline
     checkHooks(manifest, sandbox.hooks)
     // Without a start hook there is nothing to wait for, and a thousand half-loaded guests would each hold a memory.
     if (!sandbox.hooks.has("on_server_start")) await sandbox.ready(null)
@@ -99,17 +129,7 @@ export async function loadPlugin(
         entry.required ?? (entry.on_error === "closed" && manifest.manifest.capabilities.includes("middleware")),
       match,
       permissions,
-      access: {
-        plugin: name,
-        headers: new HeaderAccess(name, permissions, config.server.identity_headers, (header) => {
-          const what = `${name} read ${header}, which is hidden from it; to show it, ask for it in plugin.toml and grant it:`
-          logger.warn({ plugin: name, header }, `${what} sensitive_headers = ["${header}"]`)
-        }),
-        permissions,
-        body: manifest.sandbox.body,
-        maxBodyBytes: limits.maxBodyBytes,
-        maxAnswerBytes: limits.sandbox.messageBytes,
-      },
+      access,
       onLargeBody: manifest.sandbox.on_large_body,
       limits: limits.calls,
       memoryBytes: limits.sandbox.memoryBytes,
@@ -117,6 +137,7 @@ export async function loadPlugin(
       stats: predecessor?.stats ?? new PluginStats(),
       config: settings,
       sandbox,
+      laneStatus: () => laned?.status ?? { ...INLINE, wanted, share },
       services,
       bodies: options.bodies,
       quarantines: options.quarantines,

@@ -8,6 +8,7 @@ import type { Breaker } from "./breaker.ts"
 import { type ByteBudget, bodyState, bufferResponse } from "./buffer-response.ts"
 import type { FileStamps } from "./file-stamps.ts"
 import { HookRunner, type RunnerParts } from "./hook-runner.ts"
+import type { LaneStatus } from "./lanes/lane-status.ts"
 import { pathsBefore } from "./path-history.ts"
 import type { MatchTarget, PluginMatch } from "./plugin-match.ts"
 import type { PluginStats } from "./plugin-stats.ts"
@@ -34,6 +35,7 @@ export interface PluginParts extends RunnerParts {
   readonly config: Json
   /** Guest memory, bytes. */
   readonly memoryBytes: number
+  readonly laneStatus: () => LaneStatus
   /** What buffered response bodies are taken from. */
   readonly bodies: ByteBudget
   readonly quarantines: Quarantines
@@ -123,6 +125,10 @@ export class LoadedPlugin implements AsyncDisposable {
 
   get breaker(): Breaker {
     return this.#runner.breaker
+  }
+
+  get lane(): LaneStatus {
+    return this.#parts.laneStatus()
   }
 
   get generation(): number {

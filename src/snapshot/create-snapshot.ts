@@ -13,6 +13,7 @@ import { createTimingPolicy } from "../middleware/server-timing.ts"
 import type { SessionRevocations } from "../middleware/session-revocations.ts"
 import { Pipeline } from "../pipeline/pipeline.ts"
 import { Stack } from "../pipeline/stack.ts"
+import type { Lanes } from "../plugins/lanes/lanes.ts"
 import { loadPlugins } from "../plugins/load-plugins.ts"
 import type { PluginSet } from "../plugins/plugin-set.ts"
 import type { Quarantines } from "../plugins/quarantine.ts"
@@ -31,6 +32,7 @@ export interface ProcessParts {
   readonly host: OwnedHost
   readonly role: Readonly<Role>
   readonly quarantines: Quarantines
+  readonly lanes: Lanes
   readonly bodies: BodyBudget
   readonly upstreams: SharedUpstreams
   readonly rateCounters: RateCounters
@@ -52,7 +54,7 @@ export async function createSnapshot(
   shared: ProcessParts,
   previous?: Snapshot,
 ): Promise<Snapshot> {
-  const { folder, logger, role, quarantines, bodies, grantLocalFolders = false } = shared
+  const { folder, logger, role, quarantines, lanes, bodies, grantLocalFolders = false } = shared
   await using parts = new AsyncDisposableStack()
   const errorPages = readErrorPages(config.errors)
   const builtIns = createBuiltIns(config, previous?.builtIns, {
@@ -63,7 +65,8 @@ export async function createSnapshot(
   const router = createRouter(config, upstreams.create, createWebsocketOrigins(config))
   const tiers = hasPlugins(config) ? await shared.tiers() : new Map()
   const host = shared.host.allowing(config.fetch.allow_private)
-  const loading = { config, configDir: folder, tiers, host, logger, role, quarantines, bodies, grantLocalFolders }
+  const common = { logger, role, quarantines, lanes, bodies, grantLocalFolders }
+  const loading = { config, configDir: folder, tiers, host, ...common }
   const plugins = await loadPlugins(loading, previous?.plugins)
   parts.defer(() => endOf(plugins, previous))
   await plugins.start()

@@ -45,7 +45,7 @@ function toPluginStatus(plugin: LoadedPlugin): PluginStatus {
     hooks: [...plugin.hooks],
     isolation: ISOLATION[plugin.tier],
     path: plugin.path,
-    lane: { now: "inline", wanted: "auto", share: 0.1, used: 0, reason: null, movedAtMs: null, waiting: 0 },
+    lane: plugin.lane,
     quarantine: plugin.breaker.status,
     limits: plugin.limits,
     permissions: { ...plugin.permissions },

@@ -2,9 +2,9 @@
  * What a serving thread and its lane say to each other. Everything is plain data that `postMessage` copies. Both ends are
  * bext: what a guest may choose in it was checked where the guest said it.
  */
-import type { Permissions } from "../../config/manifest-schema.ts"
 import type { PlainError } from "../../errors.ts"
 import type { HookName } from "../../hooks.ts"
+import type { ServiceOptions } from "../../host/create-services.ts"
 import type { GuestFetchRequest, GuestFetchResponse, LogLevel } from "../../host/services.ts"
 import type {
   CallLimits,
@@ -15,7 +15,7 @@ import type {
   Json,
   Tier,
 } from "../../sandbox/sandbox.ts"
-import type { QueueSettings } from "../../state/state.ts"
+import type { GuestAccess } from "../guest-access.ts"
 
 /** `workerData` of the lane's thread. */
 export interface LaneThreadData {
@@ -25,19 +25,10 @@ export interface LaneThreadData {
   readonly tiers: ReadonlyMap<Tier, unknown>
 }
 
-/** What the guest may see and ask for, as the plugin was loaded with. */
-export interface LaneRights {
-  readonly plugin: string
-  readonly owner: string
-  readonly permissions: Permissions
-  readonly config: Json
-  readonly secrets: ReadonlyMap<string, string>
-  readonly quotaBytes: number
-  readonly queues: readonly QueueSettings[]
-  readonly messageBytes: number
-  readonly identityHeaders: readonly string[]
-  readonly body: "none" | "request" | "response" | "both"
-  readonly maxBodyBytes: number
+/** What the guest may ask for and see, as the plugin was loaded with. */
+export interface LaneRights extends ServiceOptions {
+  /** `headers`: the identity headers its `HeaderAccess` knows. */
+  readonly access: Omit<GuestAccess, "headers"> & { readonly headers: readonly string[] }
 }
 
 export interface LaneCall {

@@ -219,14 +219,7 @@ class LaneServer {
   }
 }
 
-function toAccess(rights: LaneRights, services: LaneServices): GuestAccess {
-  const { plugin, permissions, identityHeaders, body, maxBodyBytes, messageBytes } = rights
-  return {
-    plugin,
-    headers: new HeaderAccess(plugin, permissions, identityHeaders, (header) => services.hidden(header)),
-    permissions,
-    body,
-    maxBodyBytes,
-    maxAnswerBytes: messageBytes,
-  }
+function toAccess({ permissions, access }: LaneRights, services: LaneServices): GuestAccess {
+  const warnHidden = (header: string) => services.hidden(header)
+  return { ...access, headers: new HeaderAccess(access.plugin, permissions, access.headers, warnHidden) }
 }

@@ -9,8 +9,6 @@ export interface LanesOptions {
   readonly entry: URL
   /** Folder of the state. */
   readonly stateDir: string
-  /** Asked when a guest first moves. */
-  readonly tiers: () => ReadonlyMap<Tier, SandboxTier>
   readonly logger: Logger
   /** How long a plugin must have been below half of its share before it comes back; doubled by each move. Default 60 s. */
   readonly calmMs?: number
@@ -67,6 +65,7 @@ export class Lanes implements AsyncDisposable {
   readonly #options: LanesOptions
   readonly #clock: LaneClock
   readonly #sandboxes = new Set<LanedSandbox>()
+  readonly #tiers = new Map<Tier, SandboxTier>()
   #timer: NodeJS.Timeout | null = null
   #lane: Lane | null = null
   #ended: Promise<void>[] = []
@@ -81,7 +80,8 @@ export class Lanes implements AsyncDisposable {
   }
 
   /** Puts a sandbox under watch; not `ready` yet. */
-  wrap(sandbox: Sandbox, options: LanedOptions): LanedSandbox {
+  wrap(tier: SandboxTier, sandbox: Sandbox, options: LanedOptions): LanedSandbox {
+    this.#tiers.set(tier.tier, tier)
     return new LanedSandbox(sandbox, options, this)
   }
 
@@ -157,7 +157,7 @@ export class Lanes implements AsyncDisposable {
   #start(): Lane {
     if (this.#lane !== null) this.#ended.push(this.#lane[Symbol.asyncDispose]())
     const { entry, stateDir, logger } = this.#options
-    const tiers = [...this.#options.tiers()].filter(([, { moving }]) => moving !== undefined)
+    const tiers = [...this.#tiers].filter(([, { moving }]) => moving !== undefined)
     return new Lane({
       entry,
       data: () => ({ stateDir, tiers: new Map(tiers.map(([name, { moving }]) => [name, moving!.openThread()])) }),

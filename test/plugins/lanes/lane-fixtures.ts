@@ -6,7 +6,7 @@ import { pino } from "pino"
 import type { LanedSandbox } from "../../../src/plugins/lanes/laned-sandbox.ts"
 import { Lanes, type LanesOptions } from "../../../src/plugins/lanes/lanes.ts"
 import { createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
-import type { SandboxTier, Tier } from "../../../src/sandbox/sandbox.ts"
+import type { SandboxTier } from "../../../src/sandbox/sandbox.ts"
 import type { LoadOptions } from "../../contracts/sandbox-contract.ts"
 
 /** Lanes with a tier and a state of their own, and everything they log. */
@@ -27,7 +27,6 @@ export class LaneBench implements AsyncDisposable {
     this.lanes = new Lanes({
       entry: new URL("../../../src/lane-thread.ts", import.meta.url),
       stateDir: this.#folder,
-      tiers: () => new Map<Tier, SandboxTier>([["quickjs", tier]]),
       logger: pino({ level: "debug" }, { write: (line: string) => void this.logged.push(JSON.parse(line)) }),
       ...options,
     })
@@ -50,7 +49,7 @@ export class LaneBench implements AsyncDisposable {
     const source = { name, folder, entry: `${folder}/index.js` }
     const sandbox = await this.tier.load(source, services, limits, instance)
     const storage = { flushStorage: async () => {}, refreshStorage: async () => {} }
-    return this.lanes.wrap(sandbox, {
+    return this.lanes.wrap(this.tier, sandbox, {
       wanted,
       share,
       instance,
@@ -63,9 +62,14 @@ export class LaneBench implements AsyncDisposable {
         quotaBytes: 1024 * 1024,
         queues: [],
         messageBytes: limits.messageBytes,
-        identityHeaders: [],
-        body: "both",
-        maxBodyBytes: limits.messageBytes,
+        access: {
+          plugin: name,
+          headers: [],
+          permissions: NO_PERMISSIONS,
+          body: "both",
+          maxBodyBytes: limits.messageBytes,
+          maxAnswerBytes: limits.messageBytes,
+        },
       },
       services: Object.assign(Object.create(services), storage),
       hidden: () => {},
