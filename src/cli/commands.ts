@@ -2,6 +2,8 @@ export interface Option {
   readonly type: "string" | "boolean"
   /** What a text option takes, e.g. FILE. */
   readonly value?: string
+  /** One letter: f for -f. */
+  readonly short?: string
   readonly description: string
 }
 
@@ -27,11 +29,26 @@ const config: Option = {
   description: "The configuration. Default: bext.config.toml in this folder",
 }
 
+const json: Option = { type: "boolean", description: "Print JSON" }
+
+/** Of commands that ask a running server. */
+const running: Readonly<Record<string, Option>> = {
+  config,
+  admin: {
+    type: "string",
+    value: "URL",
+    description: "The admin listener: http://ADDRESS:PORT or unix:PATH. Default: that of the configuration",
+  },
+}
+
+const ASKS_SERVER =
+  "Asks the running server over its admin listener, which the configuration names. The token, where one is needed, comes\nfrom the variable BEXT_ADMIN_TOKEN or the one the configuration names."
+
 /** Everything `bext` can do. */
 export const COMMANDS: Readonly<Record<string, Command>> = {
   serve: {
     summary: "Start the server",
-    usage: "[--config FILE | --static DIR | --upstream URL] [--listen ADDRESS] [--print-stack]",
+    usage: "[--config FILE | --static DIR | --upstream URL] [--listen ADDRESS] [--processes N] [--print-stack]",
     options: {
       config,
       static: { type: "string", value: "DIR", description: "Serve the files of a folder, without a configuration" },
@@ -40,6 +57,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         type: "string",
         value: "ADDRESS",
         description: 'With --static or --upstream: where to listen, "ADDRESS:PORT" or ":PORT". Default: 127.0.0.1:3000',
+      },
+      processes: {
+        type: "string",
+        value: "N",
+        description: "Serving processes, or auto: one for each CPU. Instead of server.processes",
       },
       "print-stack": { type: "boolean", description: "Print what a request passes, in order, and end" },
     },
@@ -51,7 +73,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
           ? `did you mean --config ${word}?`
           : `did you mean --static ${word}?`,
     details: [
-      "The environment variable PORT replaces the port. SIGTERM and SIGINT finish the requests in flight and stop; a second\none stops at once.",
+      "The environment variable PORT replaces the port. SIGTERM and SIGINT finish the requests in flight and stop; a second\none stops at once. SIGHUP reads the configuration and the plugins again.",
     ],
     examples: [
       ["bext serve", "with the bext.config.toml of this folder"],
@@ -60,6 +82,21 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       ["PORT=8080 bext serve --config site.toml", "another file, another port"],
     ],
     load: async () => (await import("./serve.ts")).serve,
+  },
+  dev: {
+    summary: "Serve, and take over every change at once",
+    usage: "[--config FILE]",
+    options: { config },
+    words: 0,
+    wordHint: (word) => `did you mean --config ${word}?`,
+    details: [
+      "Watches the configuration and the plugins. A change that is right serves the next request; one that is not is shown\nwith its place, and the version before goes on serving. Plugin folders inside the project have every permission they\nask for, which the log says; `bext serve` wants a grant for each.",
+    ],
+    examples: [
+      ["bext dev", "with the bext.config.toml of this folder"],
+      ["PORT=8080 bext dev", "another port"],
+    ],
+    load: async () => (await import("./dev.ts")).dev,
   },
   init: {
     summary: "Write a bext.config.toml for a folder",
@@ -74,6 +111,86 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       ["bext init my-site", "for another"],
     ],
     load: async () => (await import("./init.ts")).init,
+  },
+  status: {
+    summary: "Show what the running server does: processes, plugins, the last reload",
+    usage: "[--json] [--config FILE | --admin URL]",
+    options: { ...running, json },
+    words: 0,
+    wordHint: () => "it shows all plugins; --json has everything about each",
+    details: [ASKS_SERVER],
+    examples: [
+      ["bext status", ""],
+      ["bext status --admin http://10.0.0.5:9100", "of another machine"],
+    ],
+    load: async () => (await import("./status.ts")).status,
+  },
+  reload: {
+    summary: "Put the configuration and the plugins as they are now into service",
+    usage: "[--json] [--config FILE | --admin URL]",
+    options: { ...running, json },
+    words: 0,
+    wordHint: () => "a reload takes the whole configuration; plugins that did not change go on as they are",
+    details: [
+      "No request fails: those in flight finish with what they began with. With a mistake in it, nothing changes, and the\nexit code is 1.",
+      ASKS_SERVER,
+    ],
+    examples: [["bext check && bext reload", ""]],
+    load: async () => (await import("./reload.ts")).reload,
+  },
+  logs: {
+    summary: "Show the log of the running server",
+    usage: "[-f] [--lines N] [--plugin NAME] [--json] [--config FILE | --admin URL]",
+    options: {
+      ...running,
+      follow: { type: "boolean", short: "f", description: "Go on with further lines until Ctrl-C" },
+      lines: { type: "string", value: "N", description: "How many to begin with, 0 to 1000. Default: 100" },
+      plugin: { type: "string", value: "NAME", description: "Only what concerns this plugin" },
+      json: { type: "boolean", description: "JSON lines on a terminal too; elsewhere they are the default" },
+    },
+    words: 0,
+    wordHint: (word) => `did you mean --plugin ${word}?`,
+    details: ["The server keeps its last 1000 lines for this; whatever collects its output has them all.", ASKS_SERVER],
+    examples: [
+      ["bext logs -f", ""],
+      ["bext logs --lines 1000 --plugin geo", ""],
+    ],
+    load: async () => (await import("./logs.ts")).logs,
+  },
+  "plugin grant": {
+    summary: "Show what a plugin asks for beyond its grant, and allow it",
+    usage: "NAME [--yes] [--config FILE]",
+    options: { config, yes: { type: "boolean", description: "Allow it without asking" } },
+    words: 1,
+    details: [
+      "Writes [plugins.NAME.grant]; everything else in the file stays as it is. A server that runs with this configuration is\nreloaded.",
+    ],
+    examples: [["bext plugin grant payments", ""]],
+    load: async () => (await import("./plugin-grant.ts")).pluginGrant,
+  },
+  "plugin quarantine": {
+    summary: "Take a plugin out of service until it is released",
+    usage: "NAME --reason TEXT [--config FILE | --admin URL]",
+    options: {
+      ...running,
+      reason: { type: "string", value: "TEXT", description: "Why, for whoever looks next; at most 500 characters" },
+    },
+    words: 1,
+    details: [
+      "At once and in all processes, also after a reload or a restart. Its calls meet its on_error: with closed, requests it\nwould have seen are answered 503; with open they go on without it.",
+      ASKS_SERVER,
+    ],
+    examples: [['bext plugin quarantine geo --reason "wrong countries since 1.3"', ""]],
+    load: async () => (await import("./plugin-quarantine.ts")).pluginQuarantine,
+  },
+  "plugin release": {
+    summary: "Put a plugin back into service",
+    usage: "NAME [--config FILE | --admin URL]",
+    options: running,
+    words: 1,
+    details: ["Ends a quarantine, whether somebody or the server itself began it.", ASKS_SERVER],
+    examples: [["bext plugin release geo", ""]],
+    load: async () => (await import("./plugin-release.ts")).pluginRelease,
   },
   "plugin install": {
     summary: "Add a plugin that comes with bext to the configuration",

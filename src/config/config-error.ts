@@ -118,7 +118,7 @@ export function formatPath(path: Path): string {
 const FRAME_WIDTH = 100
 
 /** The line with its number and a marker below; a long one is cut around the marker. */
-function codeFrame(text: string, position: Position): string[] {
+export function codeFrame(text: string, position: Position): string[] {
   const start = position.column - 1
   const from = start < FRAME_WIDTH - 20 ? 0 : start - 20
   const end = Math.min(position.endColumn - 1, text.length, from + FRAME_WIDTH)

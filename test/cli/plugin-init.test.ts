@@ -96,7 +96,7 @@ describe("bext plugin init", { concurrency: 2 }, () => {
     writeFileSync(join(cwd, "file"), "")
     const { code, err } = await init(cwd, "hello", "--dir", "file/inside")
     assert.equal(code, 1)
-    assert.match(err, /E_FILE_UNREADABLE: cannot write .*file\/inside: not a directory/)
+    assert.match(err, /E_FILE_UNREADABLE: cannot write file\/inside\S*: not a directory/)
     assert.doesNotMatch(err, /^\s+at /m)
   })
 
