@@ -39,8 +39,8 @@ export function groupHelp(group: string): string {
 /** `bext COMMAND --help`. @param name - A key of COMMANDS. */
 export function commandHelp(name: string): string {
   const { summary, usage, options, details, examples } = COMMANDS[name]!
-  const rows = Object.entries(options).map(([key, { value, description }]) => [
-    value === undefined ? `--${key}` : `--${key} ${value}`,
+  const rows = Object.entries(options).map(([key, { value, short, description }]) => [
+    `${short === undefined ? "" : `-${short}, `}--${key}${value === undefined ? "" : ` ${value}`}`,
     description,
   ])
   const sections = [

@@ -17,7 +17,9 @@ export function parseOptions(name: string, args: readonly string[]): Parsed {
   const command = COMMANDS[name]!
   const { tokens } = parseArgs({
     args: [...args],
-    options: Object.fromEntries(Object.entries(command.options).map(([key, { type }]) => [key, { type }])),
+    options: Object.fromEntries(
+      Object.entries(command.options).map(([key, { type, short }]) => [key, { type, ...(short && { short }) }]),
+    ),
     allowPositionals: true,
     strict: false,
     tokens: true,
@@ -46,7 +48,7 @@ function checkOption(
   { rawName, value, inlineValue, ...token }: OptionToken,
 ): string | true {
   const option = Object.hasOwn(command.options, token.name) ? command.options[token.name] : undefined
-  if (option === undefined || !rawName.startsWith("--")) {
+  if (option === undefined || !(rawName.startsWith("--") || rawName === `-${option.short}`)) {
     const meant = nearest(token.name, Object.keys(command.options))
     const known = Object.keys(command.options).map((key) => `--${key}`)
     const hint = meant !== undefined ? `did you mean --${meant}?` : `it has: ${[...known, "--help"].join(", ")}`

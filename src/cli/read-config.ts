@@ -7,9 +7,11 @@ import type { Config } from "../config/schema.ts"
  * @throws {ConfigError} as `parseConfig`, but never `E_CONFIG_SECRET_MISSING`.
  */
 export function readConfig(text: string, file: string): Config {
-  const env = new Proxy<Record<string, string | undefined>>(
-    {},
-    { get: (_, name) => (name === "PORT" ? undefined : process.env[String(name)] || "not set in this shell") },
-  )
-  return parseConfig(text, { file, env })
+  return parseConfig(text, { file, env: LENIENT_ENV })
 }
+
+/** Has a value for every name but PORT, which is the server's alone. */
+export const LENIENT_ENV = new Proxy<Record<string, string | undefined>>(
+  {},
+  { get: (_, name) => (name === "PORT" ? undefined : process.env[String(name)] || "not set in this shell") },
+)

@@ -47,8 +47,11 @@ function jsonStream(): DestinationStream {
   return pino.destination({ dest: 1, sync: false, maxLength: MAX_BUFFERED_BYTES })
 }
 
-/** Lines appear at once, and none is lost when the process ends. */
-function prettyStream(destination: Writable | undefined): DestinationStream {
+/**
+ * Takes JSON lines and writes them for people. Lines appear at once, and none is lost when the process ends.
+ * @param destination - Standard output when undefined, with colours where it has them.
+ */
+export function prettyStream(destination: Writable | undefined): DestinationStream {
   // Loaded here: a server that writes JSON has no use for it.
   const pretty: typeof import("pino-pretty") = createRequire(import.meta.url)("pino-pretty")
   const stream = pretty({

@@ -1,0 +1,120 @@
+import { styleText } from "node:util"
+import type { ProcessStatus, ReloadOutcome, ServerStatus } from "../admin/control.ts"
+import type { PluginSummary } from "../admin/plugin-summary.ts"
+import { shortName } from "../config/config-error.ts"
+import { printable } from "../config/printable.ts"
+import { AdminClient } from "./admin-client.ts"
+import { findAdminTarget } from "./admin-target.ts"
+import { formatBytes, formatCount, formatMs, formatSpan, formatTable } from "./format.ts"
+import { parseOptions } from "./parse-options.ts"
+
+/** `bext status`: what the running server does. */
+export async function status(args: readonly string[]): Promise<number> {
+  const parsed = parseOptions("status", args)
+  const client = new AdminClient(findAdminTarget("status", parsed))
+  const server = await client.get<ServerStatus>("/v1/status")
+  const { plugins } = await client.get<{ plugins: readonly PluginSummary[] }>("/v1/plugins")
+  const text = parsed.options.has("json") ? JSON.stringify({ ...server, plugins }, null, 2) : toText(server, plugins)
+  process.stdout.write(`${text}\n`)
+  return 0
+}
+
+function toText(server: ServerStatus, plugins: readonly PluginSummary[]): string {
+  const { version, url, startedAtMs, configFile, lastReload, processes } = server
+  const file = configFile === null ? "without a configuration file" : shortName(configFile)
+  return [
+    `${style("bold", `bext ${printable(version)}`)}  ${printable(url)}  up ${since(startedAtMs)}  ${file}`,
+    ...(lastReload === null ? [] : describeReload(lastReload)),
+    "",
+    style("bold", "Processes"),
+    ...processTable(processes),
+    "",
+    style("bold", "Plugins"),
+    ...(plugins.length === 0 ? ["  none"] : pluginTable(plugins)),
+    ...plugins.flatMap(describeTrouble),
+  ].join("\n")
+}
+
+function describeReload(last: ReloadOutcome): string[] {
+  const when = `${since(last.atMs)} ago by ${printable(last.by)}`
+  if (!last.ok) {
+    const [first, ...more] = last.message.split("\n").map(printable)
+    return [style("red", `last reload failed ${when}: ${first}`), ...more.map((line) => `  ${line}`)]
+  }
+  const { loaded, kept, removed, replaced } = last.report
+  const parts = [`${loaded.length} plugins loaded`, `${kept.length} kept`, `${removed.length} removed`]
+  return [`last reload ${when}: ${parts.join(", ")}${replaced ? ", with new processes" : ""}`]
+}
+
+function processTable(processes: readonly ProcessStatus[]): string[] {
+  const head = ["PID", "STATE", "IN FLIGHT", "CONNECTIONS", "WEBSOCKETS", "MEMORY", "PLUGINS", "DELAY", "CRASHES", "UP"]
+  const rows = processes.map((one) => [
+    String(one.pid),
+    style(one.state === "serving" ? "green" : "yellow", one.state) + (one.leader ? ", leads" : ""),
+    formatCount(one.requestsInFlight),
+    formatCount(one.connections),
+    formatCount(one.websockets),
+    formatBytes(one.rssBytes),
+    formatBytes(one.guestMemoryBytes),
+    formatMs(one.eventLoopDelayMs),
+    one.crashes === 0 ? "0" : style("red", formatCount(one.crashes)),
+    since(one.startedAtMs),
+  ])
+  return formatTable([head, ...rows], new Set([2, 3, 4, 5, 6, 7, 8, 9]))
+}
+
+function pluginTable(plugins: readonly PluginSummary[]): string[] {
+  const head = ["NAME", "VERSION", "TIER", "LANE", "CALLS", "FAILED", "P50", "P99", "MEMORY", "STATE"]
+  const rows = plugins.map((plugin) => {
+    const failed = Object.values(plugin.failures).reduce((sum, count) => sum + count, 0)
+    return [
+      printable(plugin.name),
+      printable(plugin.version),
+      plugin.tier,
+      plugin.lane,
+      formatCount(plugin.calls),
+      failed === 0 ? "0" : style("red", formatCount(failed)),
+      plugin.p50Ms === null ? "-" : formatMs(plugin.p50Ms),
+      plugin.p99Ms === null ? "-" : formatMs(plugin.p99Ms),
+      formatBytes(plugin.memoryBytes),
+      plugin.quarantine === null ? style("green", "in service") : style("red", "out of service"),
+    ]
+  })
+  return formatTable([head, ...rows], new Set([4, 5, 6, 7, 8]))
+}
+
+/** What somebody should look at. All of it may be the guest's own words. */
+function describeTrouble({ name, quarantine, lastError, failures }: PluginSummary): string[] {
+  const lines: string[] = []
+  if (quarantine !== null) {
+    const { by, reason, sinceMs, probeAtMs } = quarantine
+    const whose = by === "operator" ? "by somebody" : "by the server"
+    const next =
+      probeAtMs === null
+        ? `bext plugin release ${name} ends it`
+        : `tried again in ${formatSpan(probeAtMs - Date.now())}`
+    lines.push(
+      "",
+      style("red", `${name} is out of service ${whose} since ${since(sinceMs)}: ${printable(reason)}`),
+      `  ${next}`,
+    )
+  }
+  if (lastError !== null) {
+    const counts = Object.entries(failures).map(([code, count]) => `${formatCount(count)} × ${code}`)
+    lines.push(
+      "",
+      `${name} failed: ${counts.map(printable).join(", ")}; last ${since(lastError.atMs)} ago in ${lastError.hook}`,
+    )
+    lines.push(...lastError.message.split("\n").map((line) => `  ${printable(line)}`))
+    for (const line of lastError.stack?.split("\n") ?? []) lines.push(style("dim", `  ${printable(line)}`))
+  }
+  return lines
+}
+
+function since(atMs: number): string {
+  return formatSpan(Date.now() - atMs)
+}
+
+function style(format: Parameters<typeof styleText>[0], text: string): string {
+  return styleText(format, text, { stream: process.stdout })
+}
