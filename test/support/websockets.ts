@@ -74,9 +74,10 @@ export async function startEcho(
 export async function startRaw(
   t: TestContext,
   answer: (socket: Socket, request: string) => void,
+  options: { allowHalfOpen?: boolean } = {},
 ): Promise<{ url: string; sockets: Socket[] }> {
   const sockets: Socket[] = []
-  const server = createNetServer({ allowHalfOpen: true }, (socket) => {
+  const server = createNetServer(options, (socket) => {
     sockets.push(socket)
     socket.on("error", () => {})
     socket.once("data", (data) => answer(socket, data.toString("latin1")))
