@@ -67,7 +67,7 @@ export const ERRORS = {
   E_SESSION_INVALID: {
     status: 502,
     blame: "operator",
-    hint: 'let the app send x-bext-session once: {"id", "claims"} as JSON in ASCII, short enough for a cookie, or end',
+    hint: 'let the app send x-bext-session once: {"id", "claims"} as JSON, percent-encoded, short enough for a cookie, or end',
   },
   // configuration
   E_CONFIG_INVALID: { status: 500, blame: "operator", hint: "fix the field named in the message" },

@@ -198,7 +198,7 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
       "The app answered with the header x-bext-session, and bext cannot begin or end a session from what it says. The user was not logged in.",
     steps: [
       'Send it once: `x-bext-session: {"id": "ada", "claims": {"role": "admin"}}`, or `x-bext-session: end`.',
-      "Write characters outside of ASCII as \\uXXXX: headers do not carry them.",
+      "Percent-encode it, in JavaScript with `encodeURIComponent(JSON.stringify(session))`: headers carry ASCII alone.",
       "Keep the claims short: the sealed session has to fit into a cookie of 4096 bytes. The log says by how much it is too long.",
     ],
     related: ["E_UPSTREAM_INVALID", "E_UNAUTHENTICATED"],

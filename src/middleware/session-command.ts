@@ -14,7 +14,8 @@ const MAX_COMMAND = 4_096
 const PRINTABLE_ASCII = /^[ -~]*$/
 
 /**
- * Reads the values of `COMMAND_HEADER`: `end`, or JSON with `id` (text or a number) and optionally `claims` (an object).
+ * Reads the values of `COMMAND_HEADER`: `end`, or JSON with `id` (text or a number) and optionally `claims` (an object), as it
+ * is or percent-encoded as a whole.
  * @throws {BextError} `E_SESSION_INVALID`, without a word of the value.
  */
 export function parseSessionCommand(values: readonly string[]): SessionCommand {
@@ -22,7 +23,7 @@ export function parseSessionCommand(values: readonly string[]): SessionCommand {
   if (value === undefined || values.length > 1) throw invalid(`is there ${values.length} times`)
   if (value === "end") return { kind: "end" }
   if (value.length > MAX_COMMAND) throw invalid(`has ${value.length} characters, at most ${MAX_COMMAND} fit a cookie`)
-  if (!PRINTABLE_ASCII.test(value)) throw invalid("has characters outside of ASCII; write them as \\uXXXX")
+  if (!PRINTABLE_ASCII.test(value)) throw invalid("has characters outside of ASCII; percent-encode it")
   const { id, claims = {}, ...others } = parseObject(value)
   const unknown = Object.keys(others)
   if (unknown.length > 0)
@@ -36,7 +37,7 @@ export function parseSessionCommand(values: readonly string[]): SessionCommand {
 function parseObject(text: string): Record<string, unknown> {
   let value: unknown
   try {
-    value = JSON.parse(text)
+    value = JSON.parse(text.startsWith("%") ? decodeURIComponent(text) : text)
   } catch {
     throw invalid('is neither "end" nor JSON')
   }

@@ -77,6 +77,10 @@ describe("a session", () => {
       .cookies[0]!
     const { context } = await site.request({ headers: [["Cookie", cookie.split(";")[0]!]] })
     assert.equal(context.user!.id, "Ж😀")
+    const encoded = await site.login({ id: "é" }).catch((error: Error) => error.message)
+    assert.match(encoded, /^E_SESSION_INVALID/)
+    const answer = await site.command(encodeURIComponent('{"id":"é%41"}'))
+    assert.equal(await site.whoIs(answer.cookies[0]!.split(";")[0]!), "é%41")
     assert.equal(context.user!.claims.role, undefined)
     assert.ok(Object.hasOwn(context.user!.claims, "__proto__"))
   })
@@ -295,6 +299,9 @@ describe("what the app says of a session", () => {
       '{"id":"ada","claims":[]}',
       '{"id":"ada","claim":{}}',
       '{"id":"é"}',
+      "%7B%22id%22%3A%22ada%22",
+      "%7B%ff%7D",
+      "%00",
       `{"id":"ada","claims":{"x":"${"y".repeat(5_000)}"}}`,
       `{"id":"ada","claims":{"x":"${randomBytes(1_450).toString("hex")}"}}`,
     ]
