@@ -71,7 +71,7 @@ function checkRoutes({ routes }: Config): Problem[] {
   )
 }
 
-function checkMiddleware({ middleware, tenants }: Config): Problem[] {
+function checkMiddleware({ middleware, tenants, plugins }: Config): Problem[] {
   const problems: Problem[] = []
   const { cors, auth, session, tenant } = middleware
   const anybody = cors?.origins.find((origin) => origin === "*" || origin === "null")
@@ -102,6 +102,13 @@ function checkMiddleware({ middleware, tenants }: Config): Problem[] {
       what: "a claim needs [middleware.auth] or [middleware.session], which are missing",
     })
   }
+  if (auth?.algorithms.length === 0 && session === undefined && !hasPlugins(plugins)) {
+    problems.push({
+      path: ["middleware", "auth"],
+      what: "nothing here can tell who the user is, so nobody could pass the gate",
+      fixes: ["add algorithms and a key for tokens, or [middleware.session]"],
+    })
+  }
   problems.push(...checkRateKeys(middleware))
   for (const [index, way] of (tenant?.by ?? []).entries()) {
     const isKnown =
@@ -114,6 +121,11 @@ function checkMiddleware({ middleware, tenants }: Config): Problem[] {
     })
   }
   return problems
+}
+
+/** One of them may be allowed to say who the user is. */
+function hasPlugins(plugins: Config["plugins"]): boolean {
+  return Object.values(plugins).some(({ enabled }) => enabled)
 }
 
 /** A rule that finds no user or tenant counts by client, which is not what was asked for. */

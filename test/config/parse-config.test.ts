@@ -178,7 +178,7 @@ sandbox = "quick-js"
 on_error = "opened"
 `),
       [
-        "2:1 server.lisen: unknown key | did you mean listen? | allowed: listen, trusted_proxies, identity_headers, grace, limits",
+        "2:1 server.lisen: unknown key | did you mean listen? | allowed: listen, processes, trusted_proxies, identity_headers, grace, limits",
         '3:10 server.listen: expected "ADDRESS:PORT", "[IPv6]:PORT" or ":PORT" (every address), port 0 to 65535, found "localhost"',
         '5:9 log.level: expected "debug", "info", "warn", "error" or "silent", found "inf" | did you mean "info"?',
         '7:11 plugins.a.sandbox: expected "quickjs", "wasm" or "nsjail", found "quick-js" | did you mean "quickjs"?',
@@ -361,6 +361,51 @@ max_memory_mb = 128
     ],
     ["a method in small letters", '[middleware.cors]\norigins = ["*"]\nmethods = ["get"]', /write "GET"/],
     ["no algorithm", '[middleware.auth]\nalgorithms = []\nkey_file = "key.pem"', /but no algorithms/],
+    [
+      "a gate that nobody can pass",
+      '[middleware.auth]\npublic = ["/"]',
+      /middleware\.auth: nothing .* who the user is/,
+    ],
+    ["a cookie for tokens without algorithms", '[middleware.auth]\ncookie = "jwt"', /but no algorithms/],
+    ...Object.entries({
+      "without secrets": ["secrets = []", /expected at least 1 entry/],
+      "with a secret in the file": ['secrets = ["hunter2"]', /secrets\.0: expected "env:NAME"/],
+      "with one secret twice": ['secrets = ["env:JWT", "env:JWT"]', /the same secret twice/],
+      "without login paths": ["login_paths = []", /expected at least 1 entry/],
+      "with a __Host- cookie over http": ['cookie = "__Host-s"\nsecure = false', /need secure = true/],
+      "with a __secure- cookie over http": ['cookie = "__secure-s"\nsecure = false', /need secure = true/],
+      "with a __Host- cookie of a domain": ['cookie = "__Host-s"\ndomain = "a.com"', /without domain/],
+      "with a __Host- cookie of a path": ['cookie = "__Host-s"\npath = "/app"', /path = "\/"/],
+      "for other sites over http": ['same_site = "none"\nsecure = false', /need secure = true/],
+      "with attributes in the cookie's name": ['cookie = "s; Domain=evil.example"', /expected the name of a cookie/],
+      "with attributes in the path": ['path = "/; Domain=evil.example"', /expected a path/],
+      "that is idle longer than it lasts": ['idle = "2d"\nabsolute = "1d"', /idle is longer than absolute/],
+    } satisfies Record<string, [string, RegExp]>).map(([what, [lines, message]]): [string, string, RegExp] => {
+      const keys = lines.split("\n").map((line) => line.split(" ")[0])
+      const defaults = ['secrets = ["env:JWT"]', 'login_paths = ["/login"]']
+      const rest = defaults.filter((line) => !keys.includes(line.split(" ")[0]))
+      return [`a session ${what}`, ["[middleware.session]", ...rest, lines].join("\n"), message]
+    }),
+    [
+      "a session and a token in one cookie",
+      '[middleware.session]\nsecrets = ["env:JWT"]\nlogin_paths = ["/login"]\n[middleware.auth]\nalgorithms = ["RS256"]\nkey_file = "key.pem"\ncookie = "__Host-session"',
+      /__Host-session is the cookie of \[middleware\.session\]/,
+    ],
+    [
+      "any origin in the private network",
+      '[middleware.cors]\norigins = ["*"]\nprivate_network = true',
+      /every site into the private network/,
+    ],
+    [
+      "a rate by user without users",
+      '[middleware.rate_limit]\nrequests = 1\nwindow = "1s"\nby = "user"',
+      /rate_limit\.by: a user or a claim needs/,
+    ],
+    [
+      "a rate by tenant without tenants",
+      '[middleware.rate_limit]\nrequests = 1\nwindow = "1s"\nrules = [{ path = "/", requests = 1, window = "1s", by = "tenant" }]',
+      /rate_limit\.rules\.0\.by: counting by tenant needs/,
+    ],
     ["the algorithm none", '[middleware.auth]\nalgorithms = ["none"]\nkey_file = "key.pem"', /expected "HS256"/],
     [
       "two keys",

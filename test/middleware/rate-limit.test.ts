@@ -9,7 +9,8 @@ import { createContext, middlewareConfig, type RequestInit, serve } from "./serv
 type Deps = Parameters<typeof createRateLimits>[1]
 
 function rateLimits(section: object, deps?: Deps) {
-  const rest = { auth: {}, tenant: { by: ["header:x-tenant"], unknown: "pass" } }
+  const session = { secrets: ["env:SESSION_KEY"], login_paths: ["/login"] }
+  const rest = { session, tenant: { by: ["header:x-tenant"], unknown: "pass" } }
   const config = middlewareConfig({ rate_limit: { requests: 2, window: "1m", ...section }, ...rest })
   return createRateLimits(config.rate_limit!, deps)
 }
