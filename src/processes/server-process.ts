@@ -50,4 +50,10 @@ export interface PreparedSnapshot {
  * Fields of the configuration that a snapshot cannot change: they belong to the process or its sockets. A change needs
  * new processes.
  */
-export type ProcessField = "server" | "log" | "state" | "admin"
+export type ProcessField =
+  | "server"
+  | "log"
+  | "state"
+  | "admin"
+  | "sandbox.max_instances"
+  | "sandbox.max_guest_memory_mb"

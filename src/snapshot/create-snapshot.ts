@@ -17,6 +17,7 @@ import type { Lanes } from "../plugins/lanes/lanes.ts"
 import { loadPlugins } from "../plugins/load-plugins.ts"
 import type { PluginSet } from "../plugins/plugin-set.ts"
 import type { Quarantines } from "../plugins/quarantine.ts"
+import { assignQueues } from "../plugins/queue-consumers.ts"
 import type { Role } from "../plugins/role.ts"
 import type { SandboxTier, Tier } from "../sandbox/sandbox.ts"
 import { createAccessLog } from "../telemetry/access-log.ts"
@@ -69,6 +70,7 @@ export async function createSnapshot(
   const loading = { config, configDir: folder, tiers, host, ...common }
   const plugins = await loadPlugins(loading, previous?.plugins)
   parts.defer(() => endOf(plugins, previous))
+  assignQueues(plugins.plugins)
   await plugins.start()
   const stack = new Stack([...builtIns.list, ...plugins.plugins])
   const pipeline = new Pipeline({
@@ -82,8 +84,11 @@ export async function createSnapshot(
     },
   })
   const accessLog = config.log.access ? createAccessLog(logger) : () => {}
-  const releaseUpstreams = () => upstreams.release()
-  const made = { number, config, errorPages, builtIns, plugins, stack, pipeline, accessLog, releaseUpstreams }
+  const closeRoutes = async () => {
+    await router.close?.()
+    await upstreams.release()
+  }
+  const made = { number, config, errorPages, builtIns, plugins, stack, pipeline, accessLog, closeRoutes }
   parts.move()
   return new Snapshot(made)
 }

@@ -2,8 +2,15 @@ import { fingerprint } from "../config/fingerprint.ts"
 import type { Config } from "../config/schema.ts"
 import type { ProcessField } from "../processes/server-process.ts"
 
-const PROCESS_FIELDS: readonly ProcessField[] = ["server", "log", "state", "admin"]
-/** Inside those sections, and yet each snapshot has its own. */
+const PROCESS_FIELDS: readonly ProcessField[] = [
+  "server",
+  "log",
+  "state",
+  "admin",
+  "sandbox.max_instances",
+  "sandbox.max_guest_memory_mb",
+]
+/** Inside those, and yet each snapshot has its own. */
 const SNAPSHOT_FIELDS: ReadonlySet<string> = new Set(["log.access"])
 
 /**
@@ -11,13 +18,13 @@ const SNAPSHOT_FIELDS: ReadonlySet<string> = new Set(["log.access"])
  * @returns Dotted names, e.g. "server.limits.body".
  */
 export function changedProcessFields(old: Config, next: Config): readonly string[] {
-  return PROCESS_FIELDS.flatMap((name) => changedFields(name, sectionOf(old, name), sectionOf(next, name))).filter(
+  return PROCESS_FIELDS.flatMap((name) => changedFields(name, valueAt(old, name), valueAt(next, name))).filter(
     (name) => !SNAPSHOT_FIELDS.has(name),
   )
 }
 
-function sectionOf(config: Config, name: string): unknown {
-  return (config as Readonly<Record<string, unknown>>)[name]
+function valueAt(config: Config, name: string): unknown {
+  return name.split(".").reduce<unknown>((at, key) => (isTable(at) ? at[key] : undefined), config)
 }
 
 function changedFields(name: string, old: unknown, next: unknown): string[] {

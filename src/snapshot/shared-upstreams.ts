@@ -9,7 +9,10 @@ interface Shared {
 
 /** The upstreams one snapshot uses. */
 export interface UpstreamLease {
-  /** As `createUpstreamHandler`; the same upstream with the same settings is the same handler, connections included. */
+  /**
+   * As `createUpstreamHandler`; the same upstream with the same settings shares its connections. Not closed with the router
+   * that has it.
+   */
   create(url: string, options: UpstreamOptions): Handler
   /** Gives all of them back; what nobody else uses is closed. Resolves when its last request has ended. */
   release(): Promise<void>
@@ -28,7 +31,7 @@ export class SharedUpstreams {
         this.#shared.set(key, shared)
         if (!keys.has(key)) shared.users++
         keys.add(key)
-        return shared.handler
+        return { handle: (context) => shared.handler.handle(context) }
       },
       release: async () => {
         const released = [...keys]

@@ -19,8 +19,8 @@ export interface SnapshotParts {
   readonly stack: Stack
   readonly pipeline: Pipeline
   readonly accessLog: (context: RequestContext, result: AccessResult) => void
-  /** Gives back the upstreams its routes lead to. */
-  readonly releaseUpstreams: () => Promise<void>
+  /** Lets go of what its routes lead to. */
+  readonly closeRoutes: () => Promise<void>
 }
 
 /** One configuration in service with everything made from it. Immutable; a request stays with the one it began with. */
@@ -96,19 +96,19 @@ export class Snapshot {
     const graceEndsMs = performance.now() + graceMs
     await this.#drained(graceMs)
     await this.#parts.plugins.release(graceEndsMs)
-    await this.#parts.releaseUpstreams()
+    await this.#parts.closeRoutes()
   }
 
   /** It never served. */
   async abandon(): Promise<void> {
     await this.#parts.plugins.release()
-    await this.#parts.releaseUpstreams()
+    await this.#parts.closeRoutes()
   }
 
   /** The server ends with this snapshot. */
   async stop(): Promise<void> {
     await this.#parts.plugins.stop()
-    await this.#parts.releaseUpstreams()
+    await this.#parts.closeRoutes()
   }
 
   #drained(graceMs: number): Promise<void> {

@@ -17,6 +17,7 @@ describe("the fields that a snapshot cannot change", () => {
     const next = config({
       server: { listen: "127.0.0.1:81", limits: { body: "2mb" }, identity_headers: ["x-user"] },
       log: { level: "debug" },
+      sandbox: { max_instances: 10, ceilings: { max_cpu_ms: 10 } },
       state: { dir: "elsewhere" },
     })
     assert.deepEqual(changedProcessFields(old, next), [
@@ -25,6 +26,7 @@ describe("the fields that a snapshot cannot change", () => {
       "server.limits.body",
       "log.level",
       "state.dir",
+      "sandbox.max_instances",
     ])
   })
 

@@ -139,15 +139,16 @@ describe("a snapshot that is over", () => {
     const ticks = (version: number) =>
       plugin(
         "probe",
-        `export function onRequest(ctx) {
-          ctx.waitUntil(new Promise(() => setInterval(async () => {
+        `let ticks = 0
+        export function onRequest(ctx) {
+          ctx.waitUntil(new Promise(() => setInterval(() => {
             console.log("said", ${version})
-            await bext.storage.incr("ticks ${version}")
+            bext.storage.set("ticks ${version}", String(++ticks))
           }, 1)))
           return new Response(String(bext.storage.get("ticks 1")))
         }`,
       )
-    await using site = await serveSite("[plugins.probe]", ticks(1), 'grace = "50ms"')
+    await using site = await serveSite('[plugins.probe]\nlane = "inline"', ticks(1), 'grace = "50ms"')
     await site.get()
     await until(() => site.said().length > 2, "it ticks")
     site.write(ticks(2))
