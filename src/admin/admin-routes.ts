@@ -3,6 +3,7 @@ import Negotiator from "negotiator"
 import { printable } from "../config/printable.ts"
 import { BextError } from "../errors.ts"
 import type { Json } from "../sandbox/sandbox.ts"
+import { controlMetrics } from "../telemetry/server-metrics.ts"
 import { METRIC_TYPES, writeMetrics } from "../telemetry/write-metrics.ts"
 import type { Control, ServerStatus } from "./control.ts"
 import { summarisePlugins } from "./plugin-summary.ts"
@@ -71,7 +72,8 @@ export function createAdminRoutes(control: Control, stateDir: string): AdminRout
   async function metrics({ query, accept }: AdminCall): Promise<AdminAnswer> {
     checkQuery(query, [])
     const format = wantsOpenMetrics(accept) ? "openmetrics" : "prometheus"
-    return { text: writeMetrics(await control.metrics(), format), type: METRIC_TYPES[format] }
+    const [families, status] = await Promise.all([control.metrics(), control.status()])
+    return { text: writeMetrics([...families, ...controlMetrics(status)], format), type: METRIC_TYPES[format] }
   }
 
   async function health(): Promise<AdminAnswer> {
@@ -101,14 +103,22 @@ export function createAdminRoutes(control: Control, stateDir: string): AdminRout
     if (typeof reason !== "string" || reason.trim() === "" || reason.length > MAX_REASON) {
       throw new BextError("E_REQUEST_INVALID", `expected a reason, a text of 1 to ${MAX_REASON} characters`)
     }
+    await checkLoaded(name)
     await control.quarantine(name, printable(reason))
     return { json: { plugin: name, quarantined: true } }
   }
 
   async function release({ plugin: name, body }: AdminCall): Promise<AdminAnswer> {
     readFields(body, [])
+    await checkLoaded(name)
     await control.release(name)
     return { json: { plugin: name, quarantined: false } }
+  }
+
+  async function checkLoaded(name: string): Promise<void> {
+    const { processes } = await control.status()
+    if (processes.some(({ plugins }) => plugins.some((one) => one.name === name))) return
+    throw new BextError("E_NOT_FOUND", `no plugin ${name} is loaded`)
   }
 
   async function logs({ query }: AdminCall): Promise<AdminAnswer> {

@@ -61,14 +61,13 @@ export class SupervisorControl implements Control {
   }
 
   async metrics(): Promise<readonly MetricFamily[]> {
-    const answers = await ask(
-      [...this.#options.supervisor.serving, ...this.#options.supervisor.draining],
-      "metrics",
-      null,
-    )
+    const { serving, draining } = this.#options.supervisor
+    const children = [...serving, ...draining]
+    const answers = await ask(children, "metrics", null)
     for (const { child, result } of answers) this.#ledger.observe(child.pid, result)
     const answered = new Set(answers.map(({ child }) => child.pid))
-    return mergeFamilies([...answers.map(({ result }) => result), this.#ledger.absent(answered)])
+    const alive = new Set(children.map(({ pid }) => pid))
+    return mergeFamilies([...answers.map(({ result }) => result), this.#ledger.absent(answered, alive)])
   }
 
   reload(by: string): Promise<ReloadReport> {

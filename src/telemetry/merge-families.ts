@@ -23,30 +23,34 @@ export function mergeFamilies(lists: readonly (readonly MetricFamily[])[]): Metr
 }
 
 /**
- * The counters of processes that are gone. Without them, the sum over all processes would fall when one ends, and that
+ * The counters of processes that are gone, or that do not answer. Without them, the sum over all processes would fall when one ends, and that
  * looks like a restart of everything. What a process counted after it was last observed is lost with it.
  */
 export class MetricLedger {
   readonly #last = new Map<number, readonly MetricFamily[]>()
-  #retired: readonly MetricFamily[] = []
+  #ended: readonly MetricFamily[] = []
 
   /** Remembers what a process answered last. */
   observe(pid: number, families: readonly MetricFamily[]): void {
     this.#last.set(pid, families.filter(isCumulative))
   }
 
-  /** The process has ended: its counters stay as they were last observed. */
-  retire(pid: number): void {
-    const last = this.#last.get(pid)
-    if (last === undefined) return
-    this.#last.delete(pid)
-    this.#retired = mergeFamilies([this.#retired, last])
-  }
-
-  /** Counters of processes that are gone, or that did not answer now: those whose pid is not in `answered`. */
-  absent(answered: ReadonlySet<number>): readonly MetricFamily[] {
-    const silent = [...this.#last].filter(([pid]) => !answered.has(pid)).map(([, families]) => families)
-    return silent.length === 0 ? this.#retired : mergeFamilies([this.#retired, ...silent])
+  /**
+   * What is to be added to the answers of now.
+   * @param answered - Processes whose answer is there already.
+   * @param alive - All processes of now; the others have ended, and are no longer told apart.
+   */
+  absent(answered: ReadonlySet<number>, alive: ReadonlySet<number>): readonly MetricFamily[] {
+    const ended: (readonly MetricFamily[])[] = []
+    const silent: (readonly MetricFamily[])[] = []
+    for (const [pid, families] of this.#last) {
+      if (!alive.has(pid)) {
+        this.#last.delete(pid)
+        ended.push(families)
+      } else if (!answered.has(pid)) silent.push(families)
+    }
+    if (ended.length > 0) this.#ended = mergeFamilies([this.#ended, ...ended])
+    return silent.length === 0 ? this.#ended : mergeFamilies([this.#ended, ...silent])
   }
 }
 

@@ -20,15 +20,9 @@ export function serverMetrics({ status, requests, series }: ProcessParts): Metri
   return [...own, ...guestMetrics(series, reserved)]
 }
 
-export interface ControlParts {
-  readonly version: string
-  readonly processes: ServerStatus["processes"]
-  /** Reloads since the server started. */
-  readonly reloads: { readonly succeeded: number; readonly failed: number }
-}
-
-/** What no single process knows; `Control.metrics` puts it beside the sum of the processes. */
-export function controlMetrics({ version, processes, reloads }: ControlParts): MetricFamily[] {
+/** What no single process knows; goes beside the sum of the processes. */
+export function controlMetrics(status: Pick<ServerStatus, "version" | "processes" | "lastReload">): MetricFamily[] {
+  const { version, processes, lastReload } = status
   const states = ["starting", "serving", "draining", "unresponsive"] as const
   const crashes = processes.reduce((sum, one) => sum + one.crashes, 0)
   return [
@@ -39,15 +33,18 @@ export function controlMetrics({ version, processes, reloads }: ControlParts): M
       "Serving processes by state",
       states.map((state) => [{ state }, processes.filter((one) => one.state === state).length]),
     ),
-    family("bext_process_crashes_total", "counter", "Processes that ended without being asked to", [[{}, crashes]]),
-    family("bext_reloads_total", "counter", "Reloads by result", [
-      [{ result: "succeeded" }, reloads.succeeded],
-      [{ result: "failed" }, reloads.failed],
-    ]),
+    counterOf("bext_process_crashes_total", "Processes that ended without being asked to", crashes),
+    gauge(
+      "bext_snapshot",
+      "Number of the snapshot that serves; each reload adds one",
+      Math.max(0, ...processes.map((one) => one.snapshot)),
+    ),
+    gauge("bext_last_reload_successful", "0 when the last reload failed", lastReload?.ok === false ? 0 : 1),
+    gauge("bext_last_reload_timestamp_seconds", "When it was; 0 when there was none", (lastReload?.atMs ?? 0) / 1000),
   ]
 }
 
-const NO_CONTROL: ControlParts = { version: "", processes: [], reloads: { succeeded: 0, failed: 0 } }
+const NO_CONTROL = { version: "", processes: [], lastReload: null }
 
 type Row = readonly [labels: Readonly<Record<string, string>>, value: number]
 

@@ -6,11 +6,8 @@ import { toPublicConfig } from "../../src/admin/public-config.ts"
 import { loadConfig } from "../../src/config/load-config.ts"
 import { parseConfig } from "../../src/config/parse-config.ts"
 import { createServer } from "../../src/create-server.ts"
-import { BextError } from "../../src/errors.ts"
 import { createLogger } from "../../src/telemetry/log.ts"
 import { LogTail } from "../../src/telemetry/log-tail.ts"
-import { mergeFamilies } from "../../src/telemetry/merge-families.ts"
-import { controlMetrics } from "../../src/telemetry/server-metrics.ts"
 import { createProject } from "../support/serve.ts"
 import { type Answer, type AskOptions, ask, type Where } from "./ask.ts"
 
@@ -64,7 +61,6 @@ export async function adminProject(
   const server = parts.use(await createServer(current, { folder: project.folder, logger }))
   const { url } = await server.listen()
   const startedAtMs = Date.now()
-  const reloads = { succeeded: 0, failed: 0 }
   let lastReload: ReloadOutcome | null = null
 
   const control: Control = {
@@ -78,8 +74,7 @@ export async function adminProject(
       stack: server.stack(),
     }),
     config: () => toPublicConfig(current),
-    metrics: async () =>
-      mergeFamilies([server.metrics(), controlMetrics({ version: "0.0.0", processes: [server.status()], reloads })]),
+    metrics: async () => server.metrics(),
     async reload(by) {
       try {
         const next = loadConfig(file, ENV)
@@ -89,30 +84,17 @@ export async function adminProject(
         const { snapshot, loaded, kept, removed } = prepared
         const report = { snapshot, durationMs: 1, loaded, kept, removed, replaced: false }
         lastReload = { atMs: Date.now(), by, ok: true, report }
-        reloads.succeeded++
         return report
       } catch (error) {
         const { code = "E_INTERNAL", message } = error as { code?: string; message: string }
         lastReload = { atMs: Date.now(), by, ok: false, code, message }
-        reloads.failed++
         throw error
       }
     },
-    async quarantine(plugin, reason) {
-      checkKnown(plugin)
-      await server.quarantine(plugin, reason)
-    },
-    async release(plugin) {
-      checkKnown(plugin)
-      await server.release(plugin)
-    },
+    quarantine: (plugin, reason) => server.quarantine(plugin, reason),
+    release: (plugin) => server.release(plugin),
     logTail: async (lines) => tail.lines(lines),
     followLog: (listener) => tail.follow(listener),
-  }
-
-  function checkKnown(plugin: string): void {
-    if (server.status().plugins.some(({ name }) => name === plugin)) return
-    throw new BextError("E_NOT_FOUND", `no plugin ${plugin} is loaded`)
   }
 
   const listener = parts.use(createAdminListener({ control, config: current, log: logger }))
