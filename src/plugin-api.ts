@@ -183,6 +183,11 @@ export interface ExchangeContext {
   /** The client's IP address, after trusted proxies. */
   readonly clientAddress: string
   readonly requestId: string
+  /**
+   * "websocket" when the client asks for one; that header is not among `headers`. Answering or refusing it is as with any
+   * request. Whether it is opened shows in `onResponse`: then the status is 101, and neither it nor a body can be set.
+   */
+  readonly upgrade: "websocket" | null
   /** Fields of the request. Sensitive ones (`cookie`, `authorization`, …) only when the manifest lists them. */
   readonly headers: HeadersView
   /** Body of the request. */

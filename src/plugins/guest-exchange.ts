@@ -1,7 +1,7 @@
 import { Readable } from "node:stream"
 import { type ErrorCode, PluginError } from "../errors.ts"
 import { HeaderList } from "../message/header-list.ts"
-import type { RequestBody, RequestContext, ResponseState, User } from "../message/request-context.ts"
+import type { RequestBody, RequestContext, ResponseState, UpgradeRequest, User } from "../message/request-context.ts"
 import type { ExchangeChanges, ExchangeData, Json, PortableExchange, Side } from "../sandbox/sandbox.ts"
 import { findPathFault } from "./check-path.ts"
 import type { GuestAccess } from "./guest-access.ts"
@@ -46,7 +46,10 @@ export type ExchangeContext = Pick<
   | "siteId"
   | "extensions"
   | "response"
-> & { readonly requestBody: Pick<RequestBody, "present" | "bytes" | "replace"> }
+> & {
+  readonly requestBody: Pick<RequestBody, "present" | "bytes" | "replace">
+  readonly upgrade?: Pick<UpgradeRequest, "protocol"> | null
+}
 
 /**
  * What one call of `on_request` or `on_response` sees and changes of a request. Changes are kept aside until `commit`, so
@@ -94,6 +97,10 @@ export class GuestExchange implements PortableExchange {
 
   get requestId(): string {
     return this.#context.requestId
+  }
+
+  get upgrade(): "websocket" | null {
+    return this.#context.upgrade?.protocol ?? null
   }
 
   get user(): Json {
@@ -199,6 +206,7 @@ export class GuestExchange implements PortableExchange {
     const staged = this.#stage(side)
     this.#checkDeclared(side)
     this.#checkAnswer(bytes)
+    if (side === "response") this.#checkNotSwitching()
     // A body that was not buffered is still on its way; it must not be replaced unseen.
     this.body(side)
     staged.body = bytes
@@ -212,6 +220,7 @@ export class GuestExchange implements PortableExchange {
 
   setStatus(status: number): void {
     const staged = this.#stage("response")
+    this.#checkNotSwitching()
     staged.status = this.#checkStatus(status)
   }
 
@@ -240,6 +249,7 @@ export class GuestExchange implements PortableExchange {
       host,
       clientAddress,
       requestId,
+      upgrade: this.upgrade,
       user: context.user as unknown as Json,
       tenantId,
       siteId,
@@ -384,6 +394,12 @@ export class GuestExchange implements PortableExchange {
   #checkStatus(status: number): number {
     if (Number.isInteger(status) && status >= 200 && status <= 599) return status
     throw this.#error("E_STATUS_INVALID", `status ${show(String(status))} is not an integer from 200 to 599`)
+  }
+
+  /** To keep a client out by its status is for on_request: here the app has agreed. Never passed over in silence. */
+  #checkNotSwitching(): void {
+    if (this.#response().status !== 101) return
+    throw this.#error("E_PERMISSION", "a websocket is about to be opened: it has no body and no other status")
   }
 
   #checkAnswer(bytes: Uint8Array): void {

@@ -21,7 +21,8 @@ const SENSITIVE = ["authorization", "cookie", "proxy-authorization", "set-cookie
 
 /**
  * Fields that frame or route the message, or that speak for the server: never a guest's to set.
- * Source: RFC 9110 §7.6.1 (hop-by-hop), RFC 9112 §6 (framing), RFC 7239 (Forwarded), RFC 7540 §3.2.1 (HTTP2-Settings).
+ * Source: RFC 9110 §7.6.1 (hop-by-hop), RFC 9112 §6 (framing), RFC 7239 (Forwarded), RFC 7540 §3.2.1 (HTTP2-Settings),
+ * RFC 6455 §11.3 (Sec-WebSocket-*).
  */
 const RESERVED = new Set([
   "connection",
@@ -38,7 +39,7 @@ const RESERVED = new Set([
   "transfer-encoding",
   "upgrade",
 ])
-const RESERVED_PREFIXES = ["x-forwarded", "x-bext-"]
+const RESERVED_PREFIXES = ["x-forwarded", "x-bext-", "sec-websocket-"]
 /** Of a request, what the server says of it to the app: in any spelling, as the app may not tell them apart. */
 const RESERVED_IN_REQUESTS = new Set(["x-real-ip", "x-request-id"])
 

@@ -161,6 +161,8 @@ export interface Exchange {
   readonly host: string
   readonly clientAddress: string
   readonly requestId: string
+  /** The protocol that the client asks to go on with. */
+  readonly upgrade: "websocket" | null
   readonly user: Json
   readonly tenantId: string | null
   readonly siteId: string | null
@@ -195,7 +197,7 @@ export interface Exchange {
 
   /** Status of the response; 0 in on_request. */
   readonly status: number
-  /** @throws {PluginError} `E_STATUS_INVALID`; `E_PERMISSION` in on_request. */
+  /** @throws {PluginError} `E_STATUS_INVALID`; `E_PERMISSION` in on_request, and when a websocket is about to be opened. */
   setStatus(status: number): void
 
   /**
@@ -224,6 +226,7 @@ export interface ExchangeData {
   readonly host: string
   readonly clientAddress: string
   readonly requestId: string
+  readonly upgrade: "websocket" | null
   readonly user: Json
   readonly tenantId: string | null
   readonly siteId: string | null

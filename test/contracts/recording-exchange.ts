@@ -10,6 +10,7 @@ export class RecordingExchange implements PortableExchange {
   readonly host = "example.com:8080"
   readonly clientAddress = "192.0.2.1"
   readonly requestId = "0123456789abcdef0123456789abcdef"
+  readonly upgrade = "websocket"
   readonly user: Json = { id: "ada", claims: {} }
   readonly tenantId = "t1"
   readonly siteId = null
@@ -75,7 +76,7 @@ export class RecordingExchange implements PortableExchange {
     this.answer = { status, headers: [...headers], body }
   }
   toData(): ExchangeData {
-    const { method, path, query, host, clientAddress, requestId, user, tenantId, siteId, status, lists } = this
+    const { method, path, query, host, clientAddress, requestId, upgrade, user, tenantId, siteId, status, lists } = this
     const body = this.bodies.response
     return {
       side: this.writable,
@@ -86,6 +87,7 @@ export class RecordingExchange implements PortableExchange {
       host,
       clientAddress,
       requestId,
+      upgrade,
       user,
       tenantId,
       siteId,

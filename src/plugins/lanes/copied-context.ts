@@ -6,7 +6,7 @@ import type { ExchangeContext } from "../guest-exchange.ts"
 
 /** A request as its copy in another thread knows it. It is looked at, never answered: changes go back as data. */
 export function toContext(data: ExchangeData): ExchangeContext {
-  const { method, path, query, scheme, host, clientAddress, requestId, tenantId, siteId, response } = data
+  const { method, path, query, scheme, host, clientAddress, requestId, upgrade, tenantId, siteId, response } = data
   return {
     method,
     path,
@@ -15,6 +15,7 @@ export function toContext(data: ExchangeData): ExchangeContext {
     host,
     clientAddress,
     requestId,
+    upgrade: upgrade === null ? null : { protocol: upgrade },
     // JSON on both sides, see GuestExchange.
     user: data.user as unknown as User | null,
     tenantId,

@@ -34,6 +34,7 @@ const EXCHANGE = {
   hostname: (guest, at) => text(guest, guest.exchange(at).host.replace(/:\d*$/, "")),
   clientAddress: (guest, at) => text(guest, guest.exchange(at).clientAddress),
   requestId: (guest, at) => text(guest, guest.exchange(at).requestId),
+  upgrade: (guest, at) => optionalText(guest, guest.exchange(at).upgrade ?? undefined),
   user: (guest, at) => text(guest, JSON.stringify(guest.exchange(at).user)),
   tenantId: (guest, at) => optionalText(guest, guest.exchange(at).tenantId ?? undefined),
   siteId: (guest, at) => optionalText(guest, guest.exchange(at).siteId ?? undefined),

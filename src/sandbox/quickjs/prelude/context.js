@@ -101,6 +101,9 @@
     get requestId() {
       return op(codes.requestId, this[ID])
     }
+    get upgrade() {
+      return op(codes.upgrade, this[ID]) ?? null
+    }
   }
 
   const contextPrototype = Context.prototype
