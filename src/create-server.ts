@@ -10,14 +10,16 @@ import { RateCounters } from "./middleware/rate-counters.ts"
 import { SessionRevocations } from "./middleware/session-revocations.ts"
 import { Lanes } from "./plugins/lanes/lanes.ts"
 import { QuarantineBook } from "./plugins/quarantine.ts"
+import { QueueConsumers } from "./plugins/queue-consumers.ts"
 import type { ServerProcess } from "./processes/server-process.ts"
 import { toProcessStatus } from "./snapshot/process-status.ts"
 import { SharedUpstreams } from "./snapshot/shared-upstreams.ts"
 import { Snapshots } from "./snapshot/snapshots.ts"
-import { openLmdbStore } from "./state/lmdb-store.ts"
+import { openLmdbState } from "./state/open-lmdb-state.ts"
 import type { Bus } from "./state/state.ts"
 import { EventLoopDelay } from "./telemetry/event-loop-delay.ts"
 import { createLogger } from "./telemetry/log.ts"
+import { queueMetrics } from "./telemetry/queue-metrics.ts"
 import { RequestCounters } from "./telemetry/request-counters.ts"
 import { serverMetrics } from "./telemetry/server-metrics.ts"
 
@@ -50,9 +52,11 @@ export async function createServer(config: Config, options: ServerOptions): Prom
   const upstreams = new SharedUpstreams()
   await using parts = new AsyncDisposableStack()
   const eventLoop = parts.use(new EventLoopDelay())
-  const state = parts.use(openLmdbStore({ dir: config.state.dir, log: logger }))
+  const { keyValues: state, queues } = parts.use(openLmdbState({ dir: config.state.dir, log: logger }))
   const isOwnListener = (address: string, port: number) => listeners.has(address, port)
-  const host = parts.use(createHost({ state, log: logger, isOwnListener, allowPrivate: config.fetch.allow_private }))
+  const host = parts.use(
+    createHost({ state, queues, log: logger, isOwnListener, allowPrivate: config.fetch.allow_private }),
+  )
   const quarantines = parts.use(await QuarantineBook.open(state))
   const revocations = parts.use(await SessionRevocations.open(state))
   const rateCounters = parts.use(new RateCounters(options.bus))
@@ -72,6 +76,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     lanes,
     grantLocalFolders,
   }
+  const consumers = parts.use(new QueueConsumers({ store: queues, logger }))
   const snapshots = parts.use(await Snapshots.open(config, shared))
   const requests = new RequestCounters()
   const http = createHttpServer({
@@ -89,7 +94,8 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     },
     upgraded: (context) => snapshots.upgraded(context),
   })
-  parts.defer(() => http.close())
+  const consume = () => consumers.follow(snapshots.current.plugins.plugins, snapshots.current.config)
+  parts.defer(async () => void (await Promise.all([http.close(), consumers.stop(config.server.grace)])))
   const running = parts.move()
   const status = () => toProcessStatus({ snapshots, http, role, eventLoop })
 
@@ -97,12 +103,23 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     async listen() {
       const bound = await http.listen()
       listeners.add(bound.address, bound.port)
+      consume()
       return bound
     },
     status,
     stack: () => snapshots.current.stack,
-    metrics: () => serverMetrics({ status: status(), requests, series: host.metrics.snapshot() }),
-    prepare: (next) => snapshots.prepare(next),
+    metrics: () => [
+      ...serverMetrics({ status: status(), requests, series: host.metrics.snapshot() }),
+      ...queueMetrics(consumers.metrics()),
+    ],
+    async prepare(next) {
+      const prepared = await snapshots.prepare(next)
+      const commit = () => {
+        prepared.commit()
+        consume()
+      }
+      return { ...prepared, commit }
+    },
     quarantine: (plugin, reason) => quarantines.quarantine(plugin, reason),
     release: (plugin) => quarantines.release(plugin),
     setLeader(leader) {

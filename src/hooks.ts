@@ -112,7 +112,7 @@ export const HOOKS = {
   on_queue_message: {
     capability: "lifecycle",
     rule: "one",
-    cpuMs: 10_000,
+    cpuMs: 50,
     wallMs: 10_000,
     fuel: 100 * million,
     onFailure: "count",

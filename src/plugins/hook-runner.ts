@@ -108,6 +108,26 @@ export class HookRunner {
     }
   }
 
+  /**
+   * Runs a hook whose caller has to know how it went.
+   * @returns Nothing when the guest did not wait.
+   * @throws {BextError} The failure, counted and logged; `E_PLUGIN_QUARANTINED` when the plugin is out of service.
+   */
+  deliver(hook: HookName, params: readonly Json[], tenant: string | null): void | Promise<void> {
+    if (this.breaker.status !== null) {
+      const { by, reason } = this.breaker.status
+      throw new PluginError("E_PLUGIN_QUARANTINED", this.#parts.access.plugin, `${hook} not called, ${by}: ${reason}`)
+    }
+    const waiting = this.#parts.services.prepare(tenant)
+    if (waiting === undefined) return this.#deliver(hook, params, tenant)
+    return waiting.then(
+      () => this.#deliver(hook, params, tenant),
+      (error: unknown) => {
+        throw this.#failed(hook, error, null)
+      },
+    )
+  }
+
   /** Runs a hook whose answer nobody waits for. Never rejects. */
   async notify(
     hook: HookName,
@@ -136,6 +156,35 @@ export class HookRunner {
   end(): void {
     this.#ended = true
     this.#failures.flush()
+  }
+
+  #deliver(hook: HookName, params: readonly Json[], tenant: string | null): void | Promise<void> {
+    const stats = this.stats.hook(hook)
+    const startedAtMs = performance.now()
+    stats.calls++
+    let result: Json | undefined | Promise<Json | undefined>
+    try {
+      result = this.#parts.sandbox.call(this.#call(hook, params, tenant))
+    } catch (error) {
+      recordTime(stats, startedAtMs)
+      throw this.#failed(hook, error, null)
+    }
+    if (!(result instanceof Promise)) {
+      recordTime(stats, startedAtMs)
+      return
+    }
+    stats.busyMs += performance.now() - startedAtMs
+    return this.#delivered(hook, startedAtMs, result)
+  }
+
+  async #delivered(hook: HookName, startedAtMs: number, waiting: Promise<unknown>): Promise<void> {
+    try {
+      await waiting
+    } catch (error) {
+      throw this.#failed(hook, error, null)
+    } finally {
+      this.stats.hook(hook).latency.record(performance.now() - startedAtMs)
+    }
   }
 
   #run(hook: "on_request" | "on_response", context: RequestContext, decoded: Uint8Array | null): void | Promise<void> {

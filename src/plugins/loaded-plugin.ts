@@ -13,6 +13,7 @@ import { pathsBefore } from "./path-history.ts"
 import type { MatchTarget, PluginMatch } from "./plugin-match.ts"
 import type { PluginStats } from "./plugin-stats.ts"
 import type { Quarantines } from "./quarantine.ts"
+import type { ReceivedMessage } from "./queue-consumer.ts"
 
 /** What a plugin was loaded with; everything is decided, nothing is looked up again. */
 export interface PluginParts extends RunnerParts {
@@ -169,6 +170,20 @@ export class LoadedPlugin implements AsyncDisposable {
     requestId: string | null,
   ): Promise<void> {
     if (this.hooks.has(hook)) await this.#runner.notify(hook, params, tenant, requestId)
+  }
+
+  /** Whether an operator or the breaker took it out of service. */
+  get quarantined(): boolean {
+    return this.breaker.status !== null
+  }
+
+  /**
+   * Hands over one message of a queue.
+   * @returns Nothing when the guest did not wait.
+   * @throws {BextError} Why the message is not handled.
+   */
+  receive(message: ReceivedMessage): void | Promise<void> {
+    return this.#runner.deliver("on_queue_message", [message], message.tenantId)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
