@@ -43,25 +43,36 @@ export function createBuiltIns(
   const { tenants } = config
   // Key sets are read again by themselves; a single key is not.
   const key = auth?.key_file === undefined ? null : stampOf(auth.key_file)
-  const made = new Map<string, unknown>()
-  const reuse = <T>(settings: object, make: () => T): T => {
-    const key = fingerprint(settings)
-    const part = (previous?.made.get(key) as T | undefined) ?? make()
-    made.set(key, part)
-    return part
-  }
+  const parts = new ReusedParts(previous?.made)
   const createCounter = rateCounters.create.bind(rateCounters)
-  const sessions = session && reuse({ session, cors }, () => createSessions(session, cors, { revocations, warn }))
+  const sessions = session && parts.get({ session, cors }, () => createSessions(session, cors, { revocations, warn }))
   const list = [
-    ...(cors === undefined ? [] : [reuse({ cors }, () => createCors(cors))]),
+    ...(cors === undefined ? [] : [parts.get({ cors }, () => createCors(cors))]),
     ...(rate_limit === undefined ? [] : createRateLimits(rate_limit, { createCounter })),
     ...(auth === undefined || auth.algorithms.length === 0
       ? []
-      : [reuse({ auth, key }, () => createAuth(auth, { secret: auth.secret?.reveal(), warn }))]),
+      : [parts.get({ auth, key }, () => createAuth(auth, { secret: auth.secret?.reveal(), warn }))]),
     ...(sessions === undefined ? [] : [sessions.middleware]),
-    ...(tenant === undefined ? [] : [reuse({ tenant, tenants }, () => createTenantResolver(tenant, { tenants }))]),
+    ...(tenant === undefined ? [] : [parts.get({ tenant, tenants }, () => createTenantResolver(tenant, { tenants }))]),
     createTracing(),
     createResponseTracing(),
   ]
-  return { list, made, wrap: (router) => sessions?.wrap(router) ?? router }
+  return { list, made: parts.made, wrap: (router) => sessions?.wrap(router) ?? router }
+}
+
+/** Parts by the settings they are made of. A class, as a closure over the previous ones would keep them all in memory. */
+class ReusedParts {
+  readonly made = new Map<string, unknown>()
+  readonly #previous: ReadonlyMap<string, unknown> | undefined
+
+  constructor(previous: ReadonlyMap<string, unknown> | undefined) {
+    this.#previous = previous
+  }
+
+  get<T>(settings: object, make: () => T): T {
+    const key = fingerprint(settings)
+    const part = (this.#previous?.get(key) as T | undefined) ?? make()
+    this.made.set(key, part)
+    return part
+  }
 }

@@ -15,7 +15,6 @@ import { Pipeline } from "../pipeline/pipeline.ts"
 import { Stack } from "../pipeline/stack.ts"
 import type { Lanes } from "../plugins/lanes/lanes.ts"
 import { loadPlugins } from "../plugins/load-plugins.ts"
-import type { PluginSet } from "../plugins/plugin-set.ts"
 import type { Quarantines } from "../plugins/quarantine.ts"
 import { assignQueues } from "../plugins/queue-consumers.ts"
 import type { Role } from "../plugins/role.ts"
@@ -58,10 +57,7 @@ export async function createSnapshot(
   const { folder, logger, role, quarantines, lanes, bodies, grantLocalFolders = false } = shared
   await using parts = new AsyncDisposableStack()
   const errorPages = readErrorPages(config.errors)
-  const builtIns = createBuiltIns(config, previous?.builtIns, {
-    ...shared,
-    warn: (message) => logger.warn({}, message),
-  })
+  const builtIns = createBuiltIns(config, previous?.builtIns, { ...shared, warn: warnTo(logger) })
   const upstreams = parts.adopt(shared.upstreams.lease(), (lease) => lease.release())
   const router = createRouter(config, upstreams.create, createWebsocketOrigins(config))
   const tiers = hasPlugins(config) ? await shared.tiers() : new Map()
@@ -69,7 +65,10 @@ export async function createSnapshot(
   const common = { logger, role, quarantines, lanes, bodies, grantLocalFolders }
   const loading = { config, configDir: folder, tiers, host, ...common }
   const plugins = await loadPlugins(loading, previous?.plugins)
-  parts.defer(() => endOf(plugins, previous))
+  // A server that cannot start stops; one that cannot change goes on. No function in here may have `previous` in it: all
+  // functions share one scope, those that the new snapshot keeps as well, and each snapshot would keep the one before it.
+  const end = previous === undefined ? "stop" : "release"
+  parts.defer(() => plugins[end]())
   assignQueues(plugins.plugins)
   await plugins.start()
   const stack = new Stack([...builtIns.list, ...plugins.plugins])
@@ -98,13 +97,13 @@ function createWebsocketOrigins({ middleware }: Config): (origin: string) => boo
   return createOriginMatcher(middleware.cors?.origins.filter((origin) => origin !== "*") ?? [])
 }
 
-function hasPlugins(config: Config): boolean {
-  return Object.values(config.plugins).some(({ enabled }) => enabled)
+/** What is made here may serve many snapshots, so it must not have anything of this one. */
+function warnTo(logger: Logger): (message: string) => void {
+  return (message) => logger.warn({}, message)
 }
 
-/** A server that cannot start stops; one that cannot change goes on. */
-function endOf(plugins: PluginSet, previous: Snapshot | undefined): Promise<void> {
-  return previous === undefined ? plugins.stop() : plugins.release()
+function hasPlugins(config: Config): boolean {
+  return Object.values(config.plugins).some(({ enabled }) => enabled)
 }
 
 /** Plugins' failures are logged where they happen, with what the guest said. */

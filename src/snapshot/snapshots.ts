@@ -13,7 +13,7 @@ export class Snapshots implements AsyncDisposable {
   readonly #retiring = new Map<Snapshot, Promise<void>>()
   #current: Snapshot
   /** From the beginning of `prepare` to `commit` or `abort`. */
-  #preparing: Promise<Preparation | null> | null = null
+  #preparing: Promise<PreparedSnapshot | null> | null = null
   #closed: Promise<void> | null = null
 
   /** @throws {BextError} as `createSnapshot`. */
@@ -88,7 +88,7 @@ export class Snapshots implements AsyncDisposable {
     await this.#current.stop()
   }
 
-  #toPreparation(next: Snapshot): Preparation {
+  #toPreparation(next: Snapshot): PreparedSnapshot {
     let due = true
     const settle = (): boolean => {
       const wasDue = due
@@ -110,13 +110,21 @@ export class Snapshots implements AsyncDisposable {
   #commit(next: Snapshot): void {
     const old = this.#current
     this.#current = next
-    const retired = old.retire(old.config.server.grace).finally(() => this.#retiring.delete(old))
-    this.#retiring.set(old, retired)
+    this.#retiring.set(old, this.#retire(old))
     void next.plugins.reloaded()
   }
-}
 
-type Preparation = PreparedSnapshot
+  /** Never rejects. */
+  async #retire(snapshot: Snapshot): Promise<void> {
+    try {
+      await snapshot.retire(snapshot.config.server.grace)
+    } catch (error) {
+      this.#parts.logger.error({ err: error }, `snapshot ${snapshot.number} could not be cleaned up`)
+    } finally {
+      this.#retiring.delete(snapshot)
+    }
+  }
+}
 
 function difference(old: Snapshot, next: Snapshot): Omit<PreparedSnapshot, "commit" | "abort"> {
   const before = new Map(old.plugins.plugins.map((plugin) => [plugin.name, plugin]))
