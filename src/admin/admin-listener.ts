@@ -46,7 +46,7 @@ const LIMITS = {
   followers: 16,
   headerBytes: 16 * 1024,
   headerMs: 5_000,
-  requestMs: 10_000,
+  requestMs: 5_000,
   idleMs: 5_000,
   /** A reader that takes nothing of an answer for so long is cut off. */
   stuckMs: 30_000,
