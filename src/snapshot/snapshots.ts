@@ -12,7 +12,7 @@ export class Snapshots implements AsyncDisposable {
   readonly #parts: ProcessParts
   readonly #retiring = new Map<Snapshot, Promise<void>>()
   #current: Snapshot
-  /** From the beginning of `prepare` to `commit` or `abort`. */
+  /** From the beginning of `prepare` to `commit` or the end of `abort`. */
   #preparing: Promise<PreparedSnapshot | null> | null = null
   #closed: Promise<void> | null = null
 
@@ -90,19 +90,25 @@ export class Snapshots implements AsyncDisposable {
 
   #toPreparation(next: Snapshot): PreparedSnapshot {
     let due = true
-    const settle = (): boolean => {
-      const wasDue = due
-      due = false
-      this.#preparing = wasDue ? null : this.#preparing
-      return wasDue
-    }
     return {
       ...difference(this.#current, next),
       commit: () => {
-        if (settle()) this.#commit(next)
+        if (!due) return
+        due = false
+        this.#preparing = null
+        this.#commit(next)
       },
       abort: async () => {
-        if (settle()) await next.abandon()
+        if (!due) return
+        due = false
+        const gone = next.abandon()
+        this.#preparing = gone.then(
+          () => null,
+          () => null,
+        )
+        await gone.finally(() => {
+          this.#preparing = null
+        })
       },
     }
   }

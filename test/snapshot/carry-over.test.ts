@@ -6,13 +6,18 @@ import { ENV, plugin, serveSite, until } from "./site.ts"
 const COUNTER = "let calls = 0\nexport function onRequest() { return new Response(String(++calls)) }"
 
 describe("a plugin over a reload", () => {
-  it("goes on with its module state when nothing of it changed", async () => {
-    await using site = await serveSite("[plugins.probe]", plugin("probe", COUNTER))
-    assert.equal((await site.get()).text, "1")
-    const { loaded, kept, removed, snapshot } = await site.reload()
-    assert.deepEqual({ loaded, kept, removed, snapshot }, { loaded: [], kept: ["probe"], removed: [], snapshot: 2 })
-    assert.equal((await site.get()).text, "2")
-  })
+  for (const lane of ["inline", "worker"]) {
+    it(`goes on with its module state when nothing of it changed, lane ${lane}`, async () => {
+      await using site = await serveSite(`[plugins.probe]\nlane = "${lane}"`, plugin("probe", COUNTER))
+      assert.equal((await site.get()).text, "1")
+      const { loaded, kept, removed, snapshot } = await site.reload()
+      assert.deepEqual({ loaded, kept, removed, snapshot }, { loaded: [], kept: ["probe"], removed: [], snapshot: 2 })
+      assert.equal((await site.get()).text, "2")
+      site.write(plugin("probe", `${COUNTER} // changed`))
+      assert.deepEqual((await site.reload()).loaded, ["probe"])
+      assert.equal((await site.get()).text, "1")
+    })
+  }
 
   const changes: { what: string; files?: () => object; config?: string }[] = [
     { what: "its code", files: () => plugin("probe", COUNTER.replace("++calls", "++calls + 100")) },

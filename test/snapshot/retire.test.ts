@@ -20,7 +20,9 @@ const asks = (version: number, port: number) =>
     LIFE,
   )
 
-const asking = (port: number) => `
+const asking = (port: number, lane = "auto") => `
+[plugins.probe]
+lane = "${lane}"
 [plugins.probe.grant]
 allowed_urls = ["http://127.0.0.1:${port}/**"]
 [fetch]
@@ -28,56 +30,58 @@ allow_private = ["127.0.0.1:${port}"]
 `
 
 describe("a snapshot that is over", () => {
-  it("finishes the requests it began, with its own plugins, and cleans up once and after them", async () => {
-    await using app = await startGatedApp()
-    await using site = await serveSite(asking(app.port), asks(1, app.port))
-    const began = site.get()
-    const held = await app.next()
-    site.write(asks(2, app.port))
-    await site.reload()
-    const { retiring, requestsInFlight, snapshot } = site.server.status()
-    assert.deepEqual({ retiring, requestsInFlight, snapshot }, { retiring: 1, requestsInFlight: 1, snapshot: 2 })
-    const after = site.get()
-    ;(await app.next()).end()
-    assert.equal((await after).text, "version 2")
-    assert.deepEqual(
-      site.said().filter((word) => word.startsWith("cleanup")),
-      [],
-    )
-    held.end()
-    assert.equal((await began).text, "version 1")
-    await until(() => site.server.status().retiring === 0, "it is gone")
-    assert.deepEqual(
-      site.said().filter((word) => word.endsWith("1")),
-      ["complete 1", "cleanup 1"],
-    )
-    await site.server.close()
-    assert.deepEqual(
-      site.said().filter((word) => !word.startsWith("complete")),
-      ["cleanup 1", "stop 2", "cleanup 2"],
-    )
-  })
+  for (const lane of ["inline", "worker"])
+    it(`finishes the requests it began, with its own plugins, and cleans up once and after them, lane ${lane}`, async () => {
+      await using app = await startGatedApp()
+      await using site = await serveSite(asking(app.port, lane), asks(1, app.port))
+      const began = site.get()
+      const held = await app.next()
+      site.write(asks(2, app.port))
+      await site.reload()
+      const { retiring, requestsInFlight, snapshot } = site.server.status()
+      assert.deepEqual({ retiring, requestsInFlight, snapshot }, { retiring: 1, requestsInFlight: 1, snapshot: 2 })
+      const after = site.get()
+      ;(await app.next()).end()
+      assert.equal((await after).text, "version 2")
+      assert.deepEqual(
+        site.said().filter((word) => word.startsWith("cleanup")),
+        [],
+      )
+      held.end()
+      assert.equal((await began).text, "version 1")
+      await until(() => site.server.status().retiring === 0, "it is gone")
+      assert.deepEqual(
+        site.said().filter((word) => word.endsWith("1")),
+        ["complete 1", "cleanup 1"],
+      )
+      await site.server.close()
+      assert.deepEqual(
+        site.said().filter((word) => !word.startsWith("complete")),
+        ["cleanup 1", "stop 2", "cleanup 2"],
+      )
+    })
 
-  it("is cleaned up when the grace is over, and a call still waiting then ends with an honest answer", async () => {
-    await using app = await startGatedApp()
-    await using site = await serveSite(asking(app.port), asks(1, app.port), 'grace = "100ms"')
-    const began = site.get()
-    const held = await app.next()
-    site.write(asks(2, app.port))
-    await site.reload()
-    const answer = await began
-    assert.deepEqual([answer.status, JSON.parse(answer.text).code], [502, "E_GUEST_EXITED"])
-    await until(() => site.server.status().retiring === 0, "it is gone")
-    assert.ok(site.said().includes("cleanup 1"))
-    held.end()
-    const after = site.get()
-    ;(await app.next()).end()
-    assert.equal((await after).text, "version 2")
-    assert.deepEqual(
-      site.lines.filter(({ msg }) => msg.includes("quarantine")),
-      [],
-    )
-  })
+  for (const lane of ["inline", "worker"])
+    it(`is cleaned up when the grace is over, and a call still waiting then ends with an honest answer, lane ${lane}`, async () => {
+      await using app = await startGatedApp()
+      await using site = await serveSite(asking(app.port, lane), asks(1, app.port), 'grace = "100ms"')
+      const began = site.get()
+      const held = await app.next()
+      site.write(asks(2, app.port))
+      await site.reload()
+      const answer = await began
+      assert.deepEqual([answer.status, JSON.parse(answer.text).code], [502, "E_GUEST_EXITED"])
+      await until(() => site.server.status().retiring === 0, "it is gone")
+      assert.ok(site.said().includes("cleanup 1"))
+      held.end()
+      const after = site.get()
+      ;(await app.next()).end()
+      assert.equal((await after).text, "version 2")
+      assert.deepEqual(
+        site.lines.filter(({ msg }) => msg.includes("quarantine")),
+        [],
+      )
+    })
 
   it("keeps a plugin alive that the next snapshot uses too", async () => {
     await using app = await startGatedApp()
