@@ -110,7 +110,13 @@ export class SessionRevocations implements Disposable {
   }
 
   #fill(entries: ReadonlyMap<string, Stored>): void {
-    for (const [key, entry] of entries) this.#accept(key, entry)
+    const nowMs = this.#nowMs()
+    const expired: string[] = []
+    for (const [key, entry] of entries) {
+      if (isExpired(entry, nowMs)) expired.push(key)
+      else this.#accept(key, entry)
+    }
+    this.#remove(expired, nowMs)
   }
 
   #accept(key: string, entry: Stored): void {
@@ -136,6 +142,10 @@ export class SessionRevocations implements Disposable {
       if (expiresAtMs <= nowMs && this.#users.delete(userKey)) expired.push(USER + userKey)
     }
     this.#sweepAt = Math.max(FIRST_SWEEP, (this.#sessions.size + this.#users.size) * 2)
+    this.#remove(expired, nowMs)
+  }
+
+  #remove(expired: readonly string[], nowMs: number): void {
     // The store has told the operator; what stays there is removed another time.
     if (expired.length > 0) this.#state.removeExpired(PARTITION, expired, nowMs).catch(() => {})
   }
