@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { NewTable, TableLine } from "../config/edit-toml.ts"
 import type { Permissions } from "../config/manifest-schema.ts"
-import type { TomlValue } from "../config/toml-value.ts"
+import { type TomlValue, toTomlKey } from "../config/toml-value.ts"
 import { applyDefaults } from "../host/schema-defaults.ts"
 import { isObject, type SchemaObject, StepCounter } from "../host/schema-guard.ts"
 import type { CatalogueEntry } from "./catalogue.ts"
@@ -15,7 +15,7 @@ export interface PluginTables {
 
 /**
  * What the configuration says of a plugin that was just installed: its sandbox, its settings as they are by default with
- * what they mean, what it was granted.
+ * what they mean, those without a default as comments, what it was granted.
  * @param granted - Empty: no grant is written.
  */
 export function pluginTables(plugin: CatalogueEntry, granted: Readonly<Partial<Permissions>>): PluginTables {
@@ -40,17 +40,14 @@ function describeSettings({ folder, manifest }: CatalogueEntry): { lines: TableL
   const defaults = applyDefaults(schema, {}, new StepCounter()) as Readonly<Record<string, unknown>>
   const required = Array.isArray(schema.required) ? schema.required.map(String) : []
   const toFillIn = required.filter((key) => !Object.hasOwn(defaults, key))
-  const lines = [...new Set([...Object.keys(defaults), ...toFillIn])].flatMap((key): TableLine[] => {
+  const properties = isObject(schema.properties) ? Object.keys(schema.properties) : []
+  const lines = [...new Set([...properties, ...Object.keys(defaults), ...toFillIn])].flatMap((key): TableLine[] => {
     const { description, type } = propertyOf(schema, key)
     const comment = typeof description === "string" ? [{ comment: wrap(description) }] : []
-    if (toFillIn.includes(key)) {
-      return [
-        ...comment,
-        { comment: `Fill this in: the plugin does not load without it.\n${key} = ${exampleOf(type)}` },
-      ]
-    }
     const value = withoutNull(defaults[key])
-    return value === undefined ? [] : [...comment, { key, value }]
+    if (value !== undefined) return [...comment, { key, value }]
+    const must = toFillIn.includes(key) ? "Fill this in: the plugin does not load without it.\n" : ""
+    return [...comment, { comment: `${must}${toTomlKey(key)} = ${exampleOf(type)}` }]
   })
   return { lines, toFillIn }
 }

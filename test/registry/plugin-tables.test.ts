@@ -6,7 +6,7 @@ import { pluginTables } from "../../src/registry/plugin-tables.ts"
 import { createProject } from "../support/serve.ts"
 
 describe("pluginTables", () => {
-  it("writes every kind of default and leaves what only the operator knows to fill in", () => {
+  it("writes every kind of default, shows what has none, and leaves what only the operator knows to fill in", () => {
     using project = createProject({
       "some/plugin.toml":
         '[manifest]\nname = "some"\nversion = "1.0.0"\ncapabilities = ["middleware"]\nconfig_schema = "s.json"\n[permissions]\nidentity = true\n',
@@ -19,6 +19,7 @@ describe("pluginTables", () => {
           ratio: { default: 0.5 },
           nothing: { default: null },
           count: { $ref: "#/$defs/count" },
+          rules: { type: "array" },
         },
         $defs: { count: { default: 3 } },
       }),
@@ -32,12 +33,14 @@ describe("pluginTables", () => {
 sandbox = "quickjs"
 
 [plugins.some.config]
-list = [{ a = 1 }]
-ratio = 0.5
-count = 3
 # What nobody else knows.
 # Fill this in: the plugin does not load without it.
 # key = ""
+list = [{ a = 1 }]
+ratio = 0.5
+# nothing = ""
+count = 3
+# rules = []
 
 [plugins.some.grant]
 identity = true
