@@ -10,8 +10,8 @@ const PROCESS_FIELDS: readonly ProcessField[] = [
   "sandbox.max_instances",
   "sandbox.max_guest_memory_mb",
 ]
-/** Inside those, and yet each snapshot has its own. */
-const SNAPSHOT_FIELDS: ReadonlySet<string> = new Set(["log.access"])
+/** Inside those, and yet each snapshot has its own; how many processes there are is the supervisor's alone. */
+const SNAPSHOT_FIELDS: ReadonlySet<string> = new Set(["log.access", "server.processes"])
 
 /**
  * The fields that differ and that a snapshot cannot change: they belong to the process or its sockets.
