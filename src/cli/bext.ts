@@ -2,6 +2,7 @@
 import { BextError } from "../errors.ts"
 import { Cancelled } from "./cancelled.ts"
 import { COMMANDS } from "./commands.ts"
+import { keepCompiledModules } from "./compile-cache.ts"
 import { type Found, findCommand, isHelp } from "./find-command.ts"
 import { commandHelp, generalHelp, groupHelp } from "./help.ts"
 import { parseOptions } from "./parse-options.ts"
@@ -23,6 +24,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 if (process.env.npm_lifecycle_event === "bext" && process.env.INIT_CWD !== undefined)
   process.chdir(process.env.INIT_CWD)
 
+keepCompiledModules()
 process.exitCode = await run(process.argv.slice(2))
 
 async function run(args: readonly string[]): Promise<number> {

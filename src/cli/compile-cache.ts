@@ -1,0 +1,28 @@
+import { lstatSync, mkdirSync } from "node:fs"
+import { enableCompileCache } from "node:module"
+import { homedir } from "node:os"
+import { join } from "node:path"
+
+/**
+ * Keeps compiled modules from one start to the next: starting takes a third of the time, and less memory stays in use. Not in
+ * Node's default folder below /tmp: whoever puts code into the folder has it run, so it must be this user's alone. Without
+ * such a folder nothing is kept.
+ */
+export function keepCompiledModules(): void {
+  if (process.getuid === undefined) return
+  const folder = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "bext", "compiled")
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    if (!isOurs(folder)) return
+    enableCompileCache(folder)
+    // For the serving processes.
+    process.env.NODE_COMPILE_CACHE = folder
+  } catch {
+    // A home that cannot be written to.
+  }
+}
+
+function isOurs(folder: string): boolean {
+  const { uid, mode } = lstatSync(folder)
+  return uid === process.getuid!() && (mode & 0o022) === 0
+}
