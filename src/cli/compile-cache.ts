@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync } from "node:fs"
+import { existsSync, lstatSync, mkdirSync } from "node:fs"
 import { enableCompileCache } from "node:module"
 import { homedir } from "node:os"
 import { join } from "node:path"
@@ -10,9 +10,10 @@ import { join } from "node:path"
  */
 export function keepCompiledModules(): void {
   if (process.getuid === undefined) return
-  const folder = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "bext", "compiled")
+  const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache")
+  const folder = join(cache, "bext", "compiled")
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    for (const level of [cache, join(cache, "bext"), folder]) if (!existsSync(level)) mkdirSync(level, { mode: 0o700 })
     if (!isOurs(folder)) return
     enableCompileCache(folder)
     // For the serving processes.
