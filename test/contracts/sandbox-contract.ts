@@ -43,6 +43,11 @@ export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = f
       assert.deepEqual([name, value?.trim()], ["x-seen", exchange.text?.trim()])
     })
 
+    it("says which protocol the client asks to go on with", async () => {
+      await using guest = await open("answer-request")
+      assert.equal((await answer(guest, "/upgrade")).text, "websocket")
+    })
+
     it("takes bytes, a Response, and nothing", async () => {
       await using guest = await open("answer-request")
       assert.deepEqual([...((await answer(guest, "/bytes")).answer?.body ?? [])], [255, 104, 105])

@@ -177,7 +177,21 @@ describe("setting headers", () => {
     "X-Bext-User",
     "x_bext_ext_a",
     "HTTP2-Settings",
+    "Sec-WebSocket-Accept",
+    "sec_websocket_key",
   ]
+  it("refuses another status and a body when a websocket is about to be opened, and takes headers", () => {
+    const { exchange, context } = onResponse({ body: "response" }, { response: response(null, [], 101) })
+    assert.equal(exchange.status, 101)
+    refuses("E_PERMISSION", () => exchange.setStatus(403))
+    refuses("E_PERMISSION", () => exchange.setStatus(101))
+    refuses("E_PERMISSION", () => exchange.setBody("response", Buffer.from("no")))
+    exchange.setHeader("response", "X-Seen", "1")
+    exchange.commit()
+    assert.deepEqual([context.response?.status, context.response?.body], [101, null])
+    assert.equal(context.response?.headers.get("x-seen"), "1")
+  })
+
   for (const name of reserved) {
     it(`refuses to set, append, remove or answer with ${name}`, () => {
       const request = onRequest().exchange
