@@ -134,9 +134,9 @@ function importsOfParts(): Record<string, string[]> {
 /** The part of the import table a file belongs to. */
 function partOf(file: string): string | undefined {
   const [, first, second, third] = file.split("/")
-  if (file === "src/plugin-api.ts") return undefined
+  if (file === "src/plugin-api.ts" || file === "src/testing-api.ts") return undefined
   if (second === undefined) return WIRING.has(first!) ? "wiring" : first!.replace(/\.ts$/, "")
   return first === "sandbox" && third !== undefined ? second : first
 }
 
-const WIRING = new Set(["index.ts", "create-server.ts", "create-tiers.ts", "check-server.ts"])
+const WIRING = new Set(["index.ts", "create-server.ts", "create-tiers.ts", "check-server.ts", "testing.ts"])

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs"
+import { existsSync, realpathSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { shortName } from "../config/config-error.ts"
 import { addTables } from "../config/edit-toml.ts"
@@ -71,7 +71,7 @@ async function offerConfig(file: string, yes: boolean): Promise<boolean> {
   throw new BextError("E_CONFIG_NOT_FOUND", isDefault ? `${what}; bext init writes one, --yes does it here` : what)
 }
 
-function checkAbsent({ name }: CatalogueEntry, config: Config, file: string): void {
+function checkAbsent({ name, folder }: CatalogueEntry, config: Config, file: string): void {
   const installed = config.plugins[name]
   if (installed !== undefined) {
     const state = installed.enabled ? "enabled" : "not enabled: remove enabled = false to use it"
@@ -83,7 +83,8 @@ function checkAbsent({ name }: CatalogueEntry, config: Config, file: string): vo
     )
   }
   const own = join(dirname(file), "plugins", name)
-  if (existsSync(own)) {
+  // In a checkout of bext they are the same.
+  if (existsSync(own) && realpathSync(own) !== realpathSync(folder)) {
     const what = `the folder ${own} of this project has the same name and would be used instead`
     throw usageError(
       COMMAND,
