@@ -22,6 +22,7 @@ import { createLogger } from "./telemetry/log.ts"
 import { queueMetrics } from "./telemetry/queue-metrics.ts"
 import { RequestCounters } from "./telemetry/request-counters.ts"
 import { serverMetrics } from "./telemetry/server-metrics.ts"
+import { websocketMetrics } from "./telemetry/websocket-metrics.ts"
 
 export interface ServerOptions {
   /** Absolute path of the project: plugins are looked for in its folder `plugins`. */
@@ -111,6 +112,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     metrics: () => [
       ...serverMetrics({ status: status(), requests, series: host.metrics.snapshot() }),
       ...queueMetrics(consumers.metrics()),
+      ...websocketMetrics(http.websockets),
     ],
     async prepare(next) {
       const prepared = await snapshots.prepare(next)

@@ -177,6 +177,10 @@ describe("an open websocket", { concurrency: true }, () => {
     assert.equal((await ask(socket, "still")).toString(), "still")
     assert.equal(site.server.status().websockets, 1)
     assert.equal(site.server.status().requestsInFlight, 0)
+    const metrics = new Map(site.server.metrics().map(({ name, values }) => [name, values[0]?.value ?? 0]))
+    assert.equal(metrics.get("bext_websockets"), 1)
+    assert.equal(metrics.get("bext_websockets_opened_total"), 1)
+    assert.ok(metrics.get("bext_websocket_received_bytes_total")! > metrics.get("bext_websocket_sent_bytes_total")!)
     assert.deepEqual(
       site.said().filter((line) => line.includes("/chat")),
       [],
