@@ -260,7 +260,7 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
   },
   E_RELOAD_NEEDS_RESTART: {
     happened:
-      "The configuration was read again, and fields changed that belong to the process or its sockets: those of [server], [log], [state] and [admin].",
+      "The configuration was read again, and fields changed that belong to the process or its sockets: those of [server], [log], [state] and [admin], and the ceilings of the process in [sandbox].",
     steps: [
       "The server goes on with its old configuration.",
       "Restart it, or undo the change of the fields in the message and reload.",

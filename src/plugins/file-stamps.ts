@@ -1,15 +1,22 @@
 import { statSync } from "node:fs"
 
-/** What a set of paths led to when each was noted: tells whether anything there has changed. */
+/** Paths that are remembered: more than any plugin has, fewer than one can ask for. */
+const MAX_PATHS = 2_000
+
+/** What a set of paths led to when each was noted: tells whether anything there has changed. With too many of them it always has. */
 export class FileStamps {
   readonly #stamps = new Map<string, string>()
+  #tooMany = false
 
   /** Call it before the file is read: a change while it is read counts then. */
   note(path: string): void {
-    if (!this.#stamps.has(path)) this.#stamps.set(path, stampOf(path))
+    if (this.#stamps.has(path)) return
+    if (this.#stamps.size === MAX_PATHS) this.#tooMany = true
+    else this.#stamps.set(path, stampOf(path))
   }
 
   unchanged(): boolean {
+    if (this.#tooMany) return false
     for (const [path, stamp] of this.#stamps) if (stampOf(path) !== stamp) return false
     return true
   }

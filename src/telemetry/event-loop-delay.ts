@@ -8,6 +8,8 @@ const RESOLUTION_MS = 20
 export class EventLoopDelay implements Disposable {
   readonly #histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
   readonly #timer: NodeJS.Timeout
+  #count = 0
+  #sumMs = 0
   #meanMs = 0
 
   constructor() {
@@ -25,10 +27,13 @@ export class EventLoopDelay implements Disposable {
     this.#histogram.disable()
   }
 
-  /** What is recorded is the time between two looks, the intended one included. */
+  /** Differences, as a histogram that is reset loses the very delay it is in. Each time has the intended one in it. */
   #measure(): void {
     const { mean, count } = this.#histogram
-    this.#meanMs = count === 0 ? 0 : Math.max(0, mean / 1e6 - RESOLUTION_MS)
-    this.#histogram.reset()
+    if (count === this.#count) return
+    const sumMs = (mean / 1e6) * count
+    this.#meanMs = Math.max(0, (sumMs - this.#sumMs) / (count - this.#count) - RESOLUTION_MS)
+    this.#count = count
+    this.#sumMs = sumMs
   }
 }
