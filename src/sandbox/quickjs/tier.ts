@@ -15,6 +15,7 @@ import type { Machine } from "./machine.ts"
 import { MachineAccount, type MachineCeiling, newCounts } from "./machine-account.ts"
 import { MachinePool } from "./machine-pool.ts"
 import { loadGuestModules } from "./modules.ts"
+import { OP_CODES } from "./ops.ts"
 import { noRoom, QuickjsSandbox } from "./quickjs-sandbox.ts"
 
 /** What evaluating a guest's top level may take. It blocks the thread, so it is short. */
@@ -32,6 +33,8 @@ interface TierParts {
   readonly others: readonly Int32Array[]
   /** What this thread's clock said at an instant, and the clock both threads share. */
   readonly clock: { readonly ownMs: number; readonly sharedMs: number }
+  /** The operations this thread's code knows, by which the prelude in the base calls them. */
+  readonly operations: string
 }
 
 /**
@@ -46,9 +49,11 @@ export async function createQuickjsTier(ceiling: MachineCeiling = DEFAULT_CEILIN
 /**
  * The same tier in a lane: nothing is compiled or booted again, and every address means the same.
  * @param parts - What `openThread` of the tier in the serving thread gave.
+ * @throws {Error} when the files of bext have changed since the process began: this thread has other code then.
  */
 export function createQuickjsLaneTier(parts: unknown): SandboxTier {
-  const { base, ceiling, own, others, clock } = parts as TierParts
+  const { base, ceiling, own, others, clock, operations } = parts as TierParts
+  if (operations !== OPERATION_NAMES) throw new Error("bext was updated on disk; restart it")
   const offsetMs = clock.ownMs + (sharedClock() - clock.sharedMs) - performance.now()
   return createTier(base, new MachineAccount(ceiling, own, others), offsetMs)
 }
@@ -64,7 +69,14 @@ function createTier(base: Base, account: MachineAccount, clockOffsetMs: number):
     moving: {
       openThread(): TierParts {
         const clock = { ownMs: performance.now() + clockOffsetMs, sharedMs: sharedClock() }
-        return { base, ceiling: account.ceiling, own: account.addThread(), others: [account.own], clock }
+        return {
+          base,
+          ceiling: account.ceiling,
+          own: account.addThread(),
+          others: [account.own],
+          clock,
+          operations: OPERATION_NAMES,
+        }
       },
       revive(copy: GuestCopy, services: GuestServices) {
         const { hooks } = copy as QuickjsCopy
@@ -74,6 +86,8 @@ function createTier(base: Base, account: MachineAccount, clockOffsetMs: number):
     },
   }
 }
+
+const OPERATION_NAMES = Object.keys(OP_CODES).join()
 
 /** Milliseconds on a monotonic clock that all threads of the process share. */
 function sharedClock(): number {

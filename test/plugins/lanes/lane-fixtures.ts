@@ -1,13 +1,15 @@
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { pino } from "pino"
+import type { BoundServices } from "../../../src/host/create-services.ts"
 import type { LanedSandbox } from "../../../src/plugins/lanes/laned-sandbox.ts"
-import { Lanes, type LanesOptions } from "../../../src/plugins/lanes/lanes.ts"
+import { type LaneClock, Lanes, type LanesOptions } from "../../../src/plugins/lanes/lanes.ts"
 import { createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
 import type { SandboxTier } from "../../../src/sandbox/sandbox.ts"
-import type { LoadOptions } from "../../contracts/sandbox-contract.ts"
+import { RecordingServices } from "../../contracts/recording-services.ts"
+import { LIMITS, type LoadOptions } from "../../contracts/sandbox-contract.ts"
 
 /** Lanes with a tier and a state of their own, and everything they log. */
 export class LaneBench implements AsyncDisposable {
@@ -20,6 +22,7 @@ export class LaneBench implements AsyncDisposable {
   readonly lanes: Lanes
   readonly tier: SandboxTier
   readonly #folder: string
+  #guests = 0
 
   private constructor(tier: SandboxTier, options: Partial<LanesOptions>) {
     this.tier = tier
@@ -36,11 +39,22 @@ export class LaneBench implements AsyncDisposable {
     return new LaneBench(await createQuickjsTier(), options)
   }
 
-  /** Loads the JavaScript form of a guest fixture, or a file. Not `ready`. */
+  /** A guest with this source, ready for calls. */
+  async open(source: string, options: Partial<LoadOptions> & LaneWish = {}): Promise<LanedSandbox> {
+    const folder = join(this.#folder, `guest-${++this.#guests}`)
+    mkdirSync(folder)
+    writeFileSync(join(folder, "index.js"), source)
+    const { services = new RecordingServices(), limits = LIMITS, instance = "shared" } = options
+    const guest = await this.load(folder, { services, limits, instance }, options)
+    await guest.ready(null)
+    return guest
+  }
+
+  /** Loads the JavaScript form of a guest fixture, or what is in a folder. Not `ready`. */
   async load(
     guest: string,
     { services, limits, instance }: LoadOptions,
-    { wanted = "auto", share = 0.1 }: { wanted?: "auto" | "inline" | "worker"; share?: number } = {},
+    { wanted = "auto", share = 0.1, storage = NO_STORAGE }: LaneWish = {},
   ): Promise<LanedSandbox> {
     const folder = guest.startsWith("/")
       ? guest
@@ -48,7 +62,6 @@ export class LaneBench implements AsyncDisposable {
     const name = folder.split("/").at(-1)!
     const source = { name, folder, entry: `${folder}/index.js` }
     const sandbox = await this.tier.load(source, services, limits, instance)
-    const storage = { flushStorage: async () => {}, refreshStorage: async () => {} }
     return this.lanes.wrap(this.tier, sandbox, {
       wanted,
       share,
@@ -80,6 +93,40 @@ export class LaneBench implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.lanes[Symbol.asyncDispose]()
     rmSync(this.#folder, { recursive: true })
+  }
+}
+
+export interface LaneWish {
+  readonly wanted?: "auto" | "inline" | "worker"
+  readonly share?: number
+  readonly storage?: Pick<BoundServices, "flushStorage" | "refreshStorage">
+}
+
+const NO_STORAGE = { flushStorage: async () => {}, refreshStorage: async () => {} }
+
+/** Clocks that stand still until the test moves them. */
+export class TestClock implements LaneClock {
+  nowMs = 1000
+  cpuMs = 0
+  activeMs = 0
+  now = () => this.nowMs
+  cpu = () => this.cpuMs
+  active = () => this.activeMs
+
+  /** @param running - Part of the time that the thread really ran. */
+  pass(ms: number, running: number): void {
+    this.nowMs += ms
+    this.activeMs += ms
+    this.cpuMs += ms * running
+  }
+}
+
+/** @throws {Error} when it takes far longer than anything here should. */
+export async function until(condition: () => boolean): Promise<void> {
+  const endMs = performance.now() + 20_000
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error(`it never came: ${condition}`)
+    await new Promise((resolve) => setTimeout(resolve, 2))
   }
 }
 

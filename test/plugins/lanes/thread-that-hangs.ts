@@ -1,0 +1,6 @@
+/** A lane's thread that takes calls and never says a word. */
+import { parentPort } from "node:worker_threads"
+
+parentPort!.on("message", ({ type }: { type: string }) => {
+  if (type === "call") for (;;);
+})
