@@ -74,9 +74,9 @@ describe("bext serve with several processes", () => {
     await using load = startLoad(server.url, 4)
     const restarts = () => server.logged(/a serving process (ended|could not start)/)
     while (restarts().length < 4) {
-      await eventually(async () => (await childrenOf(server.pid)).length > 1, "another is started")
+      await eventually(async () => childrenOf(server.pid).length > 1, "another is started")
       const before = restarts().length
-      for (const pid of await childrenOf(server.pid)) if (pid !== healthy!.pid) process.kill(pid, "SIGKILL")
+      for (const pid of childrenOf(server.pid)) if (pid !== healthy!.pid) process.kill(pid, "SIGKILL")
       await eventually(() => restarts().length > before, "its end is seen")
     }
     await load.stop()

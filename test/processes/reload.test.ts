@@ -88,7 +88,7 @@ describe("SIGHUP, with several processes", () => {
     const after = (await server.serving(2)).map(({ pid }) => pid)
     assert.equal(new Set([...before, ...after]).size, 4)
     assert.equal(server.logged(RELOADED)[0]!.replaced, true)
-    assert.deepEqual((await childrenOf(server.pid)).sort(), after.toSorted())
+    assert.deepEqual(childrenOf(server.pid).sort(), after.toSorted())
     assert.equal(server.logged(/a serving process ended/).length, 0)
   })
 
@@ -139,7 +139,7 @@ describe("SIGHUP, with several processes", () => {
     assert.equal(last!.pid, before[0])
     await load.stop()
     assert.deepEqual(load.failures, [])
-    await eventually(async () => (await childrenOf(server.pid)).length === 1, "one is left")
+    await eventually(async () => childrenOf(server.pid).length === 1, "one is left")
   })
 })
 

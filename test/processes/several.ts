@@ -42,11 +42,11 @@ export interface Several extends ServedChild {
   edit(file: string, from: string, to: string): Promise<void>
 }
 
-/** `bext serve` with several processes and the plugin `who`. @param server - More lines of [server]. */
+/** `bext serve` with several processes and the plugin `who`. @param options.config - More of the file. */
 export async function serveSeveral(
-  options: { processes?: number; server?: string; config?: string; files?: Readonly<Record<string, string>> } = {},
+  options: { processes?: number; grace?: string; config?: string; files?: Readonly<Record<string, string>> } = {},
 ): Promise<Several> {
-  const { processes = 2, server = "", config = "", files = {} } = options
+  const { processes = 2, grace = "5s", config = "", files = {} } = options
   const project = createProject({
     "public/index.html": "home",
     ...WHO,
@@ -55,8 +55,7 @@ export async function serveSeveral(
 [server]
 listen = "127.0.0.1:0"
 processes = ${processes}
-grace = "5s"
-${server}
+grace = "${grace}"
 [log]
 format = "json"
 access = false
@@ -103,7 +102,7 @@ ${config}`,
     },
     async [Symbol.asyncDispose]() {
       // Its processes hold the folder until they have ended.
-      const pids = await childrenOf(child.pid)
+      const pids = childrenOf(child.pid)
       await child[Symbol.asyncDispose]()
       for (const pid of pids) if (isAlive(pid)) process.kill(pid, "SIGKILL")
       await eventually(() => !pids.some(isAlive), "all processes have ended")
@@ -124,7 +123,7 @@ async function adminGet<T>(socketPath: string, path: string): Promise<T> {
 }
 
 /** The processes that `pid` started and that have not ended. */
-export async function childrenOf(pid: number): Promise<number[]> {
+export function childrenOf(pid: number): number[] {
   try {
     const line = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
     return line.split(" ").filter(Boolean).map(Number)
