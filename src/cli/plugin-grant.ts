@@ -12,7 +12,7 @@ import { effectivePermissions } from "../host/permissions.ts"
 import { resolvePlugin } from "../plugins/resolve-plugin.ts"
 import { AdminClient } from "./admin-client.ts"
 import { findAdminTarget } from "./admin-target.ts"
-import { canAsk, confirm } from "./ask.ts"
+import { allowPermissions, describeUnmapped } from "./allow-permissions.ts"
 import { describePermissions } from "./describe-permissions.ts"
 import { FILE } from "./init.ts"
 import { type Parsed, parseOptions, usageError } from "./parse-options.ts"
@@ -36,7 +36,7 @@ export async function pluginGrant(args: readonly string[]): Promise<number> {
     return 0
   }
   const wanted = onlyNew(missing.fields, entry.grant)
-  if (!(await allow(name, wanted, parsed.options.has("yes")))) return 1
+  if (!(await allowPermissions(COMMAND, name, wanted, parsed.options.has("yes")))) return 1
   const after = setKeys(before, ["plugins", name, "grant"], toToml(missing.fields, wanted))
   readConfig(after, file)
   replaceText(file, before, after)
@@ -72,18 +72,6 @@ function onlyNew(fields: Partial<Permissions>, grant: PluginConfig["grant"]): Pa
   return Object.fromEntries(added)
 }
 
-/** @returns whether the plugin gets what it asks for. */
-async function allow(name: string, wanted: Partial<Permissions>, yes: boolean): Promise<boolean> {
-  process.stdout.write(`${name} asks for permission to\n${toList(describePermissions(wanted))}`)
-  if (yes) return true
-  if (!canAsk()) {
-    throw usageError(COMMAND, "there is nobody to ask, and nothing was changed", "--yes grants what is listed above")
-  }
-  if (await confirm("Allow this?")) return true
-  process.stdout.write("not allowed; nothing was changed\n")
-  return false
-}
-
 /** The fields that change, whole. */
 function toToml(fields: Partial<Permissions>, wanted: Partial<Permissions>) {
   return Object.fromEntries(Object.keys(wanted).map((field) => [field, fields[field as keyof Permissions]!]))
@@ -91,10 +79,7 @@ function toToml(fields: Partial<Permissions>, wanted: Partial<Permissions>) {
 
 function showUnmapped(name: string, { secrets = [] }: Partial<Permissions>, entry: PluginConfig): void {
   const unmapped = secrets.filter((secret) => !Object.hasOwn(entry.secrets, secret))
-  if (unmapped.length === 0) return
-  const lines = ["", `[plugins.${name}.secrets]`, ...unmapped.map((secret) => `${secret} = "env:${secret}"`), ""]
-  process.stdout.write(`it has no value for its secrets yet; add, and set the variables where the server is started:\n`)
-  process.stdout.write(`${lines.join("\n")}\n`)
+  if (unmapped.length > 0) process.stdout.write(describeUnmapped(name, unmapped))
 }
 
 /** The grant is written either way; a server that is not running takes it when it starts. */

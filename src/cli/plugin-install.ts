@@ -11,8 +11,8 @@ import { BextError } from "../errors.ts"
 import { effectivePermissions } from "../host/permissions.ts"
 import { type CatalogueEntry, readCatalogue } from "../registry/catalogue.ts"
 import { type PluginTables, pluginTables } from "../registry/plugin-tables.ts"
+import { allowPermissions, describeUnmapped } from "./allow-permissions.ts"
 import { canAsk, confirm } from "./ask.ts"
-import { describePermissions } from "./describe-permissions.ts"
 import { FILE, writeConfig } from "./init.ts"
 import { parseOptions, usageError } from "./parse-options.ts"
 import { readConfig } from "./read-config.ts"
@@ -30,7 +30,7 @@ export async function pluginInstall(args: readonly string[]): Promise<number> {
   checkAbsent(plugin, readConfig(before, file), file)
 
   const asked = effectivePermissions(plugin.name, plugin.manifest.permissions, undefined, {}).missing?.fields ?? {}
-  if (!options.has("dry-run") && !(await allow(plugin, asked, yes))) return 1
+  if (!options.has("dry-run") && !(await allowPermissions(COMMAND, plugin.name, asked, yes))) return 1
   const added = pluginTables(plugin, asked)
   const after = addTables(before, added.tables)
   const config = readConfig(after, file)
@@ -94,20 +94,6 @@ function checkAbsent({ name, folder }: CatalogueEntry, config: Config, file: str
   }
 }
 
-/** @returns whether the plugin gets what it asks for. */
-async function allow({ name }: CatalogueEntry, asked: Partial<Permissions>, yes: boolean): Promise<boolean> {
-  const lines = describePermissions(asked)
-  if (lines.length === 0) return true
-  process.stdout.write(`${name} asks for permission to\n${lines.map((line) => `  - ${line}\n`).join("")}`)
-  if (yes) return true
-  if (!canAsk()) {
-    throw usageError(COMMAND, "there is nobody to ask, and nothing was changed", "--yes grants what is listed above")
-  }
-  if (await confirm("Allow this?")) return true
-  process.stdout.write("not allowed; nothing was changed\n")
-  return false
-}
-
 /** The door of the server: what it would refuse is never written. */
 async function load(name: string, config: Config, folder: string): Promise<void> {
   const { checkPlugins } = await import("../check-server.ts")
@@ -125,10 +111,7 @@ function report(
   if (toFillIn.length > 0) {
     lines.push(`before the server can start, fill in [plugins.${name}.config] ${toFillIn.join(", ")}`)
   }
-  if (secrets.length > 0) {
-    lines.push(`it has no value for its secrets yet; add, and set the variables where the server is started:`)
-    lines.push("", `[plugins.${name}.secrets]`, ...secrets.map((secret) => `${secret} = "env:${secret}"`), "")
-  }
+  if (secrets.length > 0) lines.push(describeUnmapped(name, secrets).trimEnd(), "")
   lines.push("next: bext serve, or bext reload when it runs")
   return `${lines.join("\n")}\n`
 }
