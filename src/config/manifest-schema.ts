@@ -80,6 +80,24 @@ export const permissions = () =>
     purge: z.boolean().default(false).describe("May purge the cache"),
   })
 
+type PermissionFields = ReturnType<typeof permissions>["shape"]
+
+/**
+ * What the operator allows: the same fields without their defaults, for a field that is absent is not decided, which is
+ * something else than refused.
+ */
+export const grant = () => {
+  const fields = Object.entries(permissions().shape).map(([name, field]) => {
+    const { description = "" } = field
+    return [name, field.removeDefault().optional().describe(description)]
+  })
+  return z.strictObject(
+    Object.fromEntries(fields) as {
+      [Name in keyof PermissionFields]: z.ZodOptional<ReturnType<PermissionFields[Name]["removeDefault"]>>
+    },
+  )
+}
+
 function checkUrlPattern(pattern: string): Complaint | undefined {
   try {
     parseUrlPattern(pattern)

@@ -22,7 +22,7 @@ import {
   upstreamUrl,
   versionRange,
 } from "./field-types.ts"
-import { permissions, pluginName, queueName, secretName, tier } from "./manifest-schema.ts"
+import { grant, pluginName, queueName, secretName, tier } from "./manifest-schema.ts"
 import { duration, size } from "./units.ts"
 
 const limits = z.strictObject({
@@ -398,7 +398,7 @@ const plugin = z
       .partialRecord(z.enum(HOOK_NAMES), z.int().min(1))
       .default({})
       .describe("Instructions per call of a hook (wasm)"),
-    grant: permissions().partial().optional().describe("What the operator allows of what the manifest asks"),
+    grant: grant().optional().describe("What the operator allows of what the manifest asks"),
     secrets: z.record(secretName(), secret()).default({}).describe('Secret name → "env:NAME"'),
   })
   .transform(({ sandbox, ...row }, context) => {

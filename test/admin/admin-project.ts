@@ -13,7 +13,7 @@ import { type Answer, type AskOptions, ask, type Where } from "./ask.ts"
 
 export const TOKEN = "0123456789abcdef-admin"
 export const METRICS_TOKEN = "0123456789abcdef-metrics"
-export const ENV = { BEXT_ADMIN_TOKEN: TOKEN, BEXT_METRICS_TOKEN: METRICS_TOKEN }
+export const ENV = { SHORT: "short", BEXT_ADMIN_TOKEN: TOKEN, BEXT_METRICS_TOKEN: METRICS_TOKEN }
 
 /** [admin] on a port of its own, with both tokens. */
 export const TCP = `[admin]

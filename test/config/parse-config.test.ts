@@ -153,6 +153,11 @@ max_memory_mb = 32
     assert.equal(plugins["table-only"]?.limits.max_memory_mb, 32)
   })
 
+  it("leaves what a grant does not mention undecided, which is not refused", () => {
+    const { grant } = parse("[plugins.a.grant]\nidentity = true\nqueues = []").plugins.a!
+    assert.deepEqual(grant, { identity: true, queues: [] })
+  })
+
   it("ignores a byte order mark and Windows line ends", () => {
     assert.equal(parse('\uFEFF[server]\r\nlisten = ":1"\r\n').server.listen, ":1")
     assert.deepEqual(problemsOf("\uFEFF[server]\r\nlimits.bodi = 1\r\n").length, 1)
