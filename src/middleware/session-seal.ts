@@ -11,6 +11,8 @@ export interface Session {
   readonly user: User
   /** What revocations know the user by. */
   readonly userKey: string
+  /** Host name it began on and counts on; "" for all that the cookie's domain covers. */
+  readonly host: string
   readonly begunMs: number
   /** It ends then at the latest, whatever the configuration says later. */
   readonly untilMs: number
@@ -30,6 +32,7 @@ interface Payload {
   readonly id: string
   readonly sub: string
   readonly claims: Record<string, unknown>
+  readonly host: string
   readonly begun: number
   readonly until: number
   readonly renewed: number
@@ -73,6 +76,7 @@ export class SessionSeal {
       id: session.id,
       sub: session.user.id,
       claims: session.user.claims,
+      host: session.host,
       begun: session.begunMs,
       until: session.untilMs,
       renewed: session.renewedMs,
@@ -109,9 +113,9 @@ async function decrypt(text: string, key: SealKey): Promise<Session | null> {
 }
 
 /** The text is our own: only who has a secret can have made it. The user is shared by all requests with this cookie. */
-function toSession({ id, sub, claims, begun, until, renewed }: Payload): Session {
+function toSession({ id, sub, claims, host, begun, until, renewed }: Payload): Session {
   const user = Object.freeze({ id: sub, claims: deepFreeze(claims) })
-  return { id, user, userKey: toUserKey(sub), begunMs: begun, untilMs: until, renewedMs: renewed }
+  return { id, user, userKey: toUserKey(sub), host, begunMs: begun, untilMs: until, renewedMs: renewed }
 }
 
 function checkLength(name: string, secret: string): void {

@@ -27,8 +27,8 @@ export interface SessionDeps {
 }
 
 export interface Sessions {
-  /** Reads the cookie on the request; writes, renews and clears it on the response. */
-  readonly middleware: Middleware
+  /** The first takes the cookie out of the request, the second finds out what it says and writes the cookie of the response. */
+  readonly middlewares: readonly [Middleware, Middleware]
   /**
    * Puts the app's word on sessions into effect and takes it out of the response. Goes around whatever answers requests and
    * sees the response before anything else does, so that neither a plugin nor a cache ever has that header.
@@ -58,6 +58,9 @@ interface Visit {
 /** Characters of remembered cookies, each counted with what its claims and its entry take beside it. */
 const MAX_REMEMBERED = 16 * 1024 * 1024
 const ENTRY_SIZE = 1_024
+const PRIVATE = /(^|,)\s*(private|no-store)\s*(,|$)/i
+const PUBLIC = /(^|,)\s*(public|s-maxage)\b/i
+const TARGETED = /(?:-cache|surrogate)-control$/i
 /** Part of `idle` after which a cookie is sealed anew. */
 const RENEW_AFTER = 1 / 4
 
@@ -96,36 +99,11 @@ export function createSessions(
   let warned = false
 
   return {
-    middleware: {
-      name: "session",
-      priority: 300,
-      kind: "built-in",
-      onRequest(context) {
-        const cookies = context.requestHeaders.get("cookie")
-        if (cookies === undefined || !cookies.includes(cookie.name)) return
-        const text = cookieToken(context.requestHeaders, cookie.name)
-        cookie.removeFromRequest(context.requestHeaders)
-        if (text === null) return
-        const visit: Visit = { text, opened: null, stale: false, setCookie: null }
-        visits.set(context, visit)
-        if (context.user === null && isFromHere(context)) return identify(context, visit, text)
-      },
-      onResponse(context) {
-        const headers = context.response?.headers
-        if (headers === undefined) return
-        cookie.removeFromResponse(headers)
-        const visit = visits.get(context)
-        if (visit === undefined) return
-        if (visit.setCookie !== null) {
-          setCookie(headers, visit.setCookie)
-          forbidStoring(headers)
-        } else if (visit.stale) {
-          if (keepPrivate(headers)) setCookie(headers, cookie.clear())
-        } else if (visit.opened !== null) {
-          return renew(headers, visit.opened)
-        }
-      },
-    },
+    middlewares: [
+      // In front of everything: who answers before authentication, and whose on_response then runs, must not see it either.
+      { name: "session-cookie", priority: 0, kind: "built-in", onRequest: takeCookie },
+      { name: "session", priority: 300, kind: "built-in", onRequest: authenticate, onResponse: writeCookie },
+    ],
 
     wrap: (handler) => ({
       handle(context) {
@@ -141,6 +119,37 @@ export function createSessions(
         await handler.close?.()
       },
     }),
+  }
+
+  function takeCookie(context: RequestContext): void {
+    const { requestHeaders } = context
+    const cookies = requestHeaders.get("cookie")
+    if (cookies === undefined || !cookies.includes(cookie.name)) return
+    const text = cookieToken(requestHeaders, cookie.name)
+    cookie.removeFromRequest(requestHeaders)
+    if (text !== null) visits.set(context, { text, opened: null, stale: false, setCookie: null })
+  }
+
+  function authenticate(context: RequestContext): void | Promise<void> {
+    const visit = visits.get(context)
+    if (visit === undefined || context.user !== null || !isFromHere(context)) return
+    return identify(context, visit, visit.text!)
+  }
+
+  function writeCookie(context: RequestContext): void | Promise<void> {
+    const headers = context.response?.headers
+    if (headers === undefined) return
+    cookie.removeFromResponse(headers)
+    const visit = visits.get(context)
+    if (visit === undefined) return
+    if (visit.setCookie !== null) {
+      setCookie(headers, visit.setCookie)
+      forbidStoring(headers)
+    } else if (visit.stale) {
+      if (keepPrivate(headers)) setCookie(headers, cookie.clear())
+    } else if (visit.opened !== null) {
+      return renew(headers, visit.opened)
+    }
   }
 
   function identify(context: RequestContext, visit: Visit, text: string): void | Promise<void> {
@@ -166,12 +175,17 @@ export function createSessions(
   }
 
   function accept(context: RequestContext, visit: Visit, opened: Opened): void {
-    if (isOver(opened.session)) {
+    if (isOver(opened.session) || !isOn(opened.session, context)) {
       visit.stale = true
       return
     }
     visit.opened = opened
     context.user = opened.session.user
+  }
+
+  /** Browsers keep a cookie without domain to its host; who copies it by hand to another tenant's gains nothing. */
+  function isOn({ host }: Session, { hostname }: RequestContext): boolean {
+    return host === "" || host === hostname
   }
 
   /** A time in the future is no time of ours: nobody can tell how old such a session is. */
@@ -229,7 +243,7 @@ export function createSessions(
       const visit = visits.get(context) ?? { text: null, opened: null, stale: false, setCookie: null }
       visits.set(context, visit)
       if (command.kind === "end") visit.setCookie = cookie.clear()
-      const begun = command.kind === "begin" ? await begin(command) : null
+      const begun = command.kind === "begin" ? await begin(command, context.hostname) : null
       // Also when another one begins: what was known of the old one, perhaps to somebody else, is worth nothing then.
       await end(visit)
       if (begun !== null) visit.setCookie = begun
@@ -241,11 +255,12 @@ export function createSessions(
   }
 
   /** The id is always new, whatever the request carried, so nobody can know it beforehand. */
-  function begin({ id, claims }: Extract<SessionCommand, { kind: "begin" }>): Promise<string> {
+  function begin({ id, claims }: Extract<SessionCommand, { kind: "begin" }>, hostname: string): Promise<string> {
     const nowMs = now()
     const user = Object.freeze({ id, claims: deepFreeze(claims) })
     const times = { begunMs: nowMs, untilMs: nowMs + config.absolute, renewedMs: nowMs }
-    return write({ id: randomHex(32), user, userKey: toUserKey(id), ...times })
+    const host = config.domain === undefined ? hostname : ""
+    return write({ id: randomHex(32), user, userKey: toUserKey(id), host, ...times })
   }
 
   async function end({ text, opened }: Visit): Promise<void> {
@@ -268,10 +283,11 @@ function setCookie(headers: HeaderList, value: string): void {
   headers.append("Set-Cookie", value)
 }
 
-/** No cache may give one client's cookie to another. Source: RFC 9111 §5.2.2. */
+/** No cache may give one client's cookie to another. Source: RFC 9111 §5.2.2, RFC 9213. */
 function forbidStoring(headers: HeaderList): void {
   const said = headers.get("cache-control")
-  if (said === undefined || !/(^|,)\s*(private|no-store)\s*(,|$)/i.test(said)) headers.set("Cache-Control", "no-store")
+  if (said === undefined || !PRIVATE.test(said)) headers.set("Cache-Control", "no-store")
+  for (const name of targetedFields(headers)) headers.delete(name)
 }
 
 /**
@@ -279,13 +295,19 @@ function forbidStoring(headers: HeaderList): void {
  * @returns false when the app wants it in there; it then goes without the cookie, which the next response has.
  */
 function keepPrivate(headers: HeaderList): boolean {
+  if (targetedFields(headers).length > 0) return false
   const said = headers.get("cache-control")
   if (said === undefined) {
     headers.set("Cache-Control", "private")
     return true
   }
-  if (/(^|,)\s*(private|no-store)\s*(,|$)/i.test(said)) return true
-  if (/(^|,)\s*(public|s-maxage)\b/i.test(said)) return false
+  if (PRIVATE.test(said)) return true
+  if (PUBLIC.test(said)) return false
   headers.set("Cache-Control", `${said}, private`)
   return true
+}
+
+/** Cache-Control for certain caches, which these then obey instead of the plain one: CDN-Cache-Control and its like. */
+function targetedFields(headers: HeaderList): string[] {
+  return Array.from(headers, ([name]) => name).filter((name) => TARGETED.test(name))
 }

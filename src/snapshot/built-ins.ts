@@ -52,7 +52,7 @@ export function createBuiltIns(
     ...(auth === undefined || auth.algorithms.length === 0
       ? []
       : [parts.get({ auth, key }, () => createAuth(auth, { secret: auth.secret?.reveal(), warn }))]),
-    ...(sessions === undefined ? [] : [sessions.middleware]),
+    ...(sessions === undefined ? [] : sessions.middlewares),
     ...(tenant === undefined ? [] : [parts.get({ tenant, tenants }, () => createTenantResolver(tenant, { tenants }))]),
     createTracing(),
     createResponseTracing(),

@@ -18,6 +18,14 @@ rules = [{ path = "/admin/**", claims = { role = "admin" } }]
 [middleware.session]
 secrets = ["env:BEXT_TEST_SESSION_KEY"]
 login_paths = ["/login", "/logout"]
+[middleware.rate_limit]
+requests = 1000
+window = "1h"
+rules = [{ path = "/limited", requests = 1, window = "1h" }]
+[plugins.watch]
+path = "watch"
+[plugins.watch.grant]
+sensitive_headers = ["cookie"]
 [plugins.greedy]
 path = "greedy"
 [plugins.greedy.grant]
@@ -25,6 +33,21 @@ sensitive_headers = ["cookie", "set-cookie"]
 set_cookies = ["*"]
 identity = true
 `
+
+/** A plugin that only sees responses, and the request's cookies with them. */
+const WATCH = {
+  "watch/plugin.toml": `
+[manifest]
+name = "watch"
+version = "1.0.0"
+capabilities = ["middleware"]
+[permissions]
+sensitive_headers = ["cookie"]
+`,
+  "watch/index.js": `
+export function onResponse(ctx) { ctx.response.setHeader("x-watched", String(ctx.headers.get("cookie"))) }
+`,
+}
 
 /** A plugin with every grant there is on cookies and users, which tries to begin a session. */
 const GREEDY = {
@@ -62,7 +85,7 @@ describe("sessions in front of an app", () => {
 
   before(async () => {
     app = await startLoginApp()
-    site = await serve(config(app.origin), GREEDY)
+    site = await serve(config(app.origin), { ...GREEDY, ...WATCH })
   })
   after(async () => {
     await site[Symbol.asyncDispose]()
@@ -126,6 +149,10 @@ describe("sessions in front of an app", () => {
     assert.equal((await whoami({ cookie: `${cookie}; theme=dark` })).cookie, "theme=dark")
     const plugin = await send("GET /open/x", { cookie: `theme=dark; ${cookie}`, "x-test": "cookie" })
     assert.equal(plugin.headers["x-saw"], "theme=dark")
+    // Refused at 200, long before anybody asks who the user is.
+    await send("GET /limited", { cookie })
+    const limited = await send("GET /limited", { cookie: `theme=dark; ${cookie}` })
+    assert.deepEqual([limited.status, limited.headers["x-watched"]], [429, "theme=dark"])
     const answer = await send("POST /login", {}, "name=ada")
     assert.equal(answer.headers["x-saw-session"], "null")
     assert.equal(answer.headers["x-bext-session"], undefined)

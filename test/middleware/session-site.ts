@@ -32,7 +32,7 @@ export interface Answer extends ResponseState {
 /** Sessions behind the real pipeline, in front of an app that answers 200 with the headers it is told. */
 export class Site {
   readonly clock: { ms: number }
-  readonly middleware: Middleware
+  readonly middlewares: readonly [Middleware, Middleware]
   readonly revocations: SessionRevocations
   readonly #wrap: ReturnType<typeof createSessions>["wrap"]
   readonly #others: readonly Middleware[]
@@ -52,7 +52,7 @@ export class Site {
     const sessions = createSessions(config!, cors, { revocations, warn, now: () => clock.ms })
     this.clock = clock
     this.revocations = revocations
-    this.middleware = sessions.middleware
+    this.middlewares = sessions.middlewares
     this.#wrap = sessions.wrap
     this.#others = options.others ?? []
   }
@@ -60,7 +60,7 @@ export class Site {
   /** @param app - Headers of the app's answer. */
   async request(init: RequestInit, app: readonly (readonly [string, string])[] = []): Promise<Answer> {
     const context = createContext(init)
-    const middlewares = [this.middleware, ...this.#others]
+    const middlewares = [...this.middlewares, ...this.#others]
     const response = await serve(middlewares, context, { appHeaders: app, wrap: this.#wrap })
     return { ...response, context, cookies: response.headers.getAll("set-cookie") }
   }

@@ -32,11 +32,15 @@ describe("a session", () => {
     const cookie = await site.login({ id: "ada", claims: { roles: ["user"] } })
     const context = () => createContext({ headers: [["Cookie", cookie]] })
     const first = context()
-    assert.ok(site.middleware.onRequest!(first) instanceof Promise)
+    const [take, authenticate] = site.middlewares
+    assert.equal(take.onRequest!(first), undefined)
+    assert.ok(authenticate.onRequest!(first) instanceof Promise)
     await site.whoIs(cookie)
     const [second, third] = [context(), context()]
-    assert.equal(site.middleware.onRequest!(second), undefined)
-    assert.equal(site.middleware.onRequest!(third), undefined)
+    for (const again of [second, third]) {
+      take.onRequest!(again)
+      assert.equal(authenticate.onRequest!(again), undefined)
+    }
     assert.equal(second.user, third.user)
     assert.throws(() => (second.user!.claims.roles as string[]).push("admin"), TypeError)
   })
@@ -244,6 +248,17 @@ describe("a session cookie that is not valid", () => {
     assert.equal(await two.whoIs(`two=${value}`), "anonymous")
   })
 
+  it("is one of another host, unless the cookie has a domain: tenants with one secret stay apart", async (t) => {
+    const state = openState(t)
+    const one = await Site.open(t, { state })
+    const cookie = await one.login()
+    const elsewhere = { hostname: "other.example" }
+    assert.deepEqual([await one.whoIs(cookie), await one.whoIs(cookie, elsewhere)], ["ada", "anonymous"])
+    const wide = await Site.open(t, { state, session: { domain: "example.com" } })
+    const shared = await wide.login()
+    assert.equal(await wide.whoIs(shared, { hostname: "shop.example.com" }), "ada")
+  })
+
   it("is neither of two that differ, and both are left alone: with ours gone, the planted one would be alone", async (t) => {
     const site = await Site.open(t)
     const [ada, mallory] = [await site.login(), await site.login({ id: "mallory" })]
@@ -431,7 +446,7 @@ describe("a session beside others", () => {
     const cookie = await site.login({ id: "grace" })
     const who = async (...headers: [string, string][]) => {
       const context = createContext({ headers: [["Cookie", cookie], ...headers] })
-      const { code } = await serve([auth(), site.middleware], context)
+      const { code } = await serve([auth(), ...site.middlewares], context)
       return code ?? context.user?.id
     }
     assert.equal(await who(), "grace")
@@ -506,5 +521,11 @@ describe("a session beside others", () => {
     assert.deepEqual(await use("no-cache"), ["no-cache, private", 1])
     assert.deepEqual(await use("public, max-age=60"), ["public, max-age=60", 0])
     assert.deepEqual(await use("s-maxage=60"), ["s-maxage=60", 0])
+    for (const name of ["CDN-Cache-Control", "Example-CDN-Cache-Control", "Surrogate-Control"]) {
+      const app: [string, string][] = [[name, "max-age=60"]]
+      assert.deepEqual((await site.request({ headers: [["Cookie", cookie]] }, app)).cookies, [], name)
+      const begun = await site.request({ method: "POST", path: "/login" }, [...app, ["x-bext-session", '{"id":1}']])
+      assert.deepEqual([begun.cookies.length, begun.headers.has(name)], [1, false], name)
+    }
   })
 })
