@@ -101,6 +101,26 @@ export interface Plugin<Config = { readonly [key: string]: Json }> {
   onCacheWrite?(key: string, tags: readonly string[], ctx: EventContext): Awaitable<void>
   /** Capability `lifecycle`. After pages were invalidated; `count` is the number that were stored. */
   onCacheInvalidate?(pattern: string, count: number, ctx: EventContext): Awaitable<void>
+  /**
+   * Capability `lifecycle`. Handles one message of a queue that `permissions.queues` lists. Returning, or resolving,
+   * acknowledges it; throwing, or any spent budget, has it delivered again later, and in the end kept as a dead letter. A
+   * message may come more than once: see `QueueMessage.id`. Runs with the storage of the tenant that pushed it.
+   * ```js
+   * export default {
+   *   async onRequest(ctx) {
+   *     await bext.queue.push("greetings", { name: ctx.query }, { key: ctx.query })
+   *     return new Response("later", { status: 202 })
+   *   },
+   *   async onQueueMessage(message) {
+   *     console.log(`hello ${message.value.name}, attempt ${message.attempt}`)
+   *   },
+   * }
+   * // plugin.toml [permissions] queues = ["greetings"]
+   * // GET /?ada → 202 "later"
+   * // → log info "hello ada, attempt 1"
+   * ```
+   */
+  onQueueMessage?(message: QueueMessage, ctx: EventContext): Awaitable<void>
   /** Capability `lifecycle`. After a new version of the app took over. */
   onReload?(ctx: EventContext): Awaitable<void>
   /** Capability `lifecycle`. Last call, at shutdown or unload. */
@@ -437,6 +457,24 @@ export interface RequestCompleteEvent {
   readonly is_bot: boolean
 }
 
+/** One delivery of a message. */
+export interface QueueMessage {
+  /**
+   * Unique among all messages; the same for every delivery of this one. Remember it (`bext.storage.cas`) where handling a
+   * message twice would do harm.
+   */
+  readonly id: string
+  readonly queue: string
+  /** What was pushed. Written by whoever may push to the queue: check it. */
+  readonly value: unknown
+  readonly key: string | null
+  /** Deliveries so far, this one included. */
+  readonly attempt: number
+  /** Epoch milliseconds. */
+  readonly pushedAtMs: number
+  readonly tenantId: string | null
+}
+
 export interface TransformContext {
   readonly node_env: string
   readonly env_vars: { readonly [name: string]: string }
@@ -466,6 +504,7 @@ export interface Bext {
   readonly config: { readonly [key: string]: Json }
   readonly storage: Storage
   readonly crypto: HostCrypto
+  readonly queue: Queue
   /**
    * Requests a URL that `permissions.allowed_urls` lists. No ambient headers, no cookies; private addresses are refused.
    * @returns The response with its whole body, whatever its status.
@@ -550,6 +589,42 @@ export interface Storage {
 export interface StorageOptions {
   /** Milliseconds until the key disappears; absent or 0 = never. */
   readonly ttlMs?: number
+}
+
+/**
+ * Durable messages for later, to queues that `permissions.queues` lists. The plugin that has `onQueueMessage` and the same
+ * queue receives them, in any process of the server.
+ * ```js
+ * export async function onRequest(ctx) {
+ *   try {
+ *     await bext.queue.push("mail", { to: "ada@example.com" }, { delayMs: 60_000 })
+ *     await bext.queue.push("billing", {})
+ *   } catch (error) {
+ *     return new Response(error.code)
+ *   }
+ * }
+ * // plugin.toml [permissions] queues = ["mail"]
+ * // GET / → 200 "E_PERMISSION"
+ * ```
+ */
+export interface Queue {
+  /**
+   * @param value - Anything JSON can say, at most 256 KiB and 100 levels.
+   * @returns The message's id, once it is on disk.
+   * @throws (as a rejection) `E_PERMISSION`, `E_QUEUE_MESSAGE`, `E_LIMIT_QUEUE` (the queue is full, or 1000 pushes of this
+   *   plugin are under way), `E_STATE_UNAVAILABLE`.
+   */
+  push(queue: string, value: unknown, options?: PushOptions): Promise<string>
+}
+
+export interface PushOptions {
+  /**
+   * Messages of one queue with the same key are handled one at a time, in the order of their pushes: one that is delayed
+   * or failing holds back those behind it. 1 to 512 bytes. Without a key no order is kept.
+   */
+  readonly key?: string | null
+  /** Milliseconds until it is due; default 0, at most 30 days. */
+  readonly delayMs?: number
 }
 
 export interface FetchInit {

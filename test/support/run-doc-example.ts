@@ -50,7 +50,8 @@ async function writeProject(folder: string, example: DocExample, origin: string)
 function capabilities(code: string): string[] {
   const found: string[] = []
   if (/\bon(Request|Response)\b/.test(code)) found.push("middleware")
-  if (/\b(onServer(Start|Stop)|onRequestComplete|onCache\w+|onReload|cleanup)\b/.test(code)) found.push("lifecycle")
+  if (/\b(onServer(Start|Stop)|onRequestComplete|onQueueMessage|onCache\w+|onReload|cleanup)\b/.test(code))
+    found.push("lifecycle")
   return found
 }
 
