@@ -12,7 +12,7 @@ export interface TestProgram {
 export const CHROMIUM: TestProgram = {
   command: "chromium",
   debianPackage: "chromium",
-  usedBy: "the example site in a real browser",
+  usedBy: "the example site and the admin listener in a real browser",
 }
 export const NGINX: TestProgram = {
   command: "nginx",
