@@ -1,4 +1,4 @@
-import { STATUS_CODES } from "node:http"
+import { type ServerResponse, STATUS_CODES } from "node:http"
 import type { Socket } from "node:net"
 import { BextError } from "../errors.ts"
 import { toProblem } from "./error-response.ts"
@@ -26,6 +26,7 @@ export class Connection {
   switched = false
   /** The request that came last: the one whose body may still be arriving. */
   #latest: Exchange | null = null
+  #latestResponse: ServerResponse | null = null
   readonly #idleMs: number
   #refusal: { error: BextError; requestId: string } | null = null
   #gone = false
@@ -54,6 +55,15 @@ export class Connection {
   accepted(exchange: Exchange): void {
     this.inFlight++
     this.#latest = exchange
+    this.#latestResponse = exchange.outgoing
+  }
+
+  /**
+   * Whether no response is on its way, so that the socket may be taken from the parser. An answered request is not enough:
+   * Node lets go of a socket a little later than the last byte, and a pipelined request may come in between.
+   */
+  get idle(): boolean {
+    return this.inFlight === 0 && !this.closing && !this.refused && !this.#latestResponse?.socket
   }
 
   /** Whether `exchange` is the last one, so that the connection may end with its response. */

@@ -243,8 +243,7 @@ class HttpListener implements HttpServer {
 
   /** Behind other requests of its connection, whose answers are still due, the wish for a websocket is ignored. */
   #maySwitch(incoming: IncomingMessage): boolean {
-    const { inFlight, closing, refused } = Connection.of(incoming.socket)!
-    return inFlight === 0 && !closing && !refused && asksForWebsocket(incoming)
+    return Connection.of(incoming.socket)!.idle && asksForWebsocket(incoming)
   }
 
   #acceptWebsocket(incoming: IncomingMessage, socket: Socket, head: Uint8Array): void {

@@ -342,6 +342,24 @@ describe("the connection behind a handshake", { concurrency: true }, () => {
     assert.equal(app.handshakes.length, 0)
   })
 
+  it("answers a request and a handshake of one piece in order, however soon the first is answered", async (t) => {
+    const app = await startEcho(t)
+    const config = configSchema.parse({ app: { upstream: app.url, websockets: true } })
+    const handle = respondWith(createRouter(config))
+    for (const size of [0, 3, 100_000, 5_000_000]) {
+      const server = await serve(t, (context) => {
+        if (context.path !== "/first") return handle(context)
+        context.response = { status: 200, headers: HeaderList.empty(), body: "x".repeat(size) }
+      })
+      const first = "GET /first HTTP/1.1\r\nHost: a\r\n\r\n"
+      const text = await exchangeRaw(server.port, first + handshake("/ws") + HIDDEN)
+      assert.deepEqual(statuses(text), ["200", "200"], `${size} bytes`)
+      assert.match(text, /plain \/ws $/)
+      assert.equal((await fetch(`${server.url}/first`)).status, 200)
+    }
+    assert.equal(app.handshakes.length, 0)
+  })
+
   it("may have carried requests before", async (t) => {
     const app = await startEcho(t)
     const server = await proxy(t, app.url)
