@@ -1,8 +1,8 @@
 import type { Socket } from "node:net"
 import type { Config } from "../config/schema.ts"
 
-/** How often it is looked after connections that take long to find a process. */
-const SWEEP_MS = 1_000
+/** How often connections that are not taken at once are looked after. */
+const SWEEP_MS = 100
 
 /** A process that takes connections. */
 export interface Target {
@@ -71,7 +71,7 @@ export class Dispatcher {
       return
     }
     socket.on("error", () => socket.destroy())
-    this.#waiting.push({ id: ++this.#lastId, socket, sinceMs: performance.now(), refusedBy: [], asked: false })
+    this.#waiting.push({ id: 0, socket, sinceMs: performance.now(), refusedBy: [], asked: false })
     this.#pump()
   }
 
@@ -84,7 +84,6 @@ export class Dispatcher {
     if (taken) current.socket.destroy()
     else {
       current.refusedBy.push(lane)
-      current.asked = false
       this.#waiting.unshift(current)
     }
     this.#pump()
@@ -115,11 +114,14 @@ export class Dispatcher {
     for (let index = 0; index < this.#waiting.length; ) {
       const next = this.#waiting[index]!
       const lane = this.#choose(next)
-      if (lane === "nobody" && next.refusedBy.length > 0) {
+      if (next.socket.destroyed) this.#waiting.splice(index, 1)
+      else if (lane === "nobody" && next.refusedBy.length > 0) {
         this.#waiting.splice(index, 1)
         this.#close(next.socket)
       } else if (typeof lane === "object") {
         this.#waiting.splice(index, 1)
+        next.id = ++this.#lastId
+        next.asked = false
         lane.current = next
         lane.target.hand(next.id, next.socket)
       } else if (next.refusedBy.length > 0) index++
@@ -164,9 +166,10 @@ export class Dispatcher {
   #ask({ target }: Lane, current: Waiting): void {
     if (current.asked) return
     current.asked = true
-    target.arrived(current.id).then(
+    const { id } = current
+    target.arrived(id).then(
       (arrived) => {
-        if (!arrived) this.taken(target, current.id, false)
+        if (!arrived) this.taken(target, id, false)
       },
       () => {
         current.asked = false
@@ -188,7 +191,8 @@ interface Lane {
 }
 
 interface Waiting {
-  readonly id: number
+  /** Of the last time it was handed to a target, so that they rise for each of them. */
+  id: number
   readonly socket: Socket
   /** Monotonic milliseconds. */
   readonly sinceMs: number

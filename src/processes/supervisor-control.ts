@@ -135,8 +135,10 @@ export class SupervisorControl implements Control {
     try {
       const status = await child.request("status", null)
       return { ...status, state: child.state, leader, crashes }
-    } catch {
-      return { ...NOTHING, pid, startedAtMs, state: "unresponsive", leader, crashes }
+    } catch (error) {
+      // A process without a free file descriptor answers, but cannot look at itself.
+      const isSilent = error instanceof BextError && error.code === "E_PROCESS_FAILED"
+      return { ...NOTHING, pid, startedAtMs, state: isSilent ? "unresponsive" : child.state, leader, crashes }
     }
   }
 
