@@ -157,6 +157,56 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     ],
     load: async () => (await import("./logs.ts")).logs,
   },
+  "plugin install": {
+    summary: "Add a plugin that comes with bext to the configuration",
+    usage: "NAME [--yes] [--dry-run] [--config FILE]",
+    options: {
+      config,
+      yes: { type: "boolean", description: "Grant what the plugin asks for, without asking" },
+      "dry-run": { type: "boolean", description: "Print what would be added, change nothing" },
+    },
+    words: 1,
+    details: [
+      "Adds [plugins.NAME] with its settings at their defaults, and a grant when it asks for permissions and you allow them.\nEverything else in the file stays as it is. The result is checked before it is written.",
+    ],
+    examples: [
+      ["bext plugin install security-headers", ""],
+      ["bext plugin install webhook-verify --yes", "with the permissions it asks for"],
+      ["bext plugin list", "shows the names"],
+    ],
+    load: async () => (await import("./plugin-install.ts")).pluginInstall,
+  },
+  "plugin list": {
+    summary: "Show the installed plugins, and what else comes with bext",
+    usage: "[--json] [--config FILE]",
+    options: { config, json: { type: "boolean", description: "Print JSON" } },
+    words: 0,
+    details: [
+      "Reads the configuration and the manifests; nothing of the plugins runs. `bext check` loads them as well.",
+    ],
+    examples: [["bext plugin list", ""]],
+    load: async () => (await import("./plugin-list.ts")).pluginList,
+  },
+  "plugin init": {
+    summary: "Write a new plugin, with a test that passes",
+    usage: "NAME [--language ts|js] [--dir FOLDER] [--yes]",
+    options: {
+      language: { type: "string", value: "LANGUAGE", description: "ts (TypeScript, the default) or js (JavaScript)" },
+      dir: {
+        type: "string",
+        value: "FOLDER",
+        description: "Default: plugins/NAME beside a bext.config.toml, otherwise NAME",
+      },
+      yes: { type: "boolean", description: "Take the defaults for what is not given, without asking" },
+    },
+    words: 1,
+    details: ["Writes the manifest, the code, a test, a README and settings for editors. Never overwrites a file."],
+    examples: [
+      ["bext plugin init hello", ""],
+      ["bext plugin init hello --language js --dir ext/hello", ""],
+    ],
+    load: async () => (await import("./plugin-init.ts")).pluginInit,
+  },
   "plugin grant": {
     summary: "Show what a plugin asks for beyond its grant, and allow it",
     usage: "NAME [--yes] [--config FILE]",
@@ -191,56 +241,6 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     details: ["Ends a quarantine, whether somebody or the server itself began it.", ASKS_SERVER],
     examples: [["bext plugin release geo", ""]],
     load: async () => (await import("./plugin-release.ts")).pluginRelease,
-  },
-  "plugin install": {
-    summary: "Add a plugin that comes with bext to the configuration",
-    usage: "NAME [--yes] [--dry-run] [--config FILE]",
-    options: {
-      config,
-      yes: { type: "boolean", description: "Grant what the plugin asks for, without asking" },
-      "dry-run": { type: "boolean", description: "Print what would be added, change nothing" },
-    },
-    words: 1,
-    details: [
-      "Adds [plugins.NAME] with its settings at their defaults, and a grant when it asks for permissions and you allow them.\nEverything else in the file stays as it is. The result is checked before it is written.",
-    ],
-    examples: [
-      ["bext plugin install security-headers", ""],
-      ["bext plugin install webhook-verify --yes", "with the permissions it asks for"],
-      ["bext plugin list", "shows the names"],
-    ],
-    load: async () => (await import("./plugin-install.ts")).pluginInstall,
-  },
-  "plugin list": {
-    summary: "Show the plugins of the configuration, and what else comes with bext",
-    usage: "[--json] [--config FILE]",
-    options: { config, json: { type: "boolean", description: "Print JSON" } },
-    words: 0,
-    details: [
-      "Reads the configuration and the manifests; nothing of the plugins runs. `bext check` loads them as well.",
-    ],
-    examples: [["bext plugin list", ""]],
-    load: async () => (await import("./plugin-list.ts")).pluginList,
-  },
-  "plugin init": {
-    summary: "Write a new plugin, with a test that passes",
-    usage: "NAME [--language ts|js] [--dir FOLDER] [--yes]",
-    options: {
-      language: { type: "string", value: "LANGUAGE", description: "ts (TypeScript, the default) or js (JavaScript)" },
-      dir: {
-        type: "string",
-        value: "FOLDER",
-        description: "Default: plugins/NAME beside a bext.config.toml, otherwise NAME",
-      },
-      yes: { type: "boolean", description: "Take the defaults for what is not given, without asking" },
-    },
-    words: 1,
-    details: ["Writes the manifest, the code, a test, a README and settings for editors. Never overwrites a file."],
-    examples: [
-      ["bext plugin init hello", ""],
-      ["bext plugin init hello --language js --dir ext/hello", ""],
-    ],
-    load: async () => (await import("./plugin-init.ts")).pluginInit,
   },
   "queue list": {
     summary: "Show what every queue holds",
