@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [--only calls|server|density|metering|hostile|processes|reload] [--assert]
+ * npm run bench -- [--only calls|server|density|metering|hostile|processes|reload|queue] [--assert]
  * Prints a table per section and writes bench/results.json. --assert fails when a target was missed.
  */
 import { spawnSync } from "node:child_process"
@@ -12,6 +12,7 @@ const SECTIONS: Record<string, () => Promise<Section>> = {
   server: async () => (await import("./server.ts")).measureServers(),
   processes: async () => (await import("./processes.ts")).measureProcesses(),
   reload: async () => (await import("./reload.ts")).measureReloads(),
+  queue: async () => (await import("./queue.ts")).measureQueue(),
   density: async () => (await import("./density.ts")).measureDensity(),
   metering: async () => (await import("./metering.ts")).measureMetering(),
   hostile: async () => (await import("./hostile.ts")).measureHostile(),
