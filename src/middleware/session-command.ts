@@ -6,7 +6,7 @@ export const COMMAND_HEADER = "x-bext-session"
 
 /** What the app wants of the session. */
 export type SessionCommand =
-  | { readonly kind: "end" }
+  | { readonly kind: "end"; readonly all: boolean }
   | { readonly kind: "begin"; readonly id: string; readonly claims: Readonly<Record<string, unknown>> }
 
 /** More does not fit into a cookie once sealed. */
@@ -14,14 +14,14 @@ const MAX_COMMAND = 4_096
 const PRINTABLE_ASCII = /^[ -~]*$/
 
 /**
- * Reads the values of `COMMAND_HEADER`: `end`, or JSON with `id` (text or a number) and optionally `claims` (an object), as it
+ * Reads the values of `COMMAND_HEADER`: `end`, `end all`, or JSON with `id` (text or a number) and optionally `claims` (an object), as it
  * is or percent-encoded as a whole.
  * @throws {BextError} `E_SESSION_INVALID`, without a word of the value.
  */
 export function parseSessionCommand(values: readonly string[]): SessionCommand {
   const [value] = values
   if (value === undefined || values.length > 1) throw invalid(`is there ${values.length} times`)
-  if (value === "end") return { kind: "end" }
+  if (value === "end" || value === "end all") return { kind: "end", all: value !== "end" }
   if (value.length > MAX_COMMAND) throw invalid(`has ${value.length} characters, at most ${MAX_COMMAND} fit a cookie`)
   if (!PRINTABLE_ASCII.test(value)) throw invalid("has characters outside of ASCII; percent-encode it")
   const { id, claims = {}, ...others } = parseObject(value)

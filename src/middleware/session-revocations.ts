@@ -53,10 +53,10 @@ export class SessionRevocations implements Disposable {
     })
   }
 
-  isRevoked({ id, userKey, begunMs }: Pick<Session, "id" | "userKey" | "begunMs">): boolean {
+  isRevoked({ id, userKeys, begunMs }: Pick<Session, "id" | "userKeys" | "begunMs">): boolean {
     if (this.#sessions.has(id)) return true
-    const user = this.#users.size === 0 ? undefined : this.#users.get(userKey)
-    return user !== undefined && begunMs <= user.untilMs
+    if (this.#users.size === 0) return false
+    return userKeys.some((key) => begunMs <= (this.#users.get(key)?.untilMs ?? Number.NEGATIVE_INFINITY))
   }
 
   /**
@@ -69,11 +69,14 @@ export class SessionRevocations implements Disposable {
   }
 
   /**
-   * Ends all sessions of a user that began until now, or until `untilMs` (epoch milliseconds). As `revokeSession`.
+   * Ends all sessions of a user that have begun. As `revokeSession`.
+   * @param options.host - On this host alone; all by default.
+   * @param options.untilMs - Those that began until then, epoch milliseconds; now by default.
    * @throws {BextError} `E_STATE_UNAVAILABLE`.
    */
-  revokeUser(userId: string, untilMs: number = this.#nowMs()): Promise<void> {
-    return this.#revoke(USER + toUserKey(userId), { value: String(untilMs), expiresAtMs: untilMs + USER_KEPT_MS })
+  revokeUser(userId: string, options: { readonly host?: string; readonly untilMs?: number } = {}): Promise<void> {
+    const { host = "", untilMs = this.#nowMs() } = options
+    return this.#revoke(USER + toUserKey(userId, host), { value: String(untilMs), expiresAtMs: untilMs + USER_KEPT_MS })
   }
 
   [Symbol.dispose](): void {

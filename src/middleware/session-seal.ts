@@ -5,12 +5,10 @@ import type { User } from "../message/request-context.ts"
 import { deepFreeze } from "./deep-freeze.ts"
 
 /** What a session cookie says. Times are epoch milliseconds. */
-export interface Session {
+export interface SealableSession {
   /** Random; never used for a second session. */
   readonly id: string
   readonly user: User
-  /** What revocations know the user by. */
-  readonly userKey: string
   /** Host name it began on and counts on; "" for all that the cookie's domain covers. */
   readonly host: string
   readonly begunMs: number
@@ -18,6 +16,11 @@ export interface Session {
   readonly untilMs: number
   /** When this cookie was sealed. */
   readonly renewedMs: number
+}
+
+export interface Session extends SealableSession {
+  /** What revocations know the user by, on this host and on all. */
+  readonly userKeys: readonly string[]
 }
 
 /** One key and the only protected header it is ever used with. */
@@ -71,7 +74,7 @@ export class SessionSeal {
     this.#first = keys[0]!
   }
 
-  seal(session: Session): Promise<string> {
+  seal(session: SealableSession): Promise<string> {
     const payload: Payload = {
       id: session.id,
       sub: session.user.id,
@@ -93,9 +96,11 @@ export class SessionSeal {
   }
 }
 
-/** What revocations know a user by: of one length, whatever the id. */
-export function toUserKey(userId: string): string {
-  return createHash("sha256").update(userId).digest("base64url")
+/** What revocations know a user by: of one length, whatever the id. @param host - "" for all hosts. */
+export function toUserKey(userId: string, host: string): string {
+  return createHash("sha256")
+    .update(JSON.stringify([userId, host]))
+    .digest("base64url")
 }
 
 async function decrypt(text: string, key: SealKey): Promise<Session | null> {
@@ -115,7 +120,8 @@ async function decrypt(text: string, key: SealKey): Promise<Session | null> {
 /** The text is our own: only who has a secret can have made it. The user is shared by all requests with this cookie. */
 function toSession({ id, sub, claims, host, begun, until, renewed }: Payload): Session {
   const user = Object.freeze({ id: sub, claims: deepFreeze(claims) })
-  return { id, user, userKey: toUserKey(sub), host, begunMs: begun, untilMs: until, renewedMs: renewed }
+  const userKeys = [toUserKey(sub, ""), toUserKey(sub, host)]
+  return { id, user, userKeys, host, begunMs: begun, untilMs: until, renewedMs: renewed }
 }
 
 function checkLength(name: string, secret: string): void {

@@ -15,7 +15,7 @@ import { createSameOriginCheck, isSafe } from "./same-origin.ts"
 import { COMMAND_HEADER, parseSessionCommand, type SessionCommand } from "./session-command.ts"
 import { SessionCookie } from "./session-cookie.ts"
 import type { SessionRevocations } from "./session-revocations.ts"
-import { type Session, SessionSeal, toUserKey } from "./session-seal.ts"
+import { type SealableSession, type Session, SessionSeal } from "./session-seal.ts"
 
 export type SessionConfig = NonNullable<Config["middleware"]["session"]>
 
@@ -196,7 +196,7 @@ export function createSessions(
   }
 
   /** Epoch milliseconds. A configuration that grew stricter holds for sessions that have begun, too. */
-  function endOf({ begunMs, untilMs, renewedMs }: Session): number {
+  function endOf({ begunMs, untilMs, renewedMs }: SealableSession): number {
     return Math.min(untilMs, begunMs + config.absolute, renewedMs + config.idle)
   }
 
@@ -246,6 +246,7 @@ export function createSessions(
       const begun = command.kind === "begin" ? await begin(command, context.hostname) : null
       // Also when another one begins: what was known of the old one, perhaps to somebody else, is worth nothing then.
       await end(visit)
+      if (command.kind === "end" && command.all) await endAll(context)
       if (begun !== null) visit.setCookie = begun
       return response
     } catch (error) {
@@ -259,8 +260,7 @@ export function createSessions(
     const nowMs = now()
     const user = Object.freeze({ id, claims: deepFreeze(claims) })
     const times = { begunMs: nowMs, untilMs: nowMs + config.absolute, renewedMs: nowMs }
-    const host = config.domain === undefined ? hostname : ""
-    return write({ id: randomHex(32), user, userKey: toUserKey(id), host, ...times })
+    return write({ id: randomHex(32), user, host: hostOf(hostname), ...times })
   }
 
   async function end({ text, opened }: Visit): Promise<void> {
@@ -269,7 +269,16 @@ export function createSessions(
     await revocations.revokeSession(session.id, session.untilMs + config.leeway)
   }
 
-  async function write(session: Session): Promise<string> {
+  /** Of the user this request is authenticated as, on this host: another tenant may have a user of the same id. */
+  async function endAll({ user, hostname }: RequestContext): Promise<void> {
+    if (user !== null) await revocations.revokeUser(user.id, { host: hostOf(hostname) })
+  }
+
+  function hostOf(hostname: string): string {
+    return config.domain === undefined ? hostname : ""
+  }
+
+  async function write(session: SealableSession): Promise<string> {
     const text = await seal.seal(session)
     if (text.length > cookie.maxValue) {
       const what = `sealed, the session takes ${text.length} characters, a cookie holds ${cookie.maxValue}`

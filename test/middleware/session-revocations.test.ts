@@ -9,7 +9,7 @@ import { openState } from "./session-site.ts"
 const NOW = 1_800_000_000_000
 
 function session(id: string, user = "ada", begunMs = NOW) {
-  return { id, userKey: toUserKey(user), begunMs }
+  return { id, userKeys: [toUserKey(user, ""), toUserKey(user, "example.com")], begunMs }
 }
 
 /** The store, with some of its methods replaced. */
@@ -42,14 +42,22 @@ describe("SessionRevocations", () => {
   it("end the sessions of a user that began until then, and never take a later time back", async (t) => {
     const state = openState(t)
     using here = await SessionRevocations.open(state, () => NOW)
-    await here.revokeUser("ada", NOW)
-    await here.revokeUser("ada", NOW - 5_000)
+    await here.revokeUser("ada", { untilMs: NOW })
+    await here.revokeUser("ada", { untilMs: NOW - 5_000 })
     using later = await SessionRevocations.open(state, () => NOW)
     for (const revocations of [here, later]) {
       assert.equal(revocations.isRevoked(session("a", "ada", NOW)), true)
       assert.equal(revocations.isRevoked(session("b", "ada", NOW + 1)), false)
       assert.equal(revocations.isRevoked(session("c", "grace", NOW)), false)
     }
+  })
+
+  it("end a user's sessions on one host alone when asked to", async (t) => {
+    using here = await SessionRevocations.open(openState(t), () => NOW)
+    await here.revokeUser("ada", { host: "example.com" })
+    assert.equal(here.isRevoked(session("a")), true)
+    const elsewhere = [toUserKey("ada", ""), toUserKey("ada", "other.example")]
+    assert.equal(here.isRevoked({ ...session("b"), userKeys: elsewhere }), false)
   })
 
   it("take any id of a user, however long or odd", async (t) => {
@@ -85,7 +93,7 @@ describe("SessionRevocations", () => {
     using revocations = await SessionRevocations.open(state, () => NOW)
     listener!.changed("another", "session:one")
     listener!.changed(partition, "session:one")
-    listener!.changed(partition, `user:${toUserKey("grace")}`)
+    listener!.changed(partition, `user:${toUserKey("grace", "")}`)
     await eventually(() => revocations.isRevoked(session("one")))
     await eventually(() => revocations.isRevoked(session("two", "grace")))
     assert.equal(revocations.isRevoked(session("two")), false)

@@ -53,6 +53,31 @@ describe("a session", () => {
     assert.equal(await site.whoIs(cookie), "anonymous")
   })
 
+  it("ends with all others of its user, on this host, when the app says so", async (t) => {
+    const site = await Site.open(t)
+    const [here, there, grace] = [await site.login(), await site.login(), await site.login({ id: "grace" })]
+    const login = await site.request({ method: "POST", path: "/login", hostname: "other.example" }, [
+      ["x-bext-session", '{"id":"ada"}'],
+    ])
+    const namesake = login.cookies[0]!.split(";")[0]!
+    assert.match((await site.command("end all", [["Cookie", here]])).cookies.join(), /^__Host-session=; Max-Age=0;/)
+    for (const cookie of [here, there]) assert.equal(await site.whoIs(cookie), "anonymous")
+    assert.equal(await site.whoIs(grace), "grace")
+    assert.equal(await site.whoIs(namesake, { hostname: "other.example" }), "ada")
+    site.clock.ms += 1
+    assert.equal(await site.whoIs(await site.login()), "ada")
+  })
+
+  it("ends for nobody else when who says so has none that counts", async (t) => {
+    const site = await Site.open(t, { session: { idle: "1h" } })
+    const [stale, fresh] = [await site.login(), await site.login()]
+    site.clock.ms += 30 * MINUTE
+    const renewed = (await site.request({ headers: [["Cookie", fresh]] })).cookies[0]!.split(";")[0]!
+    site.clock.ms += 50 * MINUTE
+    await site.command("end all", [["Cookie", stale]])
+    assert.equal(await site.whoIs(renewed), "ada")
+  })
+
   it("has a new id each time, and ends the one before: who planted a cookie gains nothing by the login", async (t) => {
     const site = await Site.open(t)
     const planted = await site.login({ id: "mallory" })
@@ -299,6 +324,8 @@ describe("what the app says of a session", () => {
     const wrong = [
       "",
       "END",
+      "end  all",
+      "endall",
       "begin",
       "null",
       "[]",
