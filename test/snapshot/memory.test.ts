@@ -7,7 +7,7 @@ import { ENV, plugin, serveSite, until } from "./site.ts"
 const MIB = 1024 * 1024
 const RELOADS = 40
 
-it("a snapshot that is over is not kept in memory by the next one", async () => {
+it("a snapshot that is over is not kept in memory by the next one, nor one that never served", async () => {
   ENV.JWT_SECRET = "x".repeat(64)
   setFlagsFromString("--expose-gc")
   const collect = runInNewContext("gc") as () => void
@@ -38,6 +38,8 @@ it("a snapshot that is over is not kept in memory by the next one", async () => 
   const reload = async (n: number) => {
     // Each snapshot holds its error pages: a mebibyte that nothing else has.
     site.write({ "404.html": String(n).padEnd(MIB, "x") })
+    await (await site.prepare(config(n))).abort()
+    await assert.rejects(site.prepare(`${config(n)}\n[plugins.nowhere]`), { code: "E_PLUGIN_NOT_FOUND" })
     await site.reload(config(n))
     await site.get("/nothing", { accept: "text/html" })
   }
