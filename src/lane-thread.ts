@@ -15,7 +15,6 @@ const NICE = 10
 
 const { stateDir, tiers: parts } = workerData as LaneThreadData
 const port = parentPort!
-beNice()
 const report = (_: object, message: string) => port.postMessage({ type: "trouble", message } satisfies FromLane)
 await using state = openLmdbState({ dir: stateDir, log: { error: report } })
 // Fetches, log lines and metrics are the serving thread's: nothing here is ever asked for them.
@@ -27,6 +26,8 @@ await using host = createHost({
   allowPrivate: [],
 })
 const tiers = new Map<Tier, SandboxTier>([["quickjs", createQuickjsLaneTier(parts.get("quickjs"))]])
+// Only now: on a busy machine it would never be there otherwise.
+beNice()
 await serveLane(port, host, tiers)
 
 /** Linux counts the priority of each thread; elsewhere, or without the right, this changes nothing. */

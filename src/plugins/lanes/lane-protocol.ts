@@ -62,6 +62,8 @@ export type ToLane =
   | { readonly type: "end" }
 
 export type FromLane =
+  /** The first message: the thread has started. */
+  | { readonly type: "up" }
   /** The call waits for something; the next one may run. */
   | { readonly type: "waits"; readonly guest: number; readonly id: number }
   | {

@@ -56,6 +56,7 @@ class LaneServer {
     this.ended = promise
     this.#end = resolve
     port.on("message", (message: ToLane) => this.#receive(message))
+    this.#post({ type: "up" })
   }
 
   #receive(message: ToLane): void {

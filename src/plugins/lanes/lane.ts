@@ -39,6 +39,8 @@ export interface LaneOptions {
 
 /** JavaScript memory of the thread; guests' memory is not in it. */
 const HEAP_MB = 512
+/** What the thread may take to start, on a machine that has no time for it. */
+const START_MS = 30_000
 /** What the lane may take to save its storage when it ends. */
 const END_MS = 5_000
 
@@ -57,7 +59,7 @@ export class Lane implements AsyncDisposable {
   /** When the thread last said something, or got something to do after a pause. */
   #aliveMs = sharedNowMs()
   #gone = false
-  #proven = false
+  readonly #up = Promise.withResolvers<void>()
   readonly #exited: Promise<void>
 
   constructor(options: LaneOptions) {
@@ -69,6 +71,9 @@ export class Lane implements AsyncDisposable {
       name: "bext lane",
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB },
     })
+    const timer = setTimeout(() => this.kill("did not start"), START_MS).unref()
+    // Whoever waits for it is told; when nobody does, nobody has to be.
+    this.#up.promise.finally(() => clearTimeout(timer)).catch(() => {})
     this.#worker.on("message", (message: FromLane) => this.#receive(message))
     this.#worker.on("error", (error: Error) => this.#end(`failed: ${error.message}`))
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -83,9 +88,9 @@ export class Lane implements AsyncDisposable {
     return this.#gone
   }
 
-  /** Whether it has ever answered a call. */
-  get proven(): boolean {
-    return this.#proven
+  /** Resolves once the thread has started; rejects when it does not. */
+  get up(): Promise<void> {
+    return this.#up.promise
   }
 
   /** @returns the guest's number here. */
@@ -148,8 +153,10 @@ export class Lane implements AsyncDisposable {
     if (this.gone) return
     this.#aliveMs = sharedNowMs()
     switch (message.type) {
+      case "up":
+        this.#up.resolve()
+        break
       case "answer":
-        this.#proven = true
         this.#owed.delete(message.id)
         this.#guests.get(message.guest)?.answered(message.id, message)
         break
@@ -202,6 +209,7 @@ export class Lane implements AsyncDisposable {
     if (this.#gone) return
     this.#gone = true
     this.#options.ended()
+    this.#up.reject(new Error(`the thread ${reason}`))
     for (const abort of this.#fetches.values()) abort.abort()
     this.#owed.clear()
     for (const resolve of this.#taken.values()) resolve(null)

@@ -81,6 +81,8 @@ export class LanedSandbox implements Sandbox, LaneGuest {
   #waiting = 0
   #bytes = 0
   #disposed = false
+  /** Whether it will leave as soon as there is a thread. */
+  #starting = false
   /** What the lane's sandbox said last. */
   #usage = NO_USAGE
   /** Of sandboxes in lanes that are no more. */
@@ -160,7 +162,8 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     const busyMs = this.busyMs - this.#markMs
     const { wanted, share } = this.#options
     const windowMs = Math.max(look.windowMs, 1000)
-    if (this.#where === "inline" && wanted === "auto" && busyMs > share * windowMs && look.nowMs >= this.#notBeforeMs) {
+    const stays = this.#where !== "inline" || this.#starting || wanted !== "auto" || look.nowMs < this.#notBeforeMs
+    if (!stays && busyMs > share * windowMs) {
       const used = (busyMs * look.running()) / windowMs
       if (used > share) {
         this.#used = used
@@ -214,7 +217,6 @@ export class LanedSandbox implements Sandbox, LaneGuest {
   }
 
   lost(reason: string): void {
-    const proven = this.#lane?.proven ?? false
     this.#lane = null
     this.#retireUsage()
     this.#past.generation++
@@ -227,8 +229,8 @@ export class LanedSandbox implements Sandbox, LaneGuest {
       `${plugin}: the thread of its lane ${reason}; it begins anew`,
     )
     if (this.#disposed) return
-    if (proven) this.#where = "worker"
-    else this.#stay("its lane does not work")
+    this.#where = "worker"
+    // One that starts already is the next one's; without calls nobody needs it yet.
     this.#release()
   }
 
@@ -335,8 +337,12 @@ export class LanedSandbox implements Sandbox, LaneGuest {
       this.#stay(`${reason}; but this sandbox cannot change threads`)
       return
     }
-    this.#where = "leaving"
+    this.#starting = true
     try {
+      // Until there is a thread, it may as well go on here.
+      await this.#lanes.lane.up
+      if (this.#disposed) return
+      this.#where = "leaving"
       // A fresh instance takes nothing along, and those at work may end here.
       while (this.#options.instance === "shared" && !home.idle && !this.#disposed) await delay(IDLE_POLL_MS)
       await this.#options.services.flushStorage()
@@ -348,6 +354,7 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     } catch (error) {
       this.#stay(`${reason}; but it cannot move: ${String(error)}`)
     }
+    this.#starting = false
     this.#release()
   }
 
