@@ -48,7 +48,8 @@ const ASKS_SERVER =
 export const COMMANDS: Readonly<Record<string, Command>> = {
   serve: {
     summary: "Start the server",
-    usage: "[--config FILE | --static DIR | --upstream URL] [--listen ADDRESS] [--processes N] [--print-stack]",
+    usage:
+      "[--config FILE | --static DIR | --upstream URL] [--listen ADDRESS] [--processes N] [--watch] [--print-stack]",
     options: {
       config,
       static: { type: "string", value: "DIR", description: "Serve the files of a folder, without a configuration" },
@@ -63,6 +64,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         value: "N",
         description: "Serving processes, or auto: one for each CPU. Instead of server.processes",
       },
+      watch: { type: "boolean", description: "Reload when the configuration or a plugin changes" },
       "print-stack": { type: "boolean", description: "Print what a request passes, in order, and end" },
     },
     words: 0,

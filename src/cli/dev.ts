@@ -1,12 +1,11 @@
-import { existsSync, readdirSync } from "node:fs"
-import { dirname, join, resolve } from "node:path"
+import { existsSync } from "node:fs"
+import { dirname, resolve } from "node:path"
 import { styleText } from "node:util"
 import { shortName } from "../config/config-error.ts"
 import { loadConfig } from "../config/load-config.ts"
-import type { Config, PluginConfig } from "../config/schema.ts"
+import type { Config } from "../config/schema.ts"
 import { createServer } from "../create-server.ts"
 import { BextError } from "../errors.ts"
-import { resolvePlugin } from "../plugins/resolve-plugin.ts"
 import type { PreparedSnapshot, ServerProcess } from "../processes/server-process.ts"
 import { createLogger } from "../telemetry/log.ts"
 import { FILE } from "./init.ts"
@@ -14,6 +13,7 @@ import { parseOptions } from "./parse-options.ts"
 import { printError } from "./print-error.ts"
 import { sourceFrames } from "./source-frames.ts"
 import { FileWatcher } from "./watch-files.ts"
+import { watchedPaths } from "./watched-paths.ts"
 
 /** `bext dev`: serves, and takes over every change of the configuration and the plugins. @returns The exit code. */
 export async function dev(args: readonly string[]): Promise<number> {
@@ -136,14 +136,9 @@ class Site implements AsyncDisposable {
   }
 
   #watch(config: Config): void {
-    const plugins = Object.entries(config.plugins).filter(([, { enabled }]) => enabled)
-    const sources = plugins.map(([name, entry]) => ({ name, ...sourcesOf(name, entry, this.#folder) }))
-    this.#folders = new Map(sources.map(({ name, folder }) => [name, folder]))
-    const { auth } = config.middleware
-    const others = [...Object.values(config.errors), auth?.key_file, auth?.jwks_file].filter(
-      (path) => path !== undefined,
-    )
-    this.#watcher.watch([this.#file, ...sources.flatMap(({ paths }) => paths), ...others])
+    const { paths, folders } = watchedPaths(this.#file, config)
+    this.#folders = folders
+    this.#watcher.watch(paths)
   }
 
   #complain(error: unknown): void {
@@ -151,20 +146,6 @@ class Site implements AsyncDisposable {
     const frames = sourceFrames(error, this.#folders)
     const still = this.#serving === null ? "waiting for a change" : "the version before goes on serving"
     process.stderr.write(`${[...(frames.length > 0 ? ["", ...frames] : []), "", `  ${still}`, ""].join("\n")}\n`)
-  }
-}
-
-/** What a plugin is made of, whether or not it can be loaded now. */
-function sourcesOf(name: string, entry: PluginConfig, project: string): { folder: string; paths: string[] } {
-  try {
-    const found = resolvePlugin(name, entry, project)
-    if (!found.synthesised) return { folder: found.folder, paths: [found.folder] }
-    // A single file may import its neighbours; what else lies there is none of its business.
-    const neighbours = readdirSync(found.folder).filter((file) => /\.([cm]?[jt]s|json)$/.test(file))
-    return { folder: found.folder, paths: neighbours.map((file) => join(found.folder, file)) }
-  } catch {
-    const folder = entry.path ?? join(project, "plugins", name)
-    return { folder, paths: [folder] }
   }
 }
 

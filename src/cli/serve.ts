@@ -12,6 +12,7 @@ import { startAlone } from "../processes/start-alone.ts"
 import { startSeveral } from "../processes/start-several.ts"
 import { changedProcessFields } from "../snapshot/process-fields.ts"
 import { AdminEndpoint } from "./admin-endpoint.ts"
+import { reloadOnChange } from "./reload-on-change.ts"
 import { version } from "./version.ts"
 
 const DEFAULT_FILE = "bext.config.toml"
@@ -27,6 +28,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   const source = findSource(flags)
   const config = toConfig(source)
   if (flags["print-stack"] === true) return printStack(source, config)
+  const watched = watchedFile(flags, source)
   const signals = new Signals()
   const count = (config: Config) => countProcesses(config, processes)
   const admin = new AdminEndpoint()
@@ -38,6 +40,7 @@ export async function serve(args: readonly string[]): Promise<number> {
     throw error
   }
   console.log(`bext listens on ${server.url}`)
+  using _watching = watched === null ? null : reloadOnChange(server, watched)
   const signal = await stopped(signals, server)
   const seconds = server.config.server.grace / 1000
   console.log(`${signal}: finishing what is in flight, at most ${seconds} s (again: stop now)`)
@@ -55,6 +58,7 @@ function parseFlags(args: readonly string[]) {
       listen: { type: "string" },
       processes: { type: "string" },
       "print-stack": { type: "boolean" },
+      watch: { type: "boolean" },
     },
   }).values
 }
@@ -87,6 +91,12 @@ function findSource(flags: ReturnType<typeof parseFlags>): ConfigSource {
   // A link that leads nowhere counts: that is what the error should be about.
   if (lstatSync(DEFAULT_FILE, { throwIfNoEntry: false }) !== undefined) return readConfigSource(resolve(DEFAULT_FILE))
   throw new BextError("E_USAGE", NOTHING_TO_SERVE)
+}
+
+function watchedFile({ watch }: ReturnType<typeof parseFlags>, source: ConfigSource): string | null {
+  if (watch !== true) return null
+  if (source.kind === "file") return source.file
+  throw new BextError("E_USAGE", "--watch is for a configuration; with --static and --upstream there is none")
 }
 
 const NOTHING_TO_SERVE = `there is nothing to serve here. Three ways to go on:
