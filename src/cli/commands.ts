@@ -48,8 +48,7 @@ const ASKS_SERVER =
 export const COMMANDS: Readonly<Record<string, Command>> = {
   serve: {
     summary: "Start the server",
-    usage:
-      "[--config FILE | --static DIR | --upstream URL] [--listen ADDRESS] [--processes N] [--watch] [--print-stack]",
+    usage: "[--config FILE | --static DIR | --upstream URL] [--listen ADDRESS] [--processes N] [--watch]",
     options: {
       config,
       static: { type: "string", value: "DIR", description: "Serve the files of a folder, without a configuration" },
