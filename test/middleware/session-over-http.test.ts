@@ -5,6 +5,7 @@ import { text } from "node:stream/consumers"
 import { after, before, describe, it } from "node:test"
 import { type LoginApp, startLoginApp } from "../support/login-app.ts"
 import { type Served, serve } from "../support/serve.ts"
+import { KEY, startEcho } from "../support/websockets.ts"
 
 process.env.BEXT_TEST_SESSION_KEY = "the secret of a server that only this test starts"
 
@@ -198,5 +199,47 @@ describe("sessions in front of an app", () => {
     const form = String(new URLSearchParams({ name: "ada", claims: JSON.stringify({ x: "y".repeat(3_500) }) }))
     const { status, cookies, body } = await send("POST /login", { accept: "application/json" }, form)
     assert.deepEqual([status, cookies, JSON.parse(body).code], [502, [], "E_SESSION_INVALID"])
+  })
+})
+
+describe("a websocket behind a session", () => {
+  it("is opened for the user, from a page of this site alone, and without the cookie", async (t) => {
+    const echo = await startEcho(t)
+    await using login = await startLoginApp()
+    await using site = await serve(`
+[app]
+upstream = "${login.origin}"
+[[routes]]
+path = "/socket"
+upstream = "${echo.url.replace(/^ws/, "http")}"
+websockets = true
+forward_user = true
+[middleware.auth]
+public = ["/login"]
+[middleware.session]
+secrets = ["env:BEXT_TEST_SESSION_KEY"]
+login_paths = ["/login"]
+`)
+    const answer = await fetch(`${site.url}/login`, { method: "POST", body: "name=ada", redirect: "manual" })
+    const cookie = answer.headers.getSetCookie()[0]!.split(";")[0]!
+    const open = async (headers: OutgoingHttpHeaders): Promise<number | undefined> => {
+      const upgrade = { connection: "Upgrade", upgrade: "websocket", "sec-websocket-key": KEY, ...headers }
+      const sent = httpRequest(`${site.url}/socket`, {
+        agent: false,
+        headers: { ...upgrade, "sec-websocket-version": "13" },
+      }).end()
+      const outcome = once(sent, "upgrade").then(([response, socket]) => {
+        socket.destroy()
+        return response.statusCode
+      })
+      return Promise.race([outcome, once(sent, "response").then(([response]) => response.resume().statusCode)])
+    }
+    const own = { origin: new URL(site.url).origin, "sec-fetch-site": "same-origin" }
+    assert.equal(await open(own), 401)
+    assert.equal(await open({ ...own, cookie }), 101)
+    assert.equal(await open({ origin: "https://evil.example", "sec-fetch-site": "cross-site", cookie }), 401)
+    assert.equal(echo.handshakes.length, 1)
+    assert.equal(echo.handshakes[0]!["x-bext-user"], '{"id":"ada","claims":{}}')
+    assert.equal(echo.handshakes[0]!.cookie, undefined)
   })
 })
