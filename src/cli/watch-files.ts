@@ -6,7 +6,8 @@ import { stampOf } from "../plugins/file-stamps.ts"
 const SETTLE_MS = 100
 /** What the system does not report (network file systems, folders that are not there yet) is found by looking. */
 const LOOK_MS = 1_000
-const MAX_FILES = 10_000
+/** Files and folders; a path that leads to the root of a disk by mistake must not cost more. */
+const MAX_PLACES = 4_000
 const MAX_DEPTH = 16
 
 /** Tells what changed below some files and folders, whether by writing, renaming, deleting or creating. */
@@ -98,7 +99,7 @@ function scan(paths: readonly string[]): Found {
 }
 
 function visit(path: string, found: Found, depth: number): void {
-  if (found.files.size >= MAX_FILES || depth > MAX_DEPTH) return
+  if (found.files.size + found.folders.size >= MAX_PLACES || depth > MAX_DEPTH) return
   if (!isFolder(path)) {
     found.files.set(path, stampOf(path))
     if (depth === 0) found.folders.add(dirname(path))

@@ -7,18 +7,18 @@ import { runBext } from "./run-bext.ts"
 const MANIFEST = '[manifest]\nname = "hello"\nversion = "1.0.0"\ncapabilities = ["middleware"]\n'
 const greet = (word: string) => `export const onRequest = () => new Response("${word}")\n`
 
-const config = (processes: number, more = "") =>
-  `[server]\nlisten = "127.0.0.1:0"\nprocesses = ${processes}\n[log]\nformat = "json"\naccess = false\n[plugins.hello]\n${more}`
+const config = (more = "") =>
+  `[server]\nlisten = "127.0.0.1:0"\n[log]\nformat = "json"\naccess = false\n[plugins.hello]\n${more}`
 
 describe("bext serve --watch", () => {
   for (const processes of [1, 2]) {
-    it(`takes over changed plugins and settings, and nothing that is wrong, with ${processes} processes`, async () => {
+    it(`takes over changed plugins and settings, and nothing that is wrong, with ${processes === 1 ? "one process" : "two processes"}`, async () => {
       using project = createProject({
-        "bext.config.toml": config(processes),
+        "bext.config.toml": config(),
         "plugins/hello/plugin.toml": MANIFEST,
         "plugins/hello/index.js": greet("one"),
       })
-      await using site = await serveChild(["--watch"], { folder: project.folder })
+      await using site = await serveChild(["--watch"], { folder: project.folder, processes })
       const answer = async () => (await fetch(site.url)).text()
       const answers = async (expected: string) => {
         // Every process took it over, or none: one answer is as good as many.
@@ -29,7 +29,7 @@ describe("bext serve --watch", () => {
       await answers("two")
       writeFileSync(project.path("bext.config.toml"), "[server\n")
       while (!site.output().includes('"by":"watch","code":"E_CONFIG_INVALID"')) await answers("two")
-      writeFileSync(project.path("bext.config.toml"), config(processes, 'match = [{ path = "/only" }]\n'))
+      writeFileSync(project.path("bext.config.toml"), config('match = [{ path = "/only" }]\n'))
       while ((await fetch(site.url)).status !== 404) await new Promise((done) => setTimeout(done, 20))
       assert.equal(await site.end("SIGTERM"), 0)
     })
