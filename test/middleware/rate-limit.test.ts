@@ -208,7 +208,7 @@ describe("rate-limit by user, claim and tenant", () => {
       { path: "/**", requests: 1, window: "10s", by: "user" },
       { path: "/login", requests: 9, window: "1m" },
     ]
-    const request = client({ requests: 5, rules })
+    const { request } = clockedClient({ requests: 5, rules })
     const first = await request({ user: ada, path: "/login" })
     assert.equal(first.headers.get("ratelimit-policy"), '"default";q=5;w=60, "rule-2";q=9;w=60, "rule-1";q=1;w=10')
     assert.equal(first.headers.get("ratelimit"), '"default";r=4;t=60, "rule-2";r=8;t=60, "rule-1";r=0;t=10')
@@ -219,7 +219,7 @@ describe("rate-limit by user, claim and tenant", () => {
   })
 
   it("counts each of two rules that say the same for itself, and all of them after a reload", async () => {
-    using counters = new RateCounters()
+    using counters = new RateCounters(undefined, { now: () => 0 })
     const createCounter = counters.create.bind(counters)
     const rule = { path: "/**", requests: 3, window: "1m" }
     const before = client({ requests: 9, rules: [rule, rule] }, { createCounter })
