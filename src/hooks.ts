@@ -104,7 +104,7 @@ export const HOOKS = {
   on_reload: {
     capability: "lifecycle",
     rule: "together",
-    cpuMs: 10_000,
+    cpuMs: 50,
     wallMs: 10_000,
     fuel: 200 * million,
     onFailure: "count",
@@ -120,7 +120,7 @@ export const HOOKS = {
   cleanup: {
     capability: "lifecycle",
     rule: "together",
-    cpuMs: 10_000,
+    cpuMs: 50,
     wallMs: 10_000,
     fuel: 100 * million,
     onFailure: "count",

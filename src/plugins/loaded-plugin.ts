@@ -141,6 +141,11 @@ export class LoadedPlugin implements AsyncDisposable {
     return this.#parts.sandbox.idle
   }
 
+  /** Milliseconds its guest was on the stack since it was loaded. */
+  get busyMs(): number {
+    return this.#parts.sandbox.busyMs
+  }
+
   get instances(): number {
     return this.#parts.sandbox.instances
   }

@@ -1,3 +1,4 @@
+import type { Logger } from "pino"
 import type { Config } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
 import type { RequestContext } from "../message/request-context.ts"
@@ -6,6 +7,9 @@ import type { AccessResult } from "../telemetry/access-log.ts"
 import { createSnapshot, type ProcessParts } from "./create-snapshot.ts"
 import { changedProcessFields } from "./process-fields.ts"
 import { Snapshot } from "./snapshot.ts"
+
+/** Milliseconds of the serving thread. */
+const SLOW_START_MS = 100
 
 /** The snapshot that serves, those that still finish requests, and at most one that is being prepared. */
 export class Snapshots implements AsyncDisposable {
@@ -65,7 +69,7 @@ export class Snapshots implements AsyncDisposable {
       throw new BextError("E_RELOAD_NEEDS_RESTART", `only new processes can change ${fields.join(", ")}`)
     }
     const building = createSnapshot(config, this.#current.number + 1, this.#parts, this.#current)
-    const preparation = building.then((next) => this.#toPreparation(next))
+    const preparation = building.then((next) => this.#prepared(next))
     this.#preparing = preparation.catch(() => null)
     try {
       return await preparation
@@ -88,10 +92,12 @@ export class Snapshots implements AsyncDisposable {
     await this.#current.stop()
   }
 
-  #toPreparation(next: Snapshot): PreparedSnapshot {
+  #prepared(next: Snapshot): PreparedSnapshot {
     let due = true
+    const report = difference(this.#current, next)
+    warnOfSlowStarts(next, report.loaded, this.#parts.logger)
     return {
-      ...difference(this.#current, next),
+      ...report,
       commit: () => {
         if (!due) return
         due = false
@@ -141,5 +147,16 @@ function difference(old: Snapshot, next: Snapshot): Omit<PreparedSnapshot, "comm
     loaded: plugins.filter((plugin) => before.get(plugin.name) !== plugin).map(({ name }) => name),
     kept: plugins.filter((plugin) => before.get(plugin.name) === plugin).map(({ name }) => name),
     removed: [...before.keys()].filter((name) => !names.has(name)),
+  }
+}
+
+/** Whoever waits for a plugin at the start of a server knows why; requests that wait because of a reload do not. */
+function warnOfSlowStarts(next: Snapshot, loaded: readonly string[], logger: Logger): void {
+  for (const { name, busyMs } of next.plugins.plugins) {
+    if (busyMs < SLOW_START_MS || !loaded.includes(name)) continue
+    logger.warn(
+      { plugin: name, busyMs: Math.round(busyMs) },
+      `${name} held up requests while it was loaded and started`,
+    )
   }
 }

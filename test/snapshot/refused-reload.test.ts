@@ -131,6 +131,20 @@ describe("a reload that cannot be done", () => {
   })
 })
 
+describe("a plugin that computes for long while it starts", () => {
+  it("is named when a reload loads it, as requests waited for it", async () => {
+    const spin = "const end = Date.now() + 150; while (Date.now() < end);"
+    await using site = await serveSite("[plugins.probe]", version("probe", "quick"))
+    const warned = () => site.lines.filter(({ msg }) => msg.includes("held up requests")).map(({ plugin }) => plugin)
+    await site.reload("[plugins.probe.config]\nchanged = true")
+    assert.deepEqual(warned(), [])
+    site.write(version("probe", "slow", spin))
+    await site.reload("[plugins.probe.config]\nchanged = true")
+    await site.reload("[plugins.probe.config]\nchanged = true")
+    assert.deepEqual(warned(), ["probe"])
+  })
+})
+
 describe("a prepared snapshot", () => {
   const both = "[plugins.probe]\n[plugins.extra]"
   const files = { ...version("probe", "old"), ...version("extra", "extra") }

@@ -163,6 +163,25 @@ describe("a snapshot that is over", () => {
     assert.deepEqual([site.said().filter((word) => word === "1").length, (await site.get()).text], before)
   })
 
+  it("cannot hold up requests in its cleanup, nor the next one in onReload", async () => {
+    const spins = (version: number) =>
+      plugin(
+        "probe",
+        `export function onReload() { for (;;); }
+        export function cleanup() { for (;;); } // ${version}`,
+        "",
+        '"lifecycle"',
+      )
+    await using site = await serveSite("[plugins.probe]", spins(1))
+    site.write(spins(2))
+    await site.reload()
+    await until(() => site.server.status().retiring === 0, "it is gone")
+    const hooks = () => site.server.status().plugins[0]!.stats.hooks
+    await until(() => hooks().on_reload?.failures.E_LIMIT_CPU === 1, "onReload was stopped")
+    assert.deepEqual(hooks().cleanup!.failures, { E_LIMIT_CPU: 1 })
+    assert.ok(hooks().cleanup!.latencySumMs < 5_000, "long before ten seconds are over")
+  })
+
   it("leaves nothing of itself: machines, instances, guest memory", async () => {
     const answers = (n: number) => plugin("probe", `export function onRequest() { return new Response("${n}") }`)
     await using site = await serveSite("[plugins.probe]", answers(0))
