@@ -429,7 +429,7 @@ const queue = z.strictObject({
     .max(10_000_000)
     .default(100_000)
     .describe("Messages that wait or are being handled; as many dead letters are kept"),
-  visibility_timeout: duration()
+  visibility_timeout: checked(duration(), (ms) => (ms < 1000 ? { what: "expected at least 1s" } : undefined))
     .prefault("30s")
     .describe("How long a message stays with a process that says nothing more; it is prolonged while its handler runs"),
   max_attempts: z.int().min(1).max(1000).default(10).describe("Deliveries until a message is a dead letter"),

@@ -24,6 +24,8 @@ export interface QueueClock {
 
 /** Messages in one transaction: it holds the lock of all processes, and the thread, for a few milliseconds. */
 const WEIGHT_AT_ONCE = 512
+/** Of a value that weighs as much as another message. */
+const CHARACTERS_OF_WEIGHT = 2048
 const RETENTION_CHECK_MS = 60_000
 
 /** One operation that waits for its transaction. */
@@ -82,7 +84,8 @@ export class LmdbQueueStore implements QueueStore {
   }
 
   async push(settings: QueueSettings, message: NewMessage): Promise<string> {
-    return this.#transact(settings.queue, 1, true, (book) => book.push(settings, message, this.#clock.nowMs()))
+    const weight = 1 + message.value.length / CHARACTERS_OF_WEIGHT
+    return this.#transact(settings.queue, weight, true, (book) => book.push(settings, message, this.#clock.nowMs()))
   }
 
   async lease(settings: QueueSettings, max: number): Promise<Leased> {

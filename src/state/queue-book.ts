@@ -36,6 +36,8 @@ export interface QueueTables {
 
 /** Two clocks of one machine may differ by this much before it means something. */
 export const CLOCK_SLACK_MS = 1000
+/** Of the values leased at once: many large ones need not be in memory together. */
+const MOST_CHARACTERS = 4 * 1024 * 1024
 /** Dead letters removed for their age at once. */
 const RETIRED_AT_ONCE = 500
 const NOTHING = Buffer.alloc(0)
@@ -124,12 +126,17 @@ export class QueueBook {
   /** @param owner - Whoever asks, 8 bytes. @param reclaim - Whether leases that ended are taken over. */
   lease(settings: QueueSettings, max: number, nowMs: number, owner: Buffer, reclaim: boolean): HeldLease[] {
     const leases: HeldLease[] = []
+    let characters = 0
+    const isEnough = () => leases.length >= max || characters >= MOST_CHARACTERS
     const give = (place: Place, note: PlaceNote) => {
       const lease = this.#give(settings, place.sequence, note, nowMs, owner)
-      if (lease !== undefined) leases.push(lease)
+      if (lease === undefined) return
+      leases.push(lease)
+      characters += lease.value.length
     }
     if (reclaim) {
       for (const [place, note] of this.#endedLeases(settings, nowMs, max)) {
+        if (isEnough()) break
         this.#remove(this.#tables.places, this.#keys.place(place))
         this.#count().leased--
         if (note.attempts < settings.maxAttempts) give(place, note)
@@ -143,9 +150,10 @@ export class QueueBook {
       [1, nowMs, max],
     ] as const
     for (const [fromMs, toMs, most] of takes) {
-      if (leases.length >= max) break
+      if (isEnough()) break
       const range = this.#keys.places(WAITING, fromMs, toMs)
       for (const [place, note] of this.#page(range, Math.min(most, max - leases.length))) {
+        if (isEnough()) break
         this.#remove(this.#tables.places, this.#keys.place(place))
         give(place, note)
       }
@@ -436,13 +444,18 @@ export class QueueBook {
     return [...this.#places({ ...range, limit })]
   }
 
-  /** Damaged ones are left out. */
   *#places(range: Range): Generator<readonly [Place, PlaceNote]> {
     for (const { key, value } of this.#tables.places.getRange(range)) {
       const place = this.#keys.readPlace(key)
-      const note = decodeNote(value)
-      if (place !== undefined && note !== undefined) yield [place, note]
+      if (place !== undefined) yield [place, decodeNote(value) ?? this.#rebuildNote(place)]
     }
+  }
+
+  /** For a place whose note is damaged: the message is delivered anew. */
+  #rebuildNote({ sequence }: Place): PlaceNote {
+    const record = decodeMessage(this.#tables.messages.get(this.#keys.message(sequence)))
+    const keyHash = record === undefined || record.key === null ? null : hashKey(record.key)
+    return { attempts: 0, mark: timeMark(0), keyHash }
   }
 
   #count(): Counters {
