@@ -296,6 +296,11 @@ max_memory_mb = 128
       /1:3 routes\.0\.path: missing; expected text in quotes \| add: path = /,
     ],
     [
+      "websockets that lead nowhere",
+      "[[routes]]\npath = '/live'\nstatic = 'public'\nwebsockets = true",
+      /1:3 routes.*: websockets = true needs an upstream/,
+    ],
+    [
       "a missing field of an inline table",
       "middleware.rate_limit = { requests = 1 }",
       /1:12 middleware\.rate_limit\.window: missing/,

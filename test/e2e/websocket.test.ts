@@ -5,10 +5,11 @@ import { readFileSync } from "node:fs"
 import { createServer as createHttps } from "node:https"
 import type { AddressInfo } from "node:net"
 import { join } from "node:path"
-import { describe, it } from "node:test"
+import { describe, it, type TestContext } from "node:test"
 import { getCACertificates, setDefaultCACertificates } from "node:tls"
 import { chromium } from "playwright-core"
-import { WebSocketServer } from "ws"
+import { WebSocket, WebSocketServer } from "ws"
+import { eventually, type Several, serveSeveral } from "../processes/several.ts"
 import { ENV, plugin, serveSite, until } from "../snapshot/site.ts"
 import { CHROMIUM, findProgram, missing } from "../support/programs.ts"
 import { serveInChild } from "../support/serve.ts"
@@ -98,7 +99,6 @@ describe("a websocket through the whole stack", { concurrency: true }, () => {
     const app = await startEcho(t)
     const source = `export function onResponse(ctx) { ctx.response.setHeader("x-seen", ctx.response.status + " " + ctx.upgrade) }`
     await using site = await serveSite(`${appOf(app.url)}[plugins.seer]\n`, plugin("seer", source), QUICK)
-    const { WebSocket } = await import("ws")
     const socket = new WebSocket(site.url.replace("http", "ws"))
     t.after(() => socket.terminate())
     const [response] = await once(socket, "upgrade")
@@ -141,7 +141,6 @@ describe("a websocket through the whole stack", { concurrency: true }, () => {
     const before = getCACertificates()
     setDefaultCACertificates([...before, cert!])
     t.after(() => setDefaultCACertificates(before))
-    const { WebSocket } = await import("ws")
     const socket = new WebSocket(site.url.replace("http", "ws"))
     t.after(() => socket.terminate())
     const [first] = await once(socket, "message")
@@ -215,16 +214,63 @@ describe("an open websocket", { concurrency: true }, () => {
     assert.equal(await ended, 0)
   })
 
-  it("ends as 1006 when its process is killed, and new ones are opened where another serves", async (t) => {
+  it("ends as 1006 when its process is killed; those of other processes go on, and new ones are opened", async (t) => {
     const app = await startEcho(t)
-    await using site = await serveInChild(appOf(app.url))
-    const socket = await open(t, site.url)
-    const closed = closeOf(socket)
-    process.kill(site.pid, "SIGKILL")
-    assert.equal(await closed, 1006)
-    await until(() => app.clients.size === 0, "the app knows")
+    await using site = await serveSeveral({ config: liveRoute(app.url) })
+    const sockets = await openInBoth(t, site)
+    const closes = sockets.map(closeOf)
+    const [victim, other] = await site.serving(2)
+    process.kill(victim!.pid, "SIGKILL")
+    const codes: number[] = []
+    for (const close of closes) void close.then((code) => codes.push(code))
+    await until(() => codes.length >= victim!.websockets, "those of the killed process end")
+    assert.deepEqual(new Set(codes), new Set([1006]))
+    const left = sockets.filter(({ readyState }) => readyState === WebSocket.OPEN)
+    assert.equal(left.length, other!.websockets)
+    for (const socket of left) assert.equal((await ask(socket, "still")).toString(), "still")
+    assert.equal((await ask(await open(t, `${site.url}/live`), "new")).toString(), "new")
+    for (const socket of sockets) socket.terminate()
+  })
+
+  it("survives a reload of all processes, and gets the grace period when new processes take over", async (t) => {
+    const app = await startEcho(t)
+    await using site = await serveSeveral({ grace: "2s", config: liveRoute(app.url) })
+    const sockets = await openInBoth(t, site)
+    await site.edit("bext.config.toml", "websockets = true", "websockets = false")
+    process.kill(site.pid, "SIGHUP")
+    await eventually(async () => (await site.status()).lastReload?.ok === true, "it has reloaded")
+    for (const socket of sockets) assert.equal((await ask(socket, "reloaded")).toString(), "reloaded")
+    assert.equal((await refusal(`${site.url}/live`)).text, "plain /live ")
+
+    const codes = Promise.all(sockets.map(closeOf))
+    await site.edit(
+      "bext.config.toml",
+      "websockets = false\n",
+      "websockets = true\n[server.limits]\nheader_count = 99\n",
+    )
+    process.kill(site.pid, "SIGHUP")
+    await eventually(async () => {
+      const { lastReload } = await site.status()
+      return lastReload?.ok === true && lastReload.report.replaced
+    }, "new processes took over")
+    assert.equal((await ask(await open(t, `${site.url}/live`), "new")).toString(), "new")
+    assert.deepEqual(new Set(await codes), new Set([1001]))
   })
 })
+
+function liveRoute(upstream: string): string {
+  return `[[routes]]\npath = "/live"\nupstream = "${upstream}"\nwebsockets = true\n`
+}
+
+/** Opens websockets until each of two processes has some. */
+async function openInBoth(t: TestContext, site: Several): Promise<WebSocket[]> {
+  const sockets: WebSocket[] = []
+  await eventually(async () => {
+    sockets.push(await open(t, `${site.url}/live`))
+    return (await site.serving(2)).every(({ websockets }) => websockets > 0)
+  }, "both processes have websockets")
+  return sockets
+}
 
 describe("a server without file descriptors left", { skip: process.platform !== "linux" }, () => {
   it("refuses websockets, keeps those that are open, and opens new ones when some are closed", async (t) => {
