@@ -121,9 +121,12 @@ export interface Plugin<Config = { readonly [key: string]: Json }> {
    * ```
    */
   onQueueMessage?(message: QueueMessage, ctx: EventContext): Awaitable<void>
-  /** Capability `lifecycle`. After a new version of the app took over. */
+  /** Capability `lifecycle`. After a reload: what was read again serves now. Runs in every plugin, changed or not. */
   onReload?(ctx: EventContext): Awaitable<void>
-  /** Capability `lifecycle`. Last call, at shutdown or unload. */
+  /**
+   * Capability `lifecycle`. Last call: at shutdown, or when a reload replaced or removed the plugin and its requests are over,
+   * at the latest after `server.grace`.
+   */
   cleanup?(ctx: EventContext): Awaitable<void>
 
   /**
