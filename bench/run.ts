@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [--only calls|server|density|metering|hostile|processes|reload|queue] [--assert]
+ * npm run bench -- [--only calls|server|density|metering|hostile|processes|reload|queue|lanes] [--assert]
  * Prints a table per section and writes bench/results.json. --assert fails when a target was missed.
  */
 import { spawnSync } from "node:child_process"
@@ -13,6 +13,7 @@ const SECTIONS: Record<string, () => Promise<Section>> = {
   processes: async () => (await import("./processes.ts")).measureProcesses(),
   reload: async () => (await import("./reload.ts")).measureReloads(),
   queue: async () => (await import("./queue.ts")).measureQueue(),
+  lanes: async () => (await import("./lanes.ts")).measureLanes(),
   density: async () => (await import("./density.ts")).measureDensity(),
   metering: async () => (await import("./metering.ts")).measureMetering(),
   hostile: async () => (await import("./hostile.ts")).measureHostile(),

@@ -79,6 +79,8 @@ export interface Sandbox extends AsyncDisposable {
   readonly evictions: number
   /** Milliseconds the guest was on the stack of its thread since it was loaded, by the monotonic clock; waits excluded. */
   readonly busyMs: number
+  /** How often it came onto the stack: once for a call, and once for everything a call waited for. */
+  readonly entries: number
   /** Whether nothing of any call is left: nobody waits, and nothing works on behind an answer. */
   readonly idle: boolean
 

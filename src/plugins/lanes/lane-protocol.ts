@@ -94,6 +94,7 @@ export interface LaneWords {
 /** What a guest has used of the lane so far. */
 export interface LaneUsage {
   readonly busyMs: number
+  readonly entries: number
   readonly generation: number
   readonly memoryBytes: number
   readonly instances: number

@@ -165,8 +165,8 @@ class LaneServer {
   #answer(guest: Guest, owed: Owed, exchange: GuestExchange | null, result: Json | undefined, error: unknown): void {
     this.#owed.delete(owed.id)
     guest.services.send()
-    const { busyMs, generation, memoryBytes, instances, evictions } = guest.sandbox
-    const usage = { busyMs, generation, memoryBytes, instances, evictions }
+    const { busyMs, entries, generation, memoryBytes, instances, evictions } = guest.sandbox
+    const usage = { busyMs, entries, generation, memoryBytes, instances, evictions }
     const changes = error === null ? (exchange?.takeChanges() ?? null) : null
     if (error !== null) exchange?.close()
     const { number } = guest

@@ -39,9 +39,14 @@ const LATE_MS = 200
 const RETRY_MS = 60_000
 /** Longest time a plugin must have been calm to come back. */
 const MAX_CALM_MS = 3_600_000
+/**
+ * What a call in a lane costs the serving thread itself, roughly: to send a guest away whose calls take less would give
+ * nobody anything. One that is over its share with them has as many requests as that.
+ */
+const HOP_MS = 0.25
 /** How often is looked whether a guest that waits to leave is idle. */
 const IDLE_POLL_MS = 5
-const NO_USAGE: LaneUsage = { busyMs: 0, generation: 0, memoryBytes: 0, instances: 0, evictions: 0 }
+const NO_USAGE: LaneUsage = { busyMs: 0, entries: 0, generation: 0, memoryBytes: 0, instances: 0, evictions: 0 }
 
 /** A call that is not in this thread. */
 interface Pending {
@@ -86,9 +91,10 @@ export class LanedSandbox implements Sandbox, LaneGuest {
   /** What the lane's sandbox said last. */
   #usage = NO_USAGE
   /** Of sandboxes in lanes that are no more. */
-  #past = { generation: 0, evictions: 0, busyMs: 0 }
+  #past = { generation: 0, evictions: 0, busyMs: 0, entries: 0 }
   // The share
   #markMs = 0
+  #markEntries = 0
   #used = 0
   #moves = 0
   #calmSinceMs = 0
@@ -128,6 +134,10 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     return this.#home.busyMs + this.#past.busyMs + this.#usage.busyMs
   }
 
+  get entries(): number {
+    return this.#home.entries + this.#past.entries + this.#usage.entries
+  }
+
   get idle(): boolean {
     return this.#home.idle && this.#held.length === 0 && this.#sent.size === 0
   }
@@ -149,6 +159,7 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     await this.#home.ready(start)
     // To load is not to serve.
     this.#markMs = this.#home.busyMs
+    this.#markEntries = this.#home.entries
     this.#lanes.watch(this)
     if (this.#options.wanted === "worker") await this.#leave('lane = "worker"')
   }
@@ -163,7 +174,8 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     const { wanted, share } = this.#options
     const windowMs = Math.max(look.windowMs, 1000)
     const stays = this.#where !== "inline" || this.#starting || wanted !== "auto" || look.nowMs < this.#notBeforeMs
-    if (!stays && busyMs > share * windowMs) {
+    const short = busyMs < (this.entries - this.#markEntries) * HOP_MS
+    if (!stays && !short && busyMs > share * windowMs) {
       const used = (busyMs * look.running()) / windowMs
       if (used > share) {
         this.#used = used
@@ -173,6 +185,7 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     if (look.ends) {
       this.#used = (busyMs / windowMs) * (this.#where === "inline" && busyMs > share * windowMs ? look.running() : 1)
       this.#markMs = this.busyMs
+      this.#markEntries = this.entries
       if (this.#where === "worker" && wanted === "auto") this.#considerReturn(look.nowMs)
     }
     if (this.#sent.size > 0 || this.#held.length > 0) this.#giveUpLate()
@@ -442,10 +455,11 @@ export class LanedSandbox implements Sandbox, LaneGuest {
   }
 
   #retireUsage(): void {
-    const { generation, evictions, busyMs } = this.#usage
+    const { generation, evictions, busyMs, entries } = this.#usage
     this.#past.generation += generation
     this.#past.evictions += evictions
     this.#past.busyMs += busyMs
+    this.#past.entries += entries
     this.#usage = NO_USAGE
   }
 }

@@ -63,7 +63,7 @@ export class CopiedGuests {
       modules: LoadedModules.fromData(name, copy.modules),
       begin,
       image: { ...copy.image, base: begin },
-      usage: { busyMs: 0 },
+      usage: { busyMs: 0, entries: 0 },
       clockOffsetMs: this.#clockOffsetMs,
     }
   }

@@ -16,6 +16,7 @@ export interface Invocation {
 export interface Usage {
   /** Milliseconds on the stack, by the monotonic clock. */
   busyMs: number
+  entries: number
 }
 
 /** What can happen to a call while guest code runs for it. */
@@ -156,6 +157,7 @@ export class GuestStack {
 
   #end(): void {
     this.current = null
+    this.#usage.entries++
     this.#usage.busyMs += performance.now() - this.#enteredMs
   }
 

@@ -53,6 +53,10 @@ export class QuickjsSandbox implements MovableSandbox, Evictable {
     return this.#setup.usage.busyMs
   }
 
+  get entries(): number {
+    return this.#setup.usage.entries
+  }
+
   get idle(): boolean {
     return this.#first === null && this.#leased.size === 0 && (this.#shared?.atRest ?? true)
   }

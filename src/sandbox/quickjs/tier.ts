@@ -122,7 +122,7 @@ async function load(
     modules,
     begin,
     image: null,
-    usage: { busyMs: 0 },
+    usage: { busyMs: 0, entries: 0 },
   }
   const first = new Instance(setup, machine)
   const nowMs = performance.now()

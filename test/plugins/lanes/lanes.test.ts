@@ -76,6 +76,19 @@ describe("the share of a plugin", () => {
     assert.ok(guest.status.used < 0.1)
   })
 
+  it("stays when its calls are so short that to send them away would cost more", async (t) => {
+    const clock = new TestClock()
+    const bench = await benchOf(t, { clock })
+    const guest = await bench.open(COUNTER)
+    await bench.lanes.lane.up
+    while (guest.busyMs < 150) await ask(guest, "/")
+    clock.pass(200, 1)
+    bench.lanes.look()
+    await new Promise(setImmediate)
+    assert.equal(guest.status.now, "inline")
+    assert.deepEqual([guest.generation, guest.status.reason], [0, null])
+  })
+
   it("does not count what loading took", async (t) => {
     const clock = new TestClock()
     const bench = await benchOf(t, { clock })
