@@ -113,8 +113,8 @@ export class Child implements Target {
   }
 
   /** @throws {BextError} `E_PROCESS_FAILED` when it does not answer in time. */
-  async ping(): Promise<void> {
-    await this.request("arrived", { connection: 0 })
+  async ping(timeoutMs?: number): Promise<void> {
+    await this.request("arrived", { connection: 0 }, timeoutMs)
   }
 
   /** Sends what may be lost. */

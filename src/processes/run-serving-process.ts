@@ -44,7 +44,8 @@ class ServingProcess {
   #running: ServerProcess | null = null
   #logger: Logger | null = null
   #graceMs = 0
-  #prepared: PreparedSnapshot | null = null
+  /** Null: nothing is prepared. */
+  #prepared: Promise<PreparedSnapshot> | null = null
   #unfollow: (() => void) | null = null
   #ending = false
 
@@ -76,7 +77,7 @@ class ServingProcess {
     this.#ending = true
     setTimeout(() => process.exit(1), this.#graceMs + STOP_HOOKS_MS).unref()
     try {
-      await this.#prepared?.abort()
+      await this.#abort()
       await this.#running?.close()
       process.exit(0)
     } catch (error) {
@@ -104,17 +105,13 @@ class ServingProcess {
     metrics: () => this.#server.metrics(),
     log_tail: ({ lines }) => this.#log.lines(lines),
     prepare: ({ source }) => this.#prepare(source),
-    commit: () => {
-      this.#prepared?.commit()
+    commit: async () => {
+      const prepared = await this.#prepared
       this.#prepared = null
+      prepared?.commit()
       return null
     },
-    abort: async () => {
-      const prepared = this.#prepared
-      this.#prepared = null
-      await prepared?.abort()
-      return null
-    },
+    abort: () => this.#abort(),
     quarantine: async ({ plugin, reason }) => {
       await this.#server.quarantine(plugin, reason)
       return null
@@ -156,10 +153,17 @@ class ServingProcess {
   }
 
   async #prepare(source: Requests["prepare"]["params"]["source"]): Promise<Requests["prepare"]["result"]> {
-    const prepared = await this.#server.prepare(toConfig(source))
-    this.#prepared = prepared
-    const { snapshot, loaded, kept, removed } = prepared
+    this.#prepared = this.#server.prepare(toConfig(source))
+    const { snapshot, loaded, kept, removed } = await this.#prepared
     return { snapshot, loaded, kept, removed }
+  }
+
+  /** Also what is still being prepared, although nobody waits for it any more. */
+  async #abort(): Promise<null> {
+    const prepared = await this.#prepared?.catch(() => null)
+    this.#prepared = null
+    await prepared?.abort()
+    return null
   }
 
   #follow(on: boolean): void {

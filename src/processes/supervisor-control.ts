@@ -107,7 +107,9 @@ export class SupervisorControl implements Control {
   async #apply(source: ConfigSource): Promise<Omit<ReloadReport, "durationMs">> {
     const { supervisor, changedProcessFields } = this.#options
     const fields = changedProcessFields(supervisor.accepted.config, toConfig(source))
-    const applied = await (fields.length === 0 ? supervisor.reload(source) : supervisor.replace(source))
+    // Where nothing serves, only a process that starts can show whether it would.
+    const inPlace = fields.length === 0 && supervisor.serving.length > 0
+    const applied = await (inPlace ? supervisor.reload(source) : supervisor.replace(source))
     this.#options.reloaded(supervisor.accepted.config)
     return toReport(applied)
   }

@@ -11,6 +11,8 @@ import { Slot } from "./slot.ts"
 
 /** Loading plugins anew, in all processes at once. */
 const PREPARE_TIMEOUT_MS = 2 * 60_000
+/** A process that says nothing for so long before a reload stands still, whatever else the machine has to do. */
+const STANDSTILL_MS = 10_000
 /** What a process may take to stop its plugins after the grace period. */
 const STOP_MS = 15_000
 /** A server that closes connections because no process takes them says so at most this often. */
@@ -124,7 +126,7 @@ export class Supervisor {
       const next = { source, config: toConfig(source), bound: this.#accepted.bound }
       const children = this.serving
       // A process that stands still would keep all others from changing.
-      await Promise.all(children.map((child) => child.ping()))
+      await Promise.all(children.map((child) => child.ping(STANDSTILL_MS)))
       const prepared = await askAll(children, "prepare", { source }, PREPARE_TIMEOUT_MS).catch(async (error) => {
         await Promise.allSettled(children.map((child) => child.request("abort", null, PREPARE_TIMEOUT_MS)))
         throw error
@@ -231,12 +233,13 @@ export class Supervisor {
       child.kill()
       await child.gone
       throw error
-    } finally {
-      if (slot.starting === child) slot.starting = null
     }
   }
 
+  /** @throws {BextError} `E_PROCESS_FAILED`: it has ended meanwhile. */
   #join(slot: Slot, child: Child): void {
+    if (child.hasEnded) throw new BextError("E_PROCESS_FAILED", `the serving process ${child.pid} ended at once`)
+    if (slot.starting === child) slot.starting = null
     slot.child = child
     child.state = "serving"
     child.servingSinceMs = performance.now()
@@ -251,6 +254,7 @@ export class Supervisor {
     if (this.#leader === child) this.#leader = null
     const crashed = slot.child === child && child.state === "serving"
     if (slot.child === child) slot.child = null
+    if (slot.starting === child) slot.starting = null
     if (this.#stopping) return
     void this.#elect()
     // Who asked it to end, or started it, goes on from there.
@@ -263,27 +267,29 @@ export class Supervisor {
   }
 
   async #restart(slot: Slot): Promise<void> {
-    let child: Child
     try {
-      child = await this.#launch(slot, this.#accepted)
+      const child = await this.#launch(slot, this.#accepted)
       await this.#changing
-      if (child.hasEnded) throw new BextError("E_PROCESS_FAILED", `the serving process ${child.pid} ended at once`)
+      if (!this.#isVacant(slot)) {
+        child.kill()
+        return
+      }
+      if (child.accepted === this.#accepted) {
+        this.#join(slot, child)
+        this.#options.logger.info({ pid: child.pid }, "a serving process was started again")
+        return
+      }
+      // The configuration changed meanwhile.
+      child.kill()
+      await child.gone
+      if (this.#isVacant(slot)) void this.#restart(slot)
     } catch (error) {
       if (!this.#isVacant(slot)) return
       slot.crashes++
       const restart_in_ms = slot.restartLater(0, () => void this.#restart(slot))
       const fields = { code: error instanceof BextError ? error.code : "E_INTERNAL", restart_in_ms }
       this.#options.logger.error(fields, `a serving process could not start: ${messageOf(error)}`)
-      return
     }
-    if (this.#isVacant(slot) && child.accepted === this.#accepted) {
-      this.#join(slot, child)
-      this.#options.logger.info({ pid: child.pid }, "a serving process was started again")
-      return
-    }
-    // The configuration changed meanwhile, or the place is not to be taken any more.
-    child.kill()
-    if (this.#isVacant(slot)) void this.#restart(slot)
   }
 
   #isVacant(slot: Slot): boolean {

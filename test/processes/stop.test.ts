@@ -34,6 +34,18 @@ describe("bext serve with several processes, told to stop", () => {
     assert.deepEqual(refused, [])
   })
 
+  it("ends well in the middle of a replacement", async () => {
+    for (const delayMs of [0, 150, 400, 800]) {
+      await using server = await serveSeveral()
+      await server.edit("bext.config.toml", 'grace = "5s"', 'grace = "6s"')
+      process.kill(server.pid, "SIGHUP")
+      await new Promise((resolve) => setTimeout(resolve, delayMs))
+      const pids = childrenOf(server.pid)
+      assert.equal(await server.end("SIGTERM"), 0)
+      await eventually(() => !pids.some(isAlive), "no process is left")
+    }
+  })
+
   it("gives up after the grace period", async () => {
     await using server = await serveSeveral({
       grace: "300ms",
@@ -142,6 +154,18 @@ describe("bext serve as process 1", { skip: noNamespace }, () => {
 })
 
 describe("bext serve, short of file descriptors", () => {
+  it("starts processes again once it can", async () => {
+    await using server = await serveSeveral()
+    const [first, second] = await server.serving(2)
+    limitFiles(server.pid, 0)
+    process.kill(first!.pid, "SIGKILL")
+    await eventually(() => server.logged(/could not start/).length > 0, "it cannot")
+    assert.equal((await get(server.url)).status, 200)
+    execFileSync("prlimit", ["--pid", String(server.pid), "--nofile=1024:"])
+    const now = await server.serving(2)
+    assert.equal(now[1]!.pid, second!.pid)
+  })
+
   for (const [who, limited] of Object.entries({
     "its processes": (server: Several) => childrenOf(server.pid),
     "its supervisor": (server: Several) => [server.pid],
@@ -176,7 +200,7 @@ describe("bext serve, short of file descriptors", () => {
 /** Limits open files of a running process to so many more than it has. */
 function limitFiles(pid: number, more: number): void {
   const limit = readdirSync(`/proc/${pid}/fd`).length + more
-  execFileSync("prlimit", ["--pid", String(pid), `--nofile=${limit}:${limit}`])
+  execFileSync("prlimit", ["--pid", String(pid), `--nofile=${limit}:`])
 }
 
 function config(processes: number): string {
