@@ -139,4 +139,11 @@ function partOf(file: string): string | undefined {
   return first === "sandbox" && third !== undefined ? second : first
 }
 
-const WIRING = new Set(["index.ts", "create-server.ts", "create-tiers.ts", "check-server.ts", "testing.ts"])
+const WIRING = new Set([
+  "index.ts",
+  "create-server.ts",
+  "create-tiers.ts",
+  "lane-thread.ts",
+  "check-server.ts",
+  "testing.ts",
+])
