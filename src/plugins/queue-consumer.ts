@@ -138,7 +138,7 @@ export class QueueConsumer {
         const startedAtMs = performance.now()
         await this.#deliver(leased.leases)
         const isFast = this.#waiting.size === 0 && performance.now() - startedAtMs < FAST_MS
-        most = isFast ? Math.min(most * 2, MAX_LEASED) : MAX_IN_FLIGHT
+        most = isFast ? Math.min(most * 2, MAX_LEASED) : Math.max(MAX_IN_FLIGHT, most >> 1)
       } else await this.#idle(leased.nextMs)
     }
   }

@@ -111,8 +111,8 @@ describe("queues", () => {
 
   it("stops a flood of pushes at the bound of the queue", async (t) => {
     const site = await start(t, { producer: { source: PUSH, queues: ["mail"] } }, "[queues.mail]\nmax_messages = 50\n")
-    const results = await site.push({ queue: "mail", value: "x", times: 200 })
-    assert.equal(results.filter((result) => result === "E_LIMIT_QUEUE").length, 150)
+    const results = await site.push({ queue: "mail", value: "x", times: 120 })
+    assert.equal(results.filter((result) => result === "E_LIMIT_QUEUE").length, 70)
     assert.equal((await site.list())[0]!.messages, 50)
   })
 
@@ -203,6 +203,27 @@ describe("queues", () => {
     const most = Number((await site.logged(/most \d+/)).slice(5))
     assert.ok(most >= 1 && most <= 16, `${most}`)
     await site.empty("mail")
+  })
+
+  it("keeps a message with its handler for longer than the visibility timeout, others that wait behind it too", async (t) => {
+    const site = await start(
+      t,
+      {
+        producer: { source: PUSH, queues: ["mail"] },
+        consumer: {
+          source: `export async function onQueueMessage({ value, attempt }) {
+            await new Promise((done) => setTimeout(done, 2500))
+            console.log("handled " + value + " in attempt " + attempt)
+          }`,
+          queues: ["mail"],
+        },
+      },
+      `[queues.mail]\nvisibility_timeout = "1s"\n`,
+    )
+    for (let n = 0; n < 20; n++) await site.push({ queue: "mail", value: n })
+    await site.empty("mail")
+    const handled = site.lines.flatMap(({ msg }) => /handled (\d+ in attempt \d+)/.exec(msg)?.[1] ?? [])
+    assert.deepEqual(handled.sort(), Array.from({ length: 20 }, (_, n) => `${n} in attempt 1`).sort())
   })
 
   it("does not load two plugins that would handle the same queue, and says what to do", async (t) => {

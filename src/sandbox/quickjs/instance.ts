@@ -260,11 +260,19 @@ export class Instance implements MachineHost, StackEvents {
    * Calls the guest back when `promise` settles.
    * @param at - Address of the guest's `resolve` and, behind it, `reject`.
    * @param toValues - Makes the arguments of `resolve`.
+   * @param chargedMs - What it costs the thread behind the guest's back.
    * @returns a value for the guest: the number by which it can cancel.
    */
-  later<T>(what: string, at: number, promise: Promise<T>, toValues: (value: T) => number[], stop = () => {}): number {
+  later<T>(
+    what: string,
+    at: number,
+    promise: Promise<T>,
+    toValues: (value: T) => number[],
+    stop = () => {},
+    chargedMs = LATER_MS,
+  ): number {
     const call = this.#stack.running
-    this.budget.charge(LATER_MS)
+    this.budget.charge(chargedMs)
     const resolve = this.memory.keep(at)
     const reject = this.memory.keep(at + 8)
     const task: Task = { id: ++this.#lastTask, what, values: [resolve, reject], stop }

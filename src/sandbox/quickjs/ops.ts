@@ -20,6 +20,9 @@ const SIDES: readonly Side[] = ["request", "response"]
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"]
 const IDENTITY = ["user", "tenantId", "siteId"] as const
 const NOTHING = 0
+/** What a push costs the thread behind the guest's back: its share of a transaction of many, and what is copied. */
+const PUSH_MS = 0.05
+const PUSH_CHARACTERS_A_MS = 1_000_000
 
 /** Operations on the exchange of a call; the first argument is the call's id. */
 const EXCHANGE = {
@@ -169,7 +172,8 @@ const SERVICES = {
     if (key !== null && typeof key !== "string") throw new GuestMistake("queue.push: a key is text")
     const message = { value: guest.memory.text(at + 24), key, delayMs: guest.memory.number(at + 40) }
     const done = guest.setup.services.push(queue, message, guest.tenant)
-    return guest.later(`push to ${queue}`, at, done, (id) => [text(guest, id)])
+    const chargedMs = PUSH_MS + message.value.length / PUSH_CHARACTERS_A_MS
+    return guest.later(`push to ${queue}`, at, done, (id) => [text(guest, id)], undefined, chargedMs)
   },
   fetch: (guest, at) => {
     const request = fetchRequest(guest, at + 16)
