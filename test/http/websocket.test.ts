@@ -316,7 +316,6 @@ describe("the connection behind a handshake", { concurrency: true }, () => {
     const text = await exchangeRaw(server.port, handshake("/") + HIDDEN)
     assert.deepEqual([statuses(text), codeOf(text)], [["400"], "E_REQUEST_INVALID"])
     await until(() => app.clients.size === 0, "the app's side is closed as well")
-    const apart = dial(t, server.port)
     const slow = await startRaw(t, () => {})
     const waiting = await proxy(t, slow.url)
     const early = dial(t, waiting.port)
@@ -327,7 +326,6 @@ describe("the connection behind a handshake", { concurrency: true }, () => {
     await new Promise((resolve) => setImmediate(resolve))
     slow.sockets[0]!.write(switching())
     assert.equal(codeOf(await readToEnd(early)), "E_REQUEST_INVALID")
-    apart.destroy()
   })
 
   it("answers what came before in order, and the handshake as a plain request", async (t) => {
@@ -527,6 +525,49 @@ describe("an upstream's handshake", { concurrency: true }, () => {
   })
 })
 
+describe("what happens between the app's yes and the answer", { concurrency: true }, () => {
+  /** A server that holds every 101 back until `release`. */
+  const holding = async (t: TestContext, upstream: string) => {
+    const release = Promise.withResolvers<void>()
+    const router = createRouter(configSchema.parse({ app: { upstream, websockets: true } }))
+    t.after(() => router.close?.())
+    const handle = respondWith(router)
+    const server = await serve(t, async (context) => {
+      await handle(context)
+      if (context.response?.status === 101) await release.promise
+    })
+    return { server, release: release.resolve }
+  }
+
+  it("leaves nothing open when the client goes away, with or without a word", async (t) => {
+    const app = await startEcho(t)
+    for (const leave of [(socket: Socket) => socket.end(), (socket: Socket) => socket.resetAndDestroy()]) {
+      const { server, release } = await holding(t, app.url)
+      const client = dial(t, server.port)
+      client.write(handshake())
+      await until(() => app.clients.size === 1, "the app has agreed")
+      leave(client)
+      await new Promise((resolve) => setImmediate(resolve))
+      release()
+      await until(() => app.clients.size === 0 && server.completed.length === 1, "the app's side is closed")
+      assert.equal(server.http.websockets.open, 0)
+      await until(() => server.http.connections === 0, "the client's side is closed")
+    }
+  })
+
+  it("ends the websocket when the app goes away", async (t) => {
+    const app = await startEcho(t)
+    const { server, release } = await holding(t, app.url)
+    const read = exchangeRaw(server.port, handshake())
+    await until(() => app.clients.size === 1, "the app has agreed")
+    for (const client of app.clients) client.terminate()
+    await until(() => app.clients.size === 0, "the app is gone")
+    release()
+    assert.match(await read, /^HTTP\/1\.1 (101|502) /)
+    await until(() => server.completed.length === 1 && server.http.connections === 0, "it is over")
+  })
+})
+
 describe("a side that takes nothing", { concurrency: true }, () => {
   const MEGABYTE = Buffer.alloc(1024 * 1024, "z")
   const TOTAL = 100
@@ -606,10 +647,10 @@ describe("a websocket on which nothing moves", { concurrency: true }, () => {
 
   it("lives on while either side sends", async (t) => {
     const app = await startEcho(t)
-    const server = await proxy(t, app.url, { settings: { limits: { websocket_idle_timeout: "600ms" } } })
+    const server = await proxy(t, app.url, { settings: { limits: { websocket_idle_timeout: "2s" } } })
     const socket = await open(t, server.url)
-    for (let round = 0; round < 6; round++) {
-      await new Promise((resolve) => setTimeout(resolve, 200))
+    for (let round = 0; round < 10; round++) {
+      await new Promise((resolve) => setTimeout(resolve, 250))
       if (round % 2 === 0) socket.ping()
       else for (const client of app.clients) client.ping()
     }
@@ -742,7 +783,7 @@ describe("the number of websockets", { concurrency: true }, () => {
 describe("close", { concurrency: true }, () => {
   it("lets websockets go on until the grace is over, then tells both sides 1001", async (t) => {
     const app = await startEcho(t)
-    const server = await proxy(t, app.url, { settings: { grace: "500ms" } })
+    const server = await proxy(t, app.url, { settings: { grace: "1500ms" } })
     const socket = await open(t, server.url)
     const [appSide] = app.clients
     const closes = Promise.all([closeOf(socket), closeOf(appSide!)])
@@ -765,12 +806,15 @@ describe("close", { concurrency: true }, () => {
   it("opens no websocket any more", async (t) => {
     const app = await startEcho(t)
     const release = Promise.withResolvers<void>()
-    const server = await proxy(t, app.url, { settings: { grace: "10s" }, before: () => release.promise })
+    let arrived = false
+    const before = () => {
+      arrived = true
+      return release.promise
+    }
+    const server = await proxy(t, app.url, { settings: { grace: "10s" }, before })
     const client = dial(t, server.port)
     client.write(handshake())
-    await once(client, "connect")
-    await until(() => server.http.server.listening && client.bytesWritten > 0, "it is sent")
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await until(() => arrived, "the request is under way")
     const closed = server.http.close()
     release.resolve()
     const text = await readToEnd(client)
