@@ -7,88 +7,61 @@ export interface MachineCeiling {
   readonly maxBytes: number
 }
 
-/** Fields of the counts of one thread. */
-const MACHINES = 0
-/** Pages of their heaps. */
-const PAGES = 1
-
 const PAGE_BYTES = 65_536
 /** Pages of every machine that hold the C stack: reserved, and hardly ever touched. */
 const STACK_PAGES = Math.floor((LAYOUT.heapStart - LAYOUT.dataEnd) / PAGE_BYTES)
+/** Part of the ceiling that a lane has to itself, as long as there is one: neither thread can give up the other's machines. */
+const LANE_PART = 1 / 4
 
-/** Counts of one thread, in memory that threads share. */
-export function newCounts(): Int32Array {
-  return new Int32Array(new SharedArrayBuffer(2 * Int32Array.BYTES_PER_ELEMENT))
-}
-
-/**
- * Counts the machines of a process and the memory they take. Each thread has counts of its own, so that what it had is
- * gone with it, and sees those of the others.
- */
+/** Counts the machines of a thread and the memory they take. */
 export class MachineAccount {
-  readonly ceiling: MachineCeiling
-  readonly own: Int32Array
-  #others: readonly Int32Array[]
+  ceiling: MachineCeiling
+  #machines = 0
+  #pages = 0
 
-  constructor(ceiling: MachineCeiling, own: Int32Array, others: readonly Int32Array[]) {
+  constructor(ceiling: MachineCeiling) {
     this.ceiling = ceiling
-    this.own = own
-    this.#others = others
   }
 
-  get machines(): number {
-    return this.#sum(MACHINES)
-  }
-
-  get bytes(): number {
-    return this.#sum(PAGES) * PAGE_BYTES
-  }
-
-  /** @returns the counts of one more thread. */
-  addThread(): Int32Array {
-    const counts = newCounts()
-    this.#others = [...this.#others, counts]
-    return counts
-  }
-
-  /** The threads that were added have ended, and what they had with them. */
-  removeThreads(): void {
-    this.#others = []
+  /** Whether there is more than there may be: the ceiling was lowered. */
+  get over(): boolean {
+    return this.#machines > this.ceiling.maxMachines || this.#pages * PAGE_BYTES > this.ceiling.maxBytes
   }
 
   /** @param pages - Size of the whole machine. @returns false, and counts nothing, when there is no room for it. */
   admit(pages: number): boolean {
-    return this.#add(1, pages - STACK_PAGES)
+    if (this.#machines >= this.ceiling.maxMachines || !this.grow(pages - STACK_PAGES)) return false
+    this.#machines++
+    return true
   }
 
   /** @returns false, and counts nothing, when there is no room to grow by that much. */
   grow(pages: number): boolean {
-    return this.#add(0, pages)
+    if ((this.#pages + pages) * PAGE_BYTES > this.ceiling.maxBytes) return false
+    this.#pages += pages
+    return true
   }
 
   shrink(pages: number): void {
-    Atomics.sub(this.own, PAGES, pages)
+    this.#pages -= pages
   }
 
   /** @param pages - Size of the whole machine. */
   dismiss(pages: number): void {
-    Atomics.sub(this.own, MACHINES, 1)
+    this.#machines--
     this.shrink(pages - STACK_PAGES)
   }
-
-  /** Adds first and looks then: two threads must not take the same room. */
-  #add(machines: number, pages: number): boolean {
-    Atomics.add(this.own, MACHINES, machines)
-    Atomics.add(this.own, PAGES, pages)
-    const { maxMachines, maxBytes } = this.ceiling
-    const tooMany = machines > 0 && this.machines > maxMachines
-    if (!tooMany && this.bytes <= maxBytes) return true
-    Atomics.sub(this.own, MACHINES, machines)
-    Atomics.sub(this.own, PAGES, pages)
-    return false
-  }
-
-  #sum(field: number): number {
-    return this.#others.reduce((sum, counts) => sum + Atomics.load(counts, field), Atomics.load(this.own, field))
-  }
 }
+
+/** Divides a ceiling between a serving thread and its lane. Each has room for a machine at least. */
+export function divideCeiling({ maxMachines, maxBytes }: MachineCeiling): {
+  readonly serving: MachineCeiling
+  readonly lane: MachineCeiling
+} {
+  const machines = Math.max(1, Math.floor(maxMachines * LANE_PART))
+  const bytes = Math.max(MACHINE_BYTES, Math.floor(maxBytes * LANE_PART))
+  const rest = { maxMachines: Math.max(1, maxMachines - machines), maxBytes: Math.max(MACHINE_BYTES, maxBytes - bytes) }
+  return { serving: rest, lane: { maxMachines: machines, maxBytes: bytes } }
+}
+
+const MACHINE_BYTES = (LAYOUT.initialPages - STACK_PAGES) * PAGE_BYTES

@@ -2,7 +2,7 @@ import type { Base } from "./base.ts"
 import { LAYOUT } from "./binary.ts"
 import { emptyImage, type Image, restore } from "./image.ts"
 import { Machine } from "./machine.ts"
-import type { MachineAccount } from "./machine-account.ts"
+import type { MachineAccount, MachineCeiling } from "./machine-account.ts"
 
 /** Idle machines kept for the next guest that needs one. */
 const MAX_IDLE = 8
@@ -43,6 +43,12 @@ export class MachinePool {
 
   unregister(guest: Evictable): void {
     this.#guests.delete(guest)
+  }
+
+  /** Gives up what is over a lower ceiling, as far as it is at rest. */
+  limitTo(ceiling: MachineCeiling): void {
+    this.account.ceiling = ceiling
+    while (this.account.over && this.#makeRoom());
   }
 
   /**

@@ -12,7 +12,7 @@ import { type GuestSetup, Instance } from "./instance.ts"
 import { libraryOf } from "./library.ts"
 import { LibraryImages } from "./library-images.ts"
 import type { Machine } from "./machine.ts"
-import { MachineAccount, type MachineCeiling, newCounts } from "./machine-account.ts"
+import { divideCeiling, MachineAccount, type MachineCeiling } from "./machine-account.ts"
 import { MachinePool } from "./machine-pool.ts"
 import { loadGuestModules } from "./modules.ts"
 import { OP_CODES } from "./ops.ts"
@@ -27,10 +27,6 @@ const DEFAULT_CEILING: MachineCeiling = { maxMachines: 2000, maxBytes: 2048 * 10
 interface TierParts {
   readonly base: Base
   readonly ceiling: MachineCeiling
-  /** For what the lane has. */
-  readonly own: Int32Array
-  /** What the serving thread has. */
-  readonly others: readonly Int32Array[]
   /** What this thread's clock said at an instant, and the clock both threads share. */
   readonly clock: { readonly ownMs: number; readonly sharedMs: number }
   /** The operations this thread's code knows, by which the prelude in the base calls them. */
@@ -43,7 +39,7 @@ interface TierParts {
  * @throws {Error} when the installed engine is not the pinned one.
  */
 export async function createQuickjsTier(ceiling: MachineCeiling = DEFAULT_CEILING): Promise<SandboxTier> {
-  return createTier(bootBase(compileQuickjs()), new MachineAccount(ceiling, newCounts(), []), 0)
+  return createTier(bootBase(compileQuickjs()), ceiling, 0)
 }
 
 /**
@@ -52,14 +48,14 @@ export async function createQuickjsTier(ceiling: MachineCeiling = DEFAULT_CEILIN
  * @throws {Error} when the files of bext have changed since the process began: this thread has other code then.
  */
 export function createQuickjsLaneTier(parts: unknown): SandboxTier {
-  const { base, ceiling, own, others, clock, operations } = parts as TierParts
+  const { base, ceiling, clock, operations } = parts as TierParts
   if (operations !== OPERATION_NAMES) throw new Error("bext was updated on disk; restart it")
   const offsetMs = clock.ownMs + (sharedClock() - clock.sharedMs) - performance.now()
-  return createTier(base, new MachineAccount(ceiling, own, others), offsetMs)
+  return createTier(base, ceiling, offsetMs)
 }
 
-function createTier(base: Base, account: MachineAccount, clockOffsetMs: number): SandboxTier {
-  const pool = new MachinePool(base, account)
+function createTier(base: Base, ceiling: MachineCeiling, clockOffsetMs: number): SandboxTier {
+  const pool = new MachinePool(base, new MachineAccount(ceiling))
   const libraries = new LibraryImages(base, pool)
   const copied = new CopiedGuests(base, pool, clockOffsetMs)
   return {
@@ -68,21 +64,16 @@ function createTier(base: Base, account: MachineAccount, clockOffsetMs: number):
       load({ base, pool, clockOffsetMs }, libraries, source, services, limits, instance),
     moving: {
       openThread(): TierParts {
+        const { serving, lane } = divideCeiling(ceiling)
+        pool.limitTo(serving)
         const clock = { ownMs: performance.now() + clockOffsetMs, sharedMs: sharedClock() }
-        return {
-          base,
-          ceiling: account.ceiling,
-          own: account.addThread(),
-          others: [account.own],
-          clock,
-          operations: OPERATION_NAMES,
-        }
+        return { base, ceiling: lane, clock, operations: OPERATION_NAMES }
       },
       revive(copy: GuestCopy, services: GuestServices) {
         const { hooks } = copy as QuickjsCopy
         return new QuickjsSandbox(copied.toSetup(copy as QuickjsCopy, services), null, new Set(hooks))
       },
-      closeThread: () => account.removeThreads(),
+      closeThread: () => pool.limitTo(ceiling),
     },
   }
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { describe, it, type TestContext } from "node:test"
-import { createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
-import type { Sandbox } from "../../../src/sandbox/sandbox.ts"
+import { createQuickjsLaneTier, createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
+import type { MovableSandbox, Sandbox } from "../../../src/sandbox/sandbox.ts"
 import { RecordingExchange } from "../../contracts/recording-exchange.ts"
 import { RecordingServices } from "../../contracts/recording-services.ts"
 import { request } from "../../contracts/sandbox-contract.ts"
@@ -159,5 +159,34 @@ export function onRequest() {
 }`
     const [guest] = (await loadAll(t, [source], {}, { limits: { memoryBytes: 32 * MIB } })) as [Sandbox]
     for (let i = 0; i < 3; i++) assert.equal(await ask(guest), "40")
+  })
+})
+
+describe("the ceiling of a process with a lane", () => {
+  it("is divided: neither thread can keep the other from working", async (t) => {
+    const tier = await tierWith({ maxMachines: 4, maxBytes: 64 * MIB })
+    const guests: Sandbox[] = []
+    for (let i = 0; i < 4; i++) {
+      const guest = await writeGuest(tier, COUNTER)
+      t.after(() => guest[Symbol.asyncDispose]())
+      await ask(guest)
+      guests.push(guest)
+    }
+    const there = () => guests.reduce((sum, guest) => sum + guest.instances, 0)
+    assert.equal(there(), 4)
+    const lane = createQuickjsLaneTier(tier.moving!.openThread())
+    assert.equal(there(), 3, "the lane has room for one")
+    const moving = guests.at(-1) as MovableSandbox
+    const moved = lane.moving!.revive(moving.copy(), new RecordingServices())
+    moved.putState(moving.takeState())
+    assert.equal(await ask(moved), "2")
+    const another = lane.moving!.revive((guests[0] as MovableSandbox).copy(), new RecordingServices())
+    assert.equal(await ask(another), "1")
+    assert.deepEqual([moved.instances, moved.evictions], [0, 1])
+    for (const guest of guests) await ask(guest)
+    assert.ok(there() <= 3)
+    tier.moving!.closeThread()
+    for (const guest of guests) await ask(guest)
+    assert.equal(there(), 4, "the lane is gone")
   })
 })
