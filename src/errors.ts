@@ -164,6 +164,7 @@ export const ERRORS = {
     blame: "client",
     hint: "call the admin API from bext or curl, at its own address, with JSON; browsers are refused",
   },
+  E_ADMIN_REQUEST: { status: 400, blame: "client", hint: "docs/operations.md has what the admin API takes" },
   E_ADMIN_IN_USE: {
     status: 500,
     blame: "operator",

@@ -36,11 +36,11 @@ export class AdminAccess {
     this.#metricsToken = options.metricsToken === undefined ? undefined : digest(options.metricsToken)
   }
 
-  /** @throws {BextError} `E_REQUEST_INVALID`, `E_ADMIN_FORBIDDEN`, `E_ADMIN_TOKEN`, `E_RATE_LIMITED`. */
+  /** @throws {BextError} `E_ADMIN_REQUEST`, `E_ADMIN_FORBIDDEN`, `E_ADMIN_TOKEN`, `E_RATE_LIMITED`. */
   check(request: IncomingMessage): void {
     for (const name of ["host", "authorization", "content-type", "content-length"]) {
       if ((request.headersDistinct[name]?.length ?? 0) > 1) {
-        throw new BextError("E_REQUEST_INVALID", `the header ${name} is there twice`)
+        throw new BextError("E_ADMIN_REQUEST", `the header ${name} is there twice`)
       }
     }
     this.#checkBrowser(request)

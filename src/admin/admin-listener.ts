@@ -254,7 +254,7 @@ function splitTarget(target: string): [path: string, query: string] {
 }
 
 function checkQueryIsEmpty(query: string): void {
-  if (query !== "") throw new BextError("E_REQUEST_INVALID", "this path takes no query")
+  if (query !== "") throw new BextError("E_ADMIN_REQUEST", "this path takes no query")
 }
 
 /** Without the code, which has a field of its own. */

@@ -101,7 +101,7 @@ export function createAdminRoutes(control: Control, stateDir: string): AdminRout
   async function quarantine({ plugin: name, body }: AdminCall): Promise<AdminAnswer> {
     const { reason } = readFields(body, ["reason"])
     if (typeof reason !== "string" || reason.trim() === "" || reason.length > MAX_REASON) {
-      throw new BextError("E_REQUEST_INVALID", `expected a reason, a text of 1 to ${MAX_REASON} characters`)
+      throw new BextError("E_ADMIN_REQUEST", `expected a reason, a text of 1 to ${MAX_REASON} characters`)
     }
     await checkLoaded(name)
     await control.quarantine(name, printable(reason))
@@ -125,10 +125,10 @@ export function createAdminRoutes(control: Control, stateDir: string): AdminRout
     checkQuery(query, ["lines", "follow"])
     const lines = query.get("lines") ?? String(DEFAULT_LINES)
     if (!/^\d{1,4}$/.test(lines) || Number(lines) > MAX_LINES) {
-      throw new BextError("E_REQUEST_INVALID", `lines is a whole number from 0 to ${MAX_LINES}`)
+      throw new BextError("E_ADMIN_REQUEST", `lines is a whole number from 0 to ${MAX_LINES}`)
     }
     const follow = query.get("follow") ?? "0"
-    if (follow !== "0" && follow !== "1") throw new BextError("E_REQUEST_INVALID", "follow is 0 or 1")
+    if (follow !== "0" && follow !== "1") throw new BextError("E_ADMIN_REQUEST", "follow is 0 or 1")
     return follow === "1" ? { follow: Number(lines) } : { lines: await control.logTail(Number(lines)) }
   }
 }
@@ -143,13 +143,13 @@ function checkQuery(query: URLSearchParams, known: readonly string[]): void {
   const bad = names.find((name, index) => !known.includes(name) || names.indexOf(name) !== index)
   if (bad === undefined) return
   const has = known.length === 0 ? "takes no query" : `knows ${known.join(" and ")}, once each`
-  throw new BextError("E_REQUEST_INVALID", `this path ${has}`)
+  throw new BextError("E_ADMIN_REQUEST", `this path ${has}`)
 }
 
 function readFields(body: Json | undefined, known: readonly string[]): Readonly<Record<string, Json>> {
   const isObject = typeof body === "object" && body !== null && !Array.isArray(body)
   if (isObject && Object.keys(body).every((key) => known.includes(key))) return body as Record<string, Json>
-  throw new BextError("E_REQUEST_INVALID", `expected a JSON object with ${known.join(", ") || "no fields"}`)
+  throw new BextError("E_ADMIN_REQUEST", `expected a JSON object with ${known.join(", ") || "no fields"}`)
 }
 
 function wantsOpenMetrics(accept: string | undefined): boolean {

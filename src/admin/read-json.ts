@@ -7,7 +7,7 @@ const MAX_BYTES = 64 * 1024
 
 /**
  * Reads a body of JSON. The content type is required: it is what a form of a browser page cannot set.
- * @throws {BextError} `E_ADMIN_FORBIDDEN`, `E_BODY_TOO_LARGE`, `E_REQUEST_INVALID`.
+ * @throws {BextError} `E_ADMIN_FORBIDDEN`, `E_BODY_TOO_LARGE`, `E_ADMIN_REQUEST`.
  */
 export async function readJson(incoming: IncomingMessage, outgoing: ServerResponse): Promise<Json> {
   const { "content-type": type = "", "content-length": length, expect } = incoming.headers
@@ -20,7 +20,7 @@ export async function readJson(incoming: IncomingMessage, outgoing: ServerRespon
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes))
   } catch {
-    throw new BextError("E_REQUEST_INVALID", "the body is not JSON")
+    throw new BextError("E_ADMIN_REQUEST", "the body is not JSON")
   }
 }
 
@@ -35,7 +35,7 @@ function readBytes(incoming: IncomingMessage): Promise<Buffer> {
       else reject(tooLarge())
     })
     incoming.once("end", () => resolve(Buffer.concat(chunks)))
-    incoming.once("close", () => reject(new BextError("E_REQUEST_INVALID", "the body broke off")))
+    incoming.once("close", () => reject(new BextError("E_ADMIN_REQUEST", "the body broke off")))
   })
 }
 

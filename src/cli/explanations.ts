@@ -131,7 +131,10 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
   E_CORS_ORIGIN: {
     happened:
       "A page of another origin asked for something its browser may not have: the origin is not in `middleware.cors.origins`.",
-    steps: ["Add the origin exactly as the browser sends it: scheme, host and port, no slash at the end."],
+    steps: [
+      "Add the origin exactly as the browser sends it: scheme, host and port, no slash at the end.",
+      "On a path of `middleware.session.login_paths` the origin also needs `credentials = true`: otherwise any page could log a visitor in.",
+    ],
     related: ["E_FORBIDDEN"],
   },
   E_WEBSOCKET_ORIGIN: {
@@ -551,6 +554,14 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
       "Reached through a name of its own: add the name to `admin.allowed_hosts`.",
     ],
     related: ["E_ADMIN_TOKEN"],
+  },
+  E_ADMIN_REQUEST: {
+    happened: "A request to the admin listener was let in, and its query or its JSON is not what the path takes.",
+    steps: [
+      "The detail of the answer names what is expected.",
+      "Unknown fields are errors too: a misspelt one would otherwise do nothing.",
+    ],
+    related: ["E_ADMIN_FORBIDDEN"],
   },
   E_ADMIN_IN_USE: {
     happened: "Another running server answers at the address or socket of `admin.listen`.",

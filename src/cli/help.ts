@@ -29,10 +29,7 @@ NO_COLOR=1 switches colours off, BEXT_DEBUG=1 shows the stack of an error.
 
 /** `bext GROUP`: its commands. @param group - The first word of commands of two, e.g. "plugin". */
 export function groupHelp(group: string): string {
-  const rows = membersOf(group).map((name) => [
-    `bext ${name} ${COMMANDS[name]!.usage}`.trimEnd(),
-    COMMANDS[name]!.summary,
-  ])
+  const rows = membersOf(group).map((name) => [`bext ${name}`, COMMANDS[name]!.summary])
   return `${bold("Commands")}\n${table(rows)}\n\nThe help of one: bext ${group} COMMAND --help\n`
 }
 

@@ -106,7 +106,9 @@ function describeTrouble({ name, quarantine, lastError, failures }: PluginSummar
       `${name} failed: ${counts.map(printable).join(", ")}; last ${since(lastError.atMs)} ago in ${lastError.hook}`,
     )
     lines.push(...lastError.message.split("\n").map((line) => `  ${printable(line)}`))
-    for (const line of lastError.stack?.split("\n") ?? []) lines.push(style("dim", `  ${printable(line)}`))
+    // Its first lines repeat the message.
+    const frames = lastError.stack?.split("\n").filter((line) => /^\s+at /.test(line)) ?? []
+    lines.push(...frames.map((line) => style("dim", `  ${printable(line)}`)))
   }
   return lines
 }

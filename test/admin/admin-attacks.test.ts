@@ -45,7 +45,7 @@ describe("the admin listener on an address", { concurrency: true }, () => {
       assert.deepEqual(await code(project, `${QUARANTINE}?${name}=${TOKEN}`, WRITE), [401, "E_ADMIN_TOKEN"])
     }
     const both = await project.ask(`${QUARANTINE}?token=${TOKEN}`, WRITE)
-    assert.equal(both.json().code, "E_REQUEST_INVALID")
+    assert.equal(both.json().code, "E_ADMIN_REQUEST")
     await assertUntouched(project)
   })
 
@@ -191,7 +191,7 @@ describe("the admin listener on an address", { concurrency: true }, () => {
         body,
         headers: { "content-type": "application/json" },
       })
-      assert.deepEqual([answer.status, answer.json().code], [400, "E_REQUEST_INVALID"], body.slice(0, 40))
+      assert.deepEqual([answer.status, answer.json().code], [400, "E_ADMIN_REQUEST"], body.slice(0, 40))
     }
     const large = await project.ask(QUARANTINE, { method: "POST", body: `{"reason":"${"x".repeat(70_000)}"}` })
     assert.deepEqual([large.status, large.json().code], [413, "E_BODY_TOO_LARGE"])

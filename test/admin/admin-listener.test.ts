@@ -158,14 +158,14 @@ describe("the admin API", () => {
     await using project = await adminProject(SITE, HELLO)
     const code = async (path: string, options = {}) => (await project.ask(path, options)).json().code
     assert.equal(await code("/"), "E_NOT_FOUND")
-    assert.equal(await code("/v1/logs?line=3"), "E_REQUEST_INVALID")
-    assert.equal(await code("/v1/logs?lines=3&lines=4"), "E_REQUEST_INVALID")
-    assert.equal(await code("/v1/logs?lines=1001"), "E_REQUEST_INVALID")
-    assert.equal(await code("/v1/reload", { method: "POST", body: '{"force":true}' }), "E_REQUEST_INVALID")
-    assert.equal(await code("/v1/reload", { method: "POST", body: "{" }), "E_REQUEST_INVALID")
+    assert.equal(await code("/v1/logs?line=3"), "E_ADMIN_REQUEST")
+    assert.equal(await code("/v1/logs?lines=3&lines=4"), "E_ADMIN_REQUEST")
+    assert.equal(await code("/v1/logs?lines=1001"), "E_ADMIN_REQUEST")
+    assert.equal(await code("/v1/reload", { method: "POST", body: '{"force":true}' }), "E_ADMIN_REQUEST")
+    assert.equal(await code("/v1/reload", { method: "POST", body: "{" }), "E_ADMIN_REQUEST")
     assert.equal(
       await code("/v1/plugins/hello/quarantine", { method: "POST", body: '{"reason":""}' }),
-      "E_REQUEST_INVALID",
+      "E_ADMIN_REQUEST",
     )
     const wrong = await project.ask("/v1/reload")
     assert.deepEqual([wrong.status, wrong.headers.allow], [405, "POST"])

@@ -1,14 +1,19 @@
 import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, it } from "node:test"
+import { fileURLToPath } from "node:url"
+import { onTerminal } from "../cli/on-terminal.ts"
 import { runBext } from "../cli/run-bext.ts"
 import { freePort } from "../support/free-port.ts"
-import { serveInChild } from "../support/serve.ts"
+import { createProject, serveChild, serveInChild } from "../support/serve.ts"
 import { parseMetrics } from "../telemetry/parse-metrics.ts"
 import { ENV, HELLO, TOKEN } from "./admin-project.ts"
 import { ask } from "./ask.ts"
 
+const BEXT = fileURLToPath(new URL("../../src/cli/bext.ts", import.meta.url))
 const SITE = '[app]\nstatic = "public"\n[plugins.hello] # greets\non_error = "closed"\n'
 
 describe("bext with a running server of two processes", { concurrency: 2 }, () => {
@@ -60,6 +65,49 @@ describe("bext with a running server of two processes", { concurrency: 2 }, () =
     const gone = await bext("status")
     assert.equal(gone.code, 1)
     assert.match(gone.err, /E_ADMIN_UNREACHABLE: .*no server is running there\n\n {2}what to do: start the server/)
+  })
+
+  it("shows the log on a terminal as the server would, with what plugins wrote made harmless", async (t) => {
+    using project = createProject({ ...TALKATIVE, "bext.config.toml": LOGGED })
+    await using site = await serveChild([], { folder: project.folder, processes: 2 })
+    await fetch(`${site.url}/plugin/say`)
+    await fetch(`${site.url}/other`)
+    const { code, out } = await onTerminal(t, ["logs"], site.folder, [])
+    assert.equal(code, 0)
+    assert.match(out, /^\[[\d:.]+\] .*INFO.*: .*"path":"\/other"/m)
+    const json = await onTerminal(t, ["logs", "--json", "--plugin", "hello"], site.folder, [])
+    assert.equal(json.out.trim().split("\r\n").length, 1)
+    assert.match(JSON.parse(json.out).msg, /cleared/)
+    for (const text of [out, json.out]) {
+      assert.match(text, /cleared/)
+      assert.ok(!text.includes("\u001b[2J") && !text.includes("\u009b2J"), "the screen was not cleared")
+    }
+  })
+
+  it("follows the log of both until the server ends", async (t) => {
+    using project = createProject({ ...TALKATIVE, "bext.config.toml": LOGGED })
+    await using site = await serveChild([], { folder: project.folder, processes: 2 })
+    const child = spawn(process.execPath, [BEXT, "logs", "-f", "--lines", "0"], { cwd: site.folder })
+    t.after(() => child.kill("SIGKILL"))
+    const closed = once(child, "close")
+    let out = ""
+    child.stdout.setEncoding("utf8").on("data", (chunk) => {
+      out += chunk
+    })
+    let number = 0
+    await until(async () => {
+      await fetch(`${site.url}/plugin/${number++}`)
+      return out.split("\n").length > 10
+    })
+    await site.end("SIGTERM")
+    const [code] = await closed
+    assert.equal(code, 0)
+    const paths = out
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line).path)
+      .filter(Boolean)
+    assert.equal(new Set(paths).size, paths.length, "no line twice")
   })
 
   it("adds up the metrics of both, and loses none when one is killed", async () => {
@@ -134,7 +182,7 @@ allowed_urls = ["http://127.0.0.1:${port}/**", "http://localhost:${port}/**"]
     assert.equal(here.code, 0, here.err)
   })
 
-  it("grants what a plugin asks for, keeps the rest of the file, and reloads", async () => {
+  it("grants what a plugin asks for, keeps the rest of the file, and reloads", async (t) => {
     const asks = {
       ...HELLO,
       "plugins/hello/plugin.toml": `${HELLO["plugins/hello/plugin.toml"]}[permissions]\nidentity = true\nqueues = []\nset_cookies = ["a", "b"]\n`,
@@ -161,11 +209,16 @@ allowed_urls = ["http://127.0.0.1:${port}/**", "http://localhost:${port}/**"]
     assert.match(refused.err, /nobody to ask, and nothing was changed/)
     assert.equal(readFileSync(file, "utf8"), before)
 
-    const done = await bext("plugin", "grant", "hello", "--yes")
-    assert.equal(done.code, 0, done.err)
+    const declined = await onTerminal(t, ["plugin", "grant", "hello"], site.folder, [[/Allow this\? \[y\/N\]/, "\r"]])
+    assert.equal(declined.code, 1)
+    assert.match(declined.out, /not allowed; nothing was changed/)
+    assert.equal(readFileSync(file, "utf8"), before)
+
+    const done = await onTerminal(t, ["plugin", "grant", "hello"], site.folder, [[/Allow this\? \[y\/N\]/, "y\r"]])
+    assert.equal(done.code, 0, done.out)
     assert.match(
       done.out,
-      /wrote \[plugins\.hello\.grant\] into bext\.config\.toml\nreloaded in .*\n {2}loaded {3}hello/,
+      /wrote \[plugins\.hello\.grant\] into bext\.config\.toml\r\nreloaded in .*\r\n {2}loaded {3}hello/,
     )
     const expected = before.replace(
       'set_cookies = ["a", "b"]\n',
@@ -176,6 +229,17 @@ allowed_urls = ["http://127.0.0.1:${port}/**", "http://localhost:${port}/**"]
     assert.match(wrong.err, /bext\.config\.toml has no plugin "helo"\n {2}did you mean hello\?/)
   })
 })
+
+/** As SITE, and it logs requests. */
+const LOGGED = `[server]\nlisten = "127.0.0.1:0"\n${SITE}`
+
+const TALKATIVE = {
+  "public/index.html": "home",
+  ...HELLO,
+  "plugins/hello/index.js": `export function onRequest(ctx) {
+  if (ctx.path === "/plugin/say") console.log("\\u001b[2J\\u009b2J cleared")
+}`,
+}
 
 /** Polls: only a hang fails, not a slow machine. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
