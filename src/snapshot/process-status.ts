@@ -14,7 +14,7 @@ export interface ProcessStatusParts {
 
 /** What one serving process says of itself. */
 export function toProcessStatus({ snapshots, http, role, eventLoop }: ProcessStatusParts): ProcessStatus {
-  const plugins = snapshots.current.plugins.plugins.map(toPluginStatus)
+  const inMemory = [...snapshots.plugins]
   return {
     pid: process.pid,
     state: http.state,
@@ -27,10 +27,10 @@ export function toProcessStatus({ snapshots, http, role, eventLoop }: ProcessSta
     requestsInFlight: snapshots.requestsInFlight,
     websockets: http.websockets.open,
     rssBytes: process.memoryUsage.rss(),
-    instances: sum(plugins.map(({ instances }) => instances)),
-    guestMemoryBytes: sum(plugins.map(({ memoryBytes }) => memoryBytes)),
+    instances: sum(inMemory.map(({ instances }) => instances)),
+    guestMemoryBytes: sum(inMemory.map(({ memoryBytes }) => memoryBytes)),
     eventLoopDelayMs: eventLoop.meanMs,
-    plugins,
+    plugins: snapshots.current.plugins.plugins.map(toPluginStatus),
   }
 }
 

@@ -2,6 +2,7 @@ import type { Logger } from "pino"
 import type { Config } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
 import type { RequestContext } from "../message/request-context.ts"
+import type { LoadedPlugin } from "../plugins/loaded-plugin.ts"
 import type { PreparedSnapshot } from "../processes/server-process.ts"
 import type { AccessResult } from "../telemetry/access-log.ts"
 import { createSnapshot, type ProcessParts } from "./create-snapshot.ts"
@@ -37,6 +38,11 @@ export class Snapshots implements AsyncDisposable {
   /** Snapshots that still finish requests, the serving one excluded. */
   get retiring(): number {
     return this.#retiring.size
+  }
+
+  /** Every plugin that is in memory, those of retiring snapshots included. */
+  get plugins(): ReadonlySet<LoadedPlugin> {
+    return new Set([this.#current, ...this.#retiring.keys()].flatMap((snapshot) => snapshot.plugins.plugins))
   }
 
   get requestsInFlight(): number {

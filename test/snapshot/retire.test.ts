@@ -134,6 +134,7 @@ describe("a snapshot that is over", () => {
     const held = await app.next()
     site.write(works(2))
     await site.reload()
+    assert.equal(site.server.status().instances, 1, "it counts as long as it is there")
     held.end()
     await until(() => site.said().length === 2, "it was cleaned up")
     assert.deepEqual(site.said(), ["done 1", "cleanup 1"])
