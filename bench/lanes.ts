@@ -61,7 +61,7 @@ lane = "worker"
     await using server = await startBext(config("inline"))
     const burner = burn(server.url)
     rows.push(
-      ...figures('neighbours of two seconds, if the burner has lane = "inline"', await neighbours(server.url, 2000)),
+      ...figures('neighbours of one second, if the burner has lane = "inline"', await neighbours(server.url, 2000)),
     )
     burner.stop()
   }
@@ -133,10 +133,10 @@ function figures(what: string, samples: readonly number[], target?: Row["target"
 async function compareCalls(url: string): Promise<Row[]> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   const samples = { here: [] as number[], away: [] as number[] }
-  for (let i = 0; i < 400; i++) {
+  for (let i = 0; i < 250; i++) {
     for (const name of ["here", "away"] as const) {
       const ms = await timeOf(`${url}/${name}/x`, agent)
-      if (i >= 100) samples[name].push(ms)
+      if (i >= 50) samples[name].push(ms)
     }
   }
   agent.destroy()

@@ -41,8 +41,11 @@ export interface BoundServices extends GuestServices, AsyncDisposable {
   mask(text: string): string
   /** Resolves when everything the plugin wrote is on disk, and so in every other thread's sight. @throws {BextError} */
   flushStorage(): Promise<void>
-  /** The plugin wrote elsewhere, and that is to be seen here from now on. */
-  refreshStorage(): Promise<void>
+  /**
+   * The plugin wrote elsewhere, and that is to be seen here from now on.
+   * @param tenant - Absent: for all tenants.
+   */
+  refreshStorage(tenant?: string | null): Promise<void>
 }
 
 /** @throws {PluginError} `E_PLUGIN_MANIFEST_INVALID`: a URL pattern cannot be parsed. */
@@ -83,8 +86,9 @@ export function createGuestServices(host: Host, options: ServiceOptions): BoundS
     async flushStorage() {
       await Promise.all(Array.from(bound.values(), (partition) => partition.flush()))
     },
-    async refreshStorage() {
-      await Promise.all(Array.from(bound.values(), (partition) => partition.refresh()))
+    async refreshStorage(tenant) {
+      const partitions = tenant === undefined ? [...bound.values()] : [storage(tenant)]
+      await Promise.all(partitions.map((partition) => partition.refresh()))
     },
     metric: (name, value, tags) => metrics.record(name, value, tags),
     log: (level, message) => log.write(level, message),

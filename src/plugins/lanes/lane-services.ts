@@ -18,6 +18,8 @@ const LINES_PER_MINUTE = 6000
 const SAMPLES_PER_MINUTE = 600_000
 /** Characters of a line. The serving thread cuts it finally, after it has masked what is secret. */
 const MAX_LINE = 8192
+/** Tenants that are remembered: to look again costs little. */
+const MAX_TENANTS = 1000
 /** Words that wait to be sent together. */
 const MAX_WORDS = 1000
 
@@ -62,6 +64,8 @@ export class LaneServices implements GuestServices {
   readonly #post: (message: FromLane) => void
   readonly #lines = new TokenBucket(LINES_PER_MINUTE, performance.now())
   readonly #samples = new TokenBucket(SAMPLES_PER_MINUTE, performance.now())
+  /** Tenants whose storage is current, or will be. */
+  readonly #tenants = new Map<string | null, "current" | Promise<void>>()
   #words: LaneWords | null = null
 
   constructor(guest: number, rights: LaneRights, host: Host, fetches: LaneFetches, post: (message: FromLane) => void) {
@@ -73,9 +77,18 @@ export class LaneServices implements GuestServices {
     this.config = this.#bound.config
   }
 
-  /** As of `BoundServices`. */
+  /**
+   * As of `BoundServices`. The first time for a tenant, what the guest left here when it was in this lane before is loaded
+   * again: it has written in the serving thread since.
+   */
   prepare(tenant: string | null): void | Promise<void> {
-    return this.#bound.prepare(tenant)
+    const known = this.#tenants.get(tenant)
+    if (known === "current") return this.#bound.prepare(tenant)
+    if (known !== undefined) return known
+    const refreshing = this.#refresh(tenant)
+    if (this.#tenants.size === MAX_TENANTS) this.#tenants.clear()
+    this.#tenants.set(tenant, refreshing)
+    return refreshing
   }
 
   storage(tenant: string | null): GuestStorage {
@@ -119,6 +132,17 @@ export class LaneServices implements GuestServices {
     const words = this.#words
     this.#words = null
     if (words !== null) this.#post({ type: "words", guest: this.#guest, words })
+  }
+
+  async #refresh(tenant: string | null): Promise<void> {
+    try {
+      await this.#bound.prepare(tenant)
+      await this.#bound.refreshStorage(tenant)
+      this.#tenants.set(tenant, "current")
+    } catch (error) {
+      this.#tenants.delete(tenant)
+      throw error
+    }
   }
 
   #say(add: (words: LaneWords) => void): void {

@@ -3,11 +3,14 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { pino } from "pino"
-import type { BoundServices } from "../../../src/host/create-services.ts"
+import { createHost } from "../../../src/host/create-host.ts"
+import { type BoundServices, createGuestServices } from "../../../src/host/create-services.ts"
+import type { LaneRights } from "../../../src/plugins/lanes/lane-protocol.ts"
 import type { LanedSandbox } from "../../../src/plugins/lanes/laned-sandbox.ts"
 import { type LaneClock, Lanes, type LanesOptions } from "../../../src/plugins/lanes/lanes.ts"
 import { createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
-import type { SandboxTier } from "../../../src/sandbox/sandbox.ts"
+import type { Limits, SandboxTier } from "../../../src/sandbox/sandbox.ts"
+import { openLmdbStore } from "../../../src/state/lmdb-store.ts"
 import { RecordingServices } from "../../contracts/recording-services.ts"
 import { LIMITS, type LoadOptions } from "../../contracts/sandbox-contract.ts"
 
@@ -22,6 +25,7 @@ export class LaneBench implements AsyncDisposable {
   readonly lanes: Lanes
   readonly tier: SandboxTier
   readonly #folder: string
+  readonly #parts = new AsyncDisposableStack()
   #guests = 0
 
   private constructor(tier: SandboxTier, options: Partial<LanesOptions>) {
@@ -44,8 +48,21 @@ export class LaneBench implements AsyncDisposable {
     const folder = join(this.#folder, `guest-${++this.#guests}`)
     mkdirSync(folder)
     writeFileSync(join(folder, "index.js"), source)
-    const { services = new RecordingServices(), limits = LIMITS, instance = "shared" } = options
+    const { limits = LIMITS, instance = "shared", stored = false } = options
+    const services = options.services ?? new RecordingServices()
+    if (stored) return this.#openStored(folder, services)
     const guest = await this.load(folder, { services, limits, instance }, options)
+    await guest.ready(null)
+    return guest
+  }
+
+  async #openStored(folder: string, recording: RecordingServices): Promise<LanedSandbox> {
+    const log = pino({ level: "silent" })
+    const state = this.#parts.use(openLmdbStore({ dir: this.#folder, log }))
+    const host = this.#parts.use(createHost({ state, log, isOwnListener: () => true, allowPrivate: [] }))
+    const bound = createGuestServices(host, toRights(folder, recording, LIMITS))
+    const services = Object.assign(Object.create(recording), { storage: bound.storage })
+    const guest = await this.load(folder, { services, limits: LIMITS, instance: "shared" }, { storage: bound })
     await guest.ready(null)
     return guest
   }
@@ -66,25 +83,11 @@ export class LaneBench implements AsyncDisposable {
       wanted,
       share,
       instance,
-      rights: {
-        plugin: name,
-        owner: folder,
-        permissions: NO_PERMISSIONS,
-        config: services.config,
-        secrets: new Map([["KEY", "s3cret"]]),
-        quotaBytes: 1024 * 1024,
-        queues: [],
-        messageBytes: limits.messageBytes,
-        access: {
-          plugin: name,
-          headers: [],
-          permissions: NO_PERMISSIONS,
-          body: "both",
-          maxBodyBytes: limits.messageBytes,
-          maxAnswerBytes: limits.messageBytes,
-        },
-      },
-      services: Object.assign(Object.create(services), storage),
+      rights: toRights(folder, services, limits),
+      services: Object.assign(Object.create(services), {
+        flushStorage: storage.flushStorage,
+        refreshStorage: storage.refreshStorage,
+      }),
       hidden: () => {},
       logger: pino({ level: "debug" }, { write: (line: string) => void this.logged.push(JSON.parse(line)) }),
     })
@@ -92,13 +95,38 @@ export class LaneBench implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.lanes[Symbol.asyncDispose]()
+    await this.#parts.disposeAsync()
     rmSync(this.#folder, { recursive: true })
+  }
+}
+
+function toRights(folder: string, services: RecordingServices, limits: Limits): LaneRights {
+  const name = folder.split("/").at(-1)!
+  return {
+    plugin: name,
+    owner: folder,
+    permissions: NO_PERMISSIONS,
+    config: services.config,
+    secrets: new Map([["KEY", "s3cret"]]),
+    quotaBytes: 1024 * 1024,
+    queues: [],
+    messageBytes: limits.messageBytes,
+    access: {
+      plugin: name,
+      headers: [],
+      permissions: NO_PERMISSIONS,
+      body: "both",
+      maxBodyBytes: limits.messageBytes,
+      maxAnswerBytes: limits.messageBytes,
+    },
   }
 }
 
 export interface LaneWish {
   readonly wanted?: "auto" | "inline" | "worker"
   readonly share?: number
+  /** Its storage is the real one, which the lane opens too. */
+  readonly stored?: boolean
   readonly storage?: Pick<BoundServices, "flushStorage" | "refreshStorage">
 }
 

@@ -202,6 +202,35 @@ export async function onRequest(ctx) {
     assert.equal(fetching.status.now, "worker")
   })
 
+  it("loses nothing of the storage and shows nothing old, there and back and there again", async (t) => {
+    const clock = new TestClock()
+    const bench = await benchOf(t, { clock, calmMs: 0 })
+    const guest = await bench.open(
+      `export function onRequest(ctx) {
+        if (ctx.path === "/burn") for (const end = Date.now() + 30; Date.now() < end; );
+        const n = Number(bext.storage.get("n") ?? 0) + 1
+        bext.storage.set("n", String(n))
+        return { action: "respond", body: String(n) }
+      }`,
+      { stored: true },
+    )
+    let expected = 0
+    for (let round = 0; round < 3; round++) {
+      assert.equal(await ask(guest, "/"), String(++expected))
+      await overdo(bench, guest, clock)
+      expected += 5
+      assert.equal(await ask(guest, "/"), String(++expected))
+      assert.equal(guest.status.now, "worker")
+      assert.equal(await ask(guest, "/"), String(++expected))
+      while (guest.status.now === "worker") {
+        clock.pass(2000, 0)
+        bench.lanes.look()
+        assert.equal(await ask(guest, "/"), String(++expected))
+      }
+    }
+    assert.equal(guest.generation, 6)
+  })
+
   it("does not open an earlier request to a guest that kept its context", async (t) => {
     const clock = new TestClock()
     const bench = await benchOf(t, { clock })
