@@ -7,6 +7,10 @@
  * const config = createConfig({ app: { static: "public" } }, { folder, env: process.env })
  * const server = await createServer(config, { folder })
  * console.log((await server.listen()).url)
+ *
+ * // Another configuration, without losing a request:
+ * const next = createConfig({ app: { static: "dist" } }, { folder, env: process.env })
+ * ;(await server.prepare(next)).commit()
  * ```
  */
 export { loadConfig } from "./config/load-config.ts"
