@@ -98,9 +98,9 @@ export function plugin(name: string, source: string, more = "", capabilities = '
   return { [`plugins/${name}/plugin.toml`]: manifest, [`plugins/${name}/index.js`]: source }
 }
 
-/** Waits until `condition` holds; fails after five seconds. */
+/** Waits until `condition` holds; fails after half a minute. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
-  const endMs = performance.now() + 5_000
+  const endMs = performance.now() + 30_000
   while (!condition()) {
     if (performance.now() > endMs) throw new Error(`never happened: ${what}`)
     await new Promise((later) => setTimeout(later, 5))
