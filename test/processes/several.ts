@@ -42,11 +42,21 @@ export interface Several extends ServedChild {
   edit(file: string, from: string, to: string): Promise<void>
 }
 
-/** `bext serve` with several processes and the plugin `who`. @param options.config - More of the file. */
+/**
+ * `bext serve` with several processes and the plugin `who`.
+ * @param options.config - More of the file.
+ * @param options.env - Added to this process's environment.
+ */
 export async function serveSeveral(
-  options: { processes?: number; grace?: string; config?: string; files?: Readonly<Record<string, string>> } = {},
+  options: {
+    processes?: number
+    grace?: string
+    config?: string
+    files?: Readonly<Record<string, string>>
+    env?: Readonly<Record<string, string>>
+  } = {},
 ): Promise<Several> {
-  const { processes = 2, grace = "5s", config = "", files = {} } = options
+  const { processes = 2, grace = "5s", config = "", files = {}, env = {} } = options
   const project = createProject({
     "public/index.html": "home",
     ...WHO,
@@ -66,7 +76,7 @@ ${config}`,
   })
   let child: ServedChild
   try {
-    child = await serveChild([], { folder: project.folder, processes: "configured" })
+    child = await serveChild([], { folder: project.folder, processes: "configured", env })
   } catch (error) {
     project[Symbol.dispose]()
     throw error
