@@ -5,16 +5,16 @@ import { BextError } from "../errors.ts"
 import type { AdminClient } from "./admin-client.ts"
 import { usageError } from "./parse-options.ts"
 
-/** Asks the running server to change one plugin. @throws {BextError} `E_USAGE` with the likely name when it has no such plugin. */
+/** Asks the running server to change one plugin. @returns What it answers. @throws {BextError} `E_USAGE` with the likely name when it has no such plugin. */
 export async function changePlugin(
   client: AdminClient,
   command: string,
   name: string,
   change: "quarantine" | "release",
   body: object,
-): Promise<void> {
+): Promise<object> {
   try {
-    await client.post(`/v1/plugins/${encodeURIComponent(name)}/${change}`, body)
+    return await client.post(`/v1/plugins/${encodeURIComponent(name)}/${change}`, body)
   } catch (error) {
     if (!(error instanceof BextError) || error.code !== "E_NOT_FOUND") throw error
     const { plugins } = await client.get<{ plugins: readonly PluginSummary[] }>("/v1/plugins")

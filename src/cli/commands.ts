@@ -221,10 +221,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   "plugin quarantine": {
     summary: "Take a plugin out of service until it is released",
-    usage: "NAME --reason TEXT [--config FILE | --admin URL]",
+    usage: "NAME --reason TEXT [--json] [--config FILE | --admin URL]",
     options: {
       ...running,
       reason: { type: "string", value: "TEXT", description: "Why, for whoever looks next; at most 500 characters" },
+      json,
     },
     words: 1,
     details: [
@@ -236,8 +237,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   },
   "plugin release": {
     summary: "Put a plugin back into service",
-    usage: "NAME [--config FILE | --admin URL]",
-    options: running,
+    usage: "NAME [--json] [--config FILE | --admin URL]",
+    options: { ...running, json },
     words: 1,
     details: ["Ends a quarantine, whether somebody or the server itself began it.", ASKS_SERVER],
     examples: [["bext plugin release geo", ""]],

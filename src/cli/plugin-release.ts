@@ -1,6 +1,7 @@
 import { AdminClient } from "./admin-client.ts"
 import { findAdminTarget } from "./admin-target.ts"
 import { changePlugin } from "./change-plugin.ts"
+import { formatJson } from "./format.ts"
 import { parseOptions, usageError } from "./parse-options.ts"
 
 const COMMAND = "plugin release"
@@ -11,7 +12,7 @@ export async function pluginRelease(args: readonly string[]): Promise<number> {
   const [name] = parsed.words
   if (name === undefined) throw usageError(COMMAND, "which plugin?", "bext status shows which are out of service")
   const client = new AdminClient(findAdminTarget(COMMAND, parsed))
-  await changePlugin(client, COMMAND, name, "release", {})
-  process.stdout.write(`${name} is in service\n`)
+  const answer = await changePlugin(client, COMMAND, name, "release", {})
+  process.stdout.write(parsed.options.has("json") ? formatJson(answer) : `${name} is in service\n`)
   return 0
 }

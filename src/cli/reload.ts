@@ -2,7 +2,7 @@ import type { ReloadReport } from "../admin/control.ts"
 import { printable } from "../config/printable.ts"
 import { AdminClient } from "./admin-client.ts"
 import { findAdminTarget } from "./admin-target.ts"
-import { formatMs } from "./format.ts"
+import { formatJson, formatMs } from "./format.ts"
 import { parseOptions } from "./parse-options.ts"
 
 /** `bext reload`: puts what the files say now into service. @throws {BextError} Why the old one goes on serving. */
@@ -10,7 +10,7 @@ export async function reload(args: readonly string[]): Promise<number> {
   const parsed = parseOptions("reload", args)
   const client = new AdminClient(findAdminTarget("reload", parsed))
   const report = await client.post<ReloadReport>("/v1/reload", {})
-  process.stdout.write(parsed.options.has("json") ? `${JSON.stringify(report, null, 2)}\n` : describeReport(report))
+  process.stdout.write(parsed.options.has("json") ? formatJson(report) : describeReport(report))
   return 0
 }
 

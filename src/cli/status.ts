@@ -5,7 +5,7 @@ import { shortName } from "../config/config-error.ts"
 import { printable } from "../config/printable.ts"
 import { AdminClient } from "./admin-client.ts"
 import { findAdminTarget } from "./admin-target.ts"
-import { formatBytes, formatCount, formatMs, formatSpan, formatTable } from "./format.ts"
+import { formatBytes, formatCount, formatJson, formatMs, formatSpan, formatTable } from "./format.ts"
 import { parseOptions } from "./parse-options.ts"
 
 /** `bext status`: what the running server does. */
@@ -14,8 +14,7 @@ export async function status(args: readonly string[]): Promise<number> {
   const client = new AdminClient(findAdminTarget("status", parsed))
   const server = await client.get<ServerStatus>("/v1/status")
   const { plugins } = await client.get<{ plugins: readonly PluginSummary[] }>("/v1/plugins")
-  const text = parsed.options.has("json") ? JSON.stringify({ ...server, plugins }, null, 2) : toText(server, plugins)
-  process.stdout.write(`${text}\n`)
+  process.stdout.write(parsed.options.has("json") ? formatJson({ ...server, plugins }) : toText(server, plugins))
   return 0
 }
 
@@ -32,6 +31,7 @@ function toText(server: ServerStatus, plugins: readonly PluginSummary[]): string
     style("bold", "Plugins"),
     ...(plugins.length === 0 ? ["  none"] : pluginTable(plugins)),
     ...plugins.flatMap(describeTrouble),
+    "",
   ].join("\n")
 }
 
@@ -50,7 +50,7 @@ function processTable(processes: readonly ProcessStatus[]): string[] {
   const head = ["PID", "STATE", "IN FLIGHT", "CONNECTIONS", "WEBSOCKETS", "MEMORY", "PLUGINS", "DELAY", "CRASHES", "UP"]
   const rows = processes.map((one) => [
     String(one.pid),
-    style(one.state === "serving" ? "green" : "yellow", one.state) + (one.leader ? ", leads" : ""),
+    style(one.state === "serving" ? "green" : "yellow", printable(one.state)) + (one.leader ? ", leads" : ""),
     formatCount(one.requestsInFlight),
     formatCount(one.connections),
     formatCount(one.websockets),
@@ -70,8 +70,8 @@ function pluginTable(plugins: readonly PluginSummary[]): string[] {
     return [
       printable(plugin.name),
       printable(plugin.version),
-      plugin.tier,
-      plugin.lane,
+      printable(plugin.tier),
+      printable(plugin.lane),
       formatCount(plugin.calls),
       failed === 0 ? "0" : style("red", formatCount(failed)),
       plugin.p50Ms === null ? "-" : formatMs(plugin.p50Ms),
@@ -91,11 +91,11 @@ function describeTrouble({ name, quarantine, lastError, failures }: PluginSummar
     const whose = by === "operator" ? "by somebody" : "by the server"
     const next =
       probeAtMs === null
-        ? `bext plugin release ${name} ends it`
+        ? `bext plugin release ${printable(name)} ends it`
         : `tried again in ${formatSpan(probeAtMs - Date.now())}`
     lines.push(
       "",
-      style("red", `${name} is out of service ${whose} since ${since(sinceMs)}: ${printable(reason)}`),
+      style("red", `${printable(name)} is out of service ${whose} since ${since(sinceMs)}: ${printable(reason)}`),
       `  ${next}`,
     )
   }
@@ -103,7 +103,7 @@ function describeTrouble({ name, quarantine, lastError, failures }: PluginSummar
     const counts = Object.entries(failures).map(([code, count]) => `${formatCount(count)} × ${code}`)
     lines.push(
       "",
-      `${name} failed: ${counts.map(printable).join(", ")}; last ${since(lastError.atMs)} ago in ${lastError.hook}`,
+      `${printable(name)} failed: ${counts.map(printable).join(", ")}; last ${since(lastError.atMs)} ago in ${printable(lastError.hook)}`,
     )
     lines.push(...lastError.message.split("\n").map((line) => `  ${printable(line)}`))
     // Its first lines repeat the message.
