@@ -61,7 +61,7 @@ lane = "worker"
     await using server = await startBext(config("inline"))
     const burner = burn(server.url)
     rows.push(
-      ...figures('neighbours of one second, if the burner has lane = "inline"', await neighbours(server.url, 2000)),
+      ...figures('neighbours of one second, if the burner has lane = "inline"', await neighbours(server.url, 1000)),
     )
     burner.stop()
   }

@@ -101,6 +101,8 @@ export interface LaneUsage {
   readonly evictions: number
 }
 
+export const NO_USAGE: LaneUsage = { busyMs: 0, entries: 0, generation: 0, memoryBytes: 0, instances: 0, evictions: 0 }
+
 /** Milliseconds on a monotonic clock that all threads of the process share. */
 export function sharedNowMs(): number {
   return Number(process.hrtime.bigint()) / 1e6

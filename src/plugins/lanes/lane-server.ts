@@ -1,12 +1,20 @@
 import type { MessagePort } from "node:worker_threads"
-import { PluginError, toPlainError } from "../../errors.ts"
+import { BextError, PluginError, toPlainError } from "../../errors.ts"
 import type { Host } from "../../host/create-host.ts"
 import type { HookCall, Json, MovableSandbox, SandboxTier, Tier } from "../../sandbox/sandbox.ts"
 import type { GuestAccess } from "../guest-access.ts"
 import { GuestExchange } from "../guest-exchange.ts"
 import { HeaderAccess } from "../header-access.ts"
 import { toContext } from "./copied-context.ts"
-import { type FromLane, type LaneCall, type LaneRights, ownBytes, sharedNowMs, type ToLane } from "./lane-protocol.ts"
+import {
+  type FromLane,
+  type LaneCall,
+  type LaneRights,
+  NO_USAGE,
+  ownBytes,
+  sharedNowMs,
+  type ToLane,
+} from "./lane-protocol.ts"
 import { LaneFetches, LaneServices } from "./lane-services.ts"
 
 /**
@@ -86,20 +94,32 @@ class LaneServer {
   }
 
   #open({ guest: number, copy, state, rights }: Extract<ToLane, { type: "open" }>): void {
+    const trouble = (what: string, error: unknown) =>
+      this.#post({ type: "trouble", message: `${rights.plugin}: ${what}: ${String(error)}` })
     const services = new LaneServices(number, rights, this.#host, this.#fetches, (words) => this.#post(words))
-    const sandbox = this.#tiers.get(copy.tier)!.moving!.revive(copy, services)
+    let sandbox: MovableSandbox
+    try {
+      sandbox = this.#tiers.get(copy.tier)!.moving!.revive(copy, services)
+    } catch (error) {
+      // One guest that cannot be revived must not take the others along.
+      trouble("it could not move", error)
+      return
+    }
     try {
       sandbox.putState(state)
     } catch (error) {
-      // Without room it begins with its image; whoever asked for the move counts that as a reset.
-      this.#post({ type: "trouble", message: `${rights.plugin}: its state did not survive the move: ${String(error)}` })
+      trouble("its state did not survive the move", error)
     }
     this.#guests.set(number, { number, sandbox, services, access: toAccess(rights, services), turns: [] })
   }
 
   #enqueue(number: number, id: number, call: LaneCall): void {
     const guest = this.#guests.get(number)
-    if (guest === undefined) throw new Error(`a call for a guest that is not here: ${number}`)
+    if (guest === undefined) {
+      const error = toPlainError(new BextError("E_GUEST_EXITED", "the plugin is not in its lane"))
+      this.#post({ type: "answer", guest: number, id, usage: NO_USAGE, result: undefined, changes: null, error })
+      return
+    }
     const owed = { id, call, abort: new AbortController() }
     this.#owed.set(id, owed)
     guest.turns.push(owed)
@@ -184,8 +204,8 @@ class LaneServer {
   }
 
   async #take(number: number): Promise<void> {
-    const guest = this.#guests.get(number)!
-    if (!guest.sandbox.idle) {
+    const guest = this.#guests.get(number)
+    if (guest === undefined || !guest.sandbox.idle) {
       this.#post({ type: "state", guest: number, state: null })
       return
     }

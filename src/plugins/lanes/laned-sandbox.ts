@@ -13,7 +13,7 @@ import type {
   Sandbox,
 } from "../../sandbox/sandbox.ts"
 import type { Answer, Lane, LaneGuest } from "./lane.ts"
-import { type LaneCall, type LaneRights, type LaneUsage, ownBytes, sharedNowMs } from "./lane-protocol.ts"
+import { type LaneCall, type LaneRights, NO_USAGE, ownBytes, sharedNowMs } from "./lane-protocol.ts"
 import type { LaneStatus } from "./lane-status.ts"
 import { type Lanes, type Look, percent } from "./lanes.ts"
 
@@ -46,7 +46,6 @@ const MAX_CALM_MS = 3_600_000
 const HOP_MS = 0.25
 /** How often is looked whether a guest that waits to leave is idle. */
 const IDLE_POLL_MS = 5
-const NO_USAGE: LaneUsage = { busyMs: 0, entries: 0, generation: 0, memoryBytes: 0, instances: 0, evictions: 0 }
 
 /** A call that is not in this thread. */
 interface Pending {

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
 import { describe, it, type TestContext } from "node:test"
 import { createQuickjsLaneTier, createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
 import type { MovableSandbox, Sandbox } from "../../../src/sandbox/sandbox.ts"
 import { RecordingExchange } from "../../contracts/recording-exchange.ts"
 import { RecordingServices } from "../../contracts/recording-services.ts"
-import { request } from "../../contracts/sandbox-contract.ts"
+import { LIMITS, request } from "../../contracts/sandbox-contract.ts"
 import { type WrittenGuest, writeGuest } from "./write-guest.ts"
 
 const MIB = 1024 * 1024
@@ -47,6 +50,10 @@ async function ask(guest: Sandbox, path = "/"): Promise<string> {
   const exchange = new RecordingExchange(path)
   await guest.call(request(exchange))
   return exchange.text ?? ""
+}
+
+function sum(guests: readonly Sandbox[], field: "instances" | "evictions"): number {
+  return guests.reduce((total, guest) => total + guest[field], 0)
 }
 
 describe("the ceiling of instances", () => {
@@ -115,6 +122,25 @@ describe("the ceiling of instances", () => {
 
 describe("the ceiling of guest memory", () => {
   const limits = { memoryBytes: 64 * MIB }
+
+  it("keeps a thousand plugins working in twenty-four megabytes", async (t) => {
+    const tier = await tierWith({ maxBytes: 24 * MIB })
+    const folder = mkdtempSync(join(tmpdir(), "bext-guest-"))
+    t.after(() => rmSync(folder, { recursive: true }))
+    const entry = join(folder, "index.js")
+    writeFileSync(entry, COUNTER)
+    const guests: Sandbox[] = []
+    for (let i = 0; i < 1000; i++) {
+      const guest = await tier.load({ name: `guest-${i}`, folder, entry }, new RecordingServices(), LIMITS, "shared")
+      await guest.ready(null)
+      guests.push(guest)
+    }
+    for (let round = 0; round < 2; round++) for (const guest of guests) assert.equal(await ask(guest), "1")
+    const [instances, evictions] = [sum(guests, "instances"), sum(guests, "evictions")]
+    assert.ok(instances > 0 && instances <= 24, String(instances))
+    assert.equal(evictions, 2000 - instances)
+    for (const guest of guests) await guest[Symbol.asyncDispose]()
+  })
 
   it("has a growing instance take the room of those at rest", async (t) => {
     const guests = await loadAll(t, [GROWER, GROWER, GROWER], { maxBytes: 40 * MIB }, { limits })
