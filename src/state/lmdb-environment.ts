@@ -13,6 +13,11 @@ const ENVIRONMENT = {
   noSubdir: false,
   /** `batch` and `transaction` resolve when committed, `flushed` when on disk. */
   separateFlushed: true,
+  /**
+   * A commit is on disk when it is visible. Overlapping, the driver's default, marks commits as synced after it has given
+   * the lock away: what other processes committed meanwhile can be lost then, without anybody having crashed.
+   */
+  overlappingSync: false,
   /** Batches are ours; the library's implicit ones reject a promise nobody can handle, which would end the process. */
   eventTurnBatching: false,
 } as const
