@@ -1,3 +1,4 @@
+import { closeSync, openSync } from "node:fs"
 import { constants } from "node:os"
 
 /** What a server does when it is told. */
@@ -10,7 +11,7 @@ export interface Obedient {
   kill(): void
 }
 
-type StopSignal = "SIGTERM" | "SIGINT"
+type EndSignal = "SIGTERM" | "SIGINT" | "SIGHUP"
 
 /**
  * The signals a server obeys, from the moment this is made: as process 1 of a container it would otherwise not hear those
@@ -20,9 +21,10 @@ export class Signals {
   #obedient: Obedient | null = null
   #stopping = false
   #reloadMissed = false
+  readonly #startedOnTerminal = hasTerminal()
 
   constructor() {
-    process.on("SIGHUP", () => this.#reload())
+    process.on("SIGHUP", () => this.#hangUp())
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => this.#stop(signal))
   }
 
@@ -32,12 +34,16 @@ export class Signals {
     if (this.#reloadMissed) obedient.reload()
   }
 
-  #reload(): void {
-    if (this.#obedient === null) this.#reloadMissed = true
+  /** The signal was named after the other reason for it: a window that was closed takes its server with it. */
+  #hangUp(): void {
+    if (this.#startedOnTerminal && !hasTerminal()) {
+      this.#obedient?.kill()
+      endBy("SIGHUP")
+    } else if (this.#obedient === null) this.#reloadMissed = true
     else if (!this.#stopping) this.#obedient.reload()
   }
 
-  #stop(signal: StopSignal): void {
+  #stop(signal: "SIGTERM" | "SIGINT"): void {
     if (this.#obedient === null || this.#stopping) {
       this.#obedient?.kill()
       endBy(signal)
@@ -49,9 +55,19 @@ export class Signals {
 }
 
 /** Ends this process as if nobody listened to the signal. */
-function endBy(signal: StopSignal): void {
+function endBy(signal: EndSignal): void {
   // Nobody can end process 1 of a container by a signal it does not listen to, itself included.
   if (process.pid === 1) process.exit(128 + constants.signals[signal])
   process.removeAllListeners(signal)
   process.kill(process.pid, signal)
+}
+
+/** Whether there is a terminal whose end would be told by SIGHUP, and it has not ended. */
+function hasTerminal(): boolean {
+  try {
+    closeSync(openSync("/dev/tty", "r"))
+    return true
+  } catch {
+    return false
+  }
 }

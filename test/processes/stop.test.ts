@@ -81,6 +81,30 @@ describe("bext serve with several processes, told to stop", () => {
   })
 })
 
+const noTerminal = spawnSync("script", ["--version"]).status === 0 ? false : "script (bsdutils) is not installed"
+
+describe("bext serve in a terminal", { skip: noTerminal }, () => {
+  for (const processes of [1, 2]) {
+    it(`with ${processes} serving, ends with its window, and reloads on any other SIGHUP`, async () => {
+      using project = createProject({ "public/index.html": "home", ...WHO, "bext.config.toml": config(processes) })
+      const command = `exec '${process.execPath}' '${BEXT}' serve`
+      const terminal = spawn("script", ["--quiet", "--command", command, "/dev/null"], { cwd: project.folder })
+      let output = ""
+      terminal.stdout.on("data", (chunk) => {
+        output += chunk
+      })
+      await eventually(() => /listens on/.test(output), "it starts")
+      const [server] = childrenOf(terminal.pid!)
+      const pids = [server!, ...childrenOf(server!)]
+      process.kill(server!, "SIGHUP")
+      await eventually(() => /was reloaded/.test(output), "it is reloaded")
+      assert.ok(pids.every(isAlive))
+      terminal.kill("SIGKILL")
+      await eventually(() => !pids.some(isAlive), "no process is left")
+    })
+  }
+})
+
 describe("bext serve with several processes, at its start", () => {
   it("prints once why it cannot start, and leaves no process", async () => {
     const { status, output } = await runToEnd({
