@@ -25,7 +25,7 @@ export async function followLog(control: Control, outgoing: ServerResponse, coun
     else lost++
   })
   const beat = setInterval(() => {
-    if (stuck === undefined) outgoing.write("\n")
+    if (stuck === undefined) write("\n")
   }, BEAT_MS).unref()
   outgoing.once("close", () => {
     stop()
@@ -40,7 +40,7 @@ export async function followLog(control: Control, outgoing: ServerResponse, coun
 
   outgoing.flushHeaders()
   const tail = await control.logTail(count)
-  for (const line of tail) outgoing.write(`${line}\n`)
+  for (const line of tail) write(`${line}\n`)
   const known = new Set(tail)
   for (const line of early) if (!known.has(line)) send(line)
   early = null

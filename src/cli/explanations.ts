@@ -587,6 +587,7 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
       "Start it: `bext serve`.",
       "Run the command in the server's folder, or name its configuration with --config.",
       "The socket belongs to the user that runs the server: run the command as that user.",
+      "When [admin] was just changed, the server is still at the old place: `bext reload --admin unix:PATH`, or send it SIGHUP.",
       "Another machine: `--admin http://ADDRESS:PORT` with the token in BEXT_ADMIN_TOKEN.",
     ],
     related: ["E_ADMIN_TOKEN", "E_ADMIN_SOCKET"],
