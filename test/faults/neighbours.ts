@@ -27,7 +27,7 @@ export interface Neighbours extends AsyncDisposable {
 const MAX_REQUESTS = 20_000
 
 /** Clients that keep one connection each and send one request after the other to the neighbour's route. */
-export function startNeighbours(url: string, clients = 4): Neighbours {
+export function startNeighbours(url: string, clients = 3): Neighbours {
   let stopped = false
   let slowestMs = 0
   let sent = 0
@@ -48,7 +48,7 @@ export function startNeighbours(url: string, clients = 4): Neighbours {
         broken.push(String(error))
       }
       slowestMs = Math.max(slowestMs, performance.now() - startedMs)
-      await pause(2)
+      await pause(4)
     }
     agent.destroy()
   }
