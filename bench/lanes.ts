@@ -60,10 +60,10 @@ lane = "worker"
   {
     await using server = await startBext(config("inline"))
     const burner = burn(server.url)
-    rows.push(
-      ...figures('neighbours of one second, if the burner has lane = "inline"', await neighbours(server.url, 1000)),
-    )
-    burner.stop()
+    const samples = neighbours(server.url, 1000)
+    // It asks for more than there is, so the last of the neighbours would wait as long as it goes on.
+    setTimeout(() => burner.stop(), 1000)
+    rows.push(...figures('neighbours of one second, if the burner has lane = "inline"', await samples))
   }
   rows.push(...(await measureReturn()))
   return {
@@ -182,14 +182,14 @@ async function measureReturn(): Promise<Row[]> {
   for (const guest of guests) await guest[Symbol.asyncDispose]()
   const [evicted, there] = [median(times.slice(GUESTS)), median(again.slice(GUESTS))]
   return [
-    { what: `a call of one of ${GUESTS} plugins with room for ${ROOM}`, value: there, unit: "ms" },
+    { what: `a call of one of ${GUESTS} plugins with room for ${ROOM}`, value: there * 1000, unit: "µs" },
     {
       what: "the same, whose instance was evicted",
-      value: evicted,
-      unit: "ms",
+      value: evicted * 1000,
+      unit: "µs",
       comparedTo: "an instance at rest",
       ratio: evicted / there,
-      target: { of: "value", atMost: 1 },
+      target: { of: "value", atMost: 1000 },
     },
   ]
 }
