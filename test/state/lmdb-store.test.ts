@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { type ChildProcess, spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -73,6 +74,15 @@ describe("LMDB store", () => {
       await store.update(PARTITION, "counter", (current) => entry(String(Number(current?.value ?? 0) + 1)))
     }
     assert.deepEqual(store.read(PARTITION, "counter"), entry("5"))
+  })
+
+  it("loses no commit of any process while others commit and sync", async (t) => {
+    const dir = temporary(t)
+    const [processes, times] = [4, 400]
+    const children = Array.from({ length: processes }, () => start(t, "count-up.ts", dir, String(times)))
+    await Promise.all(children.map((child) => once(child, "exit")))
+    await using store = openLmdbStore({ dir, log: silent })
+    assert.deepEqual(store.read(PARTITION, "counter"), entry(String(processes * times)))
   })
 
   it("tells other processes which keys changed, not those it changed itself", async (t) => {
@@ -201,8 +211,8 @@ function temporary(t: TestContext): string {
   return dir
 }
 
-function start(t: TestContext, script: string, dir: string): ChildProcess {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "children", script), dir], {
+function start(t: TestContext, script: string, ...args: readonly string[]): ChildProcess {
+  const child = spawn(process.execPath, [join(import.meta.dirname, "children", script), ...args], {
     stdio: ["ignore", "pipe", "inherit"],
   })
   t.after(() => child.kill("SIGKILL"))
