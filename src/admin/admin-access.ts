@@ -56,7 +56,7 @@ export class AdminAccess {
 
   #checkHost(request: IncomingMessage): void {
     const host = (request.headers.host ?? "").toLowerCase()
-    const [, name = "", port] = /^(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::(\d{1,5}))?$/.exec(host) ?? []
+    const [, name = "", port] = /^(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(\d{1,5}))?$/.exec(host) ?? []
     const ownPort = this.#options.port()
     if (ownPort === undefined) {
       if (name === "bext" || name === "localhost") return

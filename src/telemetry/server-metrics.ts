@@ -36,7 +36,7 @@ export function controlMetrics(status: Pick<ServerStatus, "version" | "processes
     counterOf("bext_process_crashes_total", "Processes that ended without being asked to", crashes),
     gauge(
       "bext_snapshot",
-      "Number of the snapshot that serves; each reload adds one",
+      "Number of the snapshot that serves; a reload adds one, new processes begin at 1",
       Math.max(0, ...processes.map((one) => one.snapshot)),
     ),
     gauge("bext_last_reload_successful", "0 when the last reload failed", lastReload?.ok === false ? 0 : 1),

@@ -132,6 +132,20 @@ describe("the settings of the admin listener", () => {
     assert.ok(!existsSync(join(project.folder, ".bext/admin.sock")))
   })
 
+  it("may be every address: each is a name of its own, and the log says that others can listen", async () => {
+    const settings = 'listen = ":0"\ntoken = "env:BEXT_ADMIN_TOKEN"\nallowed_hosts = ["my_bext", "bext.internal"]'
+    await using project = await start(settings)
+    const { port } = project.where as { port: number }
+    const status = async (host: string) => (await project.ask("/v1/health", { headers: { host } })).status
+    for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, "my_bext:9100", "bext.internal"]) {
+      assert.equal(await status(host), 200, host)
+    }
+    for (const host of [`0.0.0.0:${port}`, `[::]:${port}`, `10.1.2.3:${port}`, "internal", "x.bext.internal"]) {
+      assert.equal(await status(host), 403, host)
+    }
+    assert.ok(project.tail.lines(100).some((line) => /can be reached from other machines/.test(line)))
+  })
+
   it("name another program on its port", async (t) => {
     const server = serverFor(t).listen(0, "127.0.0.1")
     await once(server, "listening")
