@@ -1,11 +1,12 @@
 import assert from "node:assert/strict"
+import { writeFileSync } from "node:fs"
 import { createServer as createHttpServer, get } from "node:http"
 import type { AddressInfo } from "node:net"
 import { describe, it, type TestContext } from "node:test"
 import type { PluginStatus } from "../../../src/admin/control.ts"
 import { loadConfig } from "../../../src/config/load-config.ts"
 import { createServer } from "../../../src/create-server.ts"
-import { createProject } from "../../support/serve.ts"
+import { createProject, serveInChild } from "../../support/serve.ts"
 import { recordingLogger } from "../recording-logger.ts"
 import { until } from "./lane-fixtures.ts"
 
@@ -15,6 +16,8 @@ const BURN = `for (const end = Date.now() + 45; Date.now() < end; );`
 interface Served {
   readonly url: string
   readonly logged: () => string
+  /** Writes the plugin's source anew, and reloads. */
+  reload(name: string, source: string): Promise<void>
   plugin(name: string): PluginStatus
   text(path: string, headers?: Readonly<Record<string, string>>): Promise<string>
 }
@@ -42,12 +45,18 @@ ${more}`
   const project = createProject({ ...files, "bext.config.toml": config })
   t.after(() => project[Symbol.dispose]())
   const { logger, lines } = recordingLogger()
-  const server = await createServer(loadConfig(project.path("bext.config.toml")), { folder: project.folder, logger })
+  const readConfig = () => loadConfig(project.path("bext.config.toml"))
+  const server = await createServer(readConfig(), { folder: project.folder, logger })
   t.after(() => server.close())
   const { url } = await server.listen()
   return {
     url,
     logged: () => JSON.stringify(lines),
+    async reload(name, source) {
+      writeFileSync(project.path(`plugins/${name}/index.js`), source)
+      const prepared = await server.prepare(readConfig())
+      prepared.commit()
+    },
     plugin: (name) => server.status().plugins.find((plugin) => plugin.name === name)!,
     text: async (path, headers = {}) => (await fetch(url + path, { headers })).text(),
   }
@@ -229,6 +238,50 @@ export async function onRequest(ctx) {
     assert.equal((await fetch(`${site.url}/fetcher/throw`)).status, 502)
     await until(() => site.logged().includes("the key is ***"))
     assert.ok(!site.logged().includes("swordfish"))
+  })
+
+  it("goes on in its lane over a reload that does not change it, and is replaced by one that does", async (t) => {
+    const counter = (version: string) => `
+let calls = 0
+export function onRequest() {
+  const kept = bext.storage.get("kept") ?? "nothing"
+  bext.storage.set("kept", "${version}")
+  return new Response("${version} " + ++calls + " " + kept)
+}`
+    const section = 'lane = "worker"'
+    const site = await serve(t, {
+      stays: { source: counter("first"), section },
+      changes: { source: counter("first"), section },
+    })
+    for (const name of ["stays", "changes"]) {
+      assert.equal(await site.text(`/${name}/`), "first 1 nothing")
+      assert.equal(await site.text(`/${name}/`), "first 2 first")
+    }
+    await site.reload("changes", counter("second"))
+    assert.equal(await site.text("/stays/"), "first 3 first")
+    assert.match(await site.text("/changes/"), /^second 1 /)
+    assert.equal(await site.text("/changes/"), "second 2 second")
+    assert.equal(site.plugin("changes").lane.now, "worker")
+  })
+
+  it("lets the server end while its lane is at work", async () => {
+    const source = `export function onRequest(ctx) { if (ctx.path.endsWith("/spin")) for (;;); return new Response("calm") }`
+    const config = `
+[plugins.spinner]
+path = "spinner.js"
+lane = "worker"
+match = [{ path = "/spinner/**" }]
+limits = { max_cpu_ms = 3000 }
+`
+    await using site = await serveInChild(config, { "spinner.js": source })
+    assert.equal(await (await fetch(`${site.url}/spinner/`)).text(), "calm")
+    const spinning = fetch(`${site.url}/spinner/spin`).then(
+      (response) => response.status,
+      () => 0,
+    )
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    assert.equal(await site.end("SIGTERM"), 0)
+    assert.ok([0, 502, 504].includes(await spinning))
   })
 
   it("is not kept at work by clients that go away", async (t) => {
