@@ -14,7 +14,7 @@ const START_TIMEOUT_MS = 5 * 60_000
 /** Answers that need no work. */
 const ANSWER_TIMEOUT_MS = 3_000
 /** Messages that wait because a process does not read. What is more is lost, as a bus may lose. */
-const MAX_UNSENT = 10_000
+const MAX_UNSENT = 1_000
 
 /** A configuration in service, and where the public listener is. A new object for each one that is accepted. */
 export interface Accepted {

@@ -15,6 +15,9 @@ import type { PreparedSnapshot, ServerProcess } from "./server-process.ts"
 /** How long plugins may take to stop after the requests are done; longer and the process ends anyway. */
 const STOP_HOOKS_MS = 12_000
 
+/** Lines of the log that wait until the supervisor reads them. */
+const MAX_UNSENT_LINES = 1_000
+
 /** Makes what this process serves; see `create-server.ts`. */
 export type CreateServer = (config: Config, options: ServingOptions) => Promise<ServerProcess>
 
@@ -139,7 +142,7 @@ class ServingProcess {
     const config = toConfig(source)
     const folder = projectFolder(source)
     const logger = createLogger(config.log, undefined, this.#log)
-    const bus = new IpcBus(send, logger)
+    const bus = new IpcBus((post) => send(post), logger)
     const connections = new IpcConnections(address, port)
     this.#graceMs = config.server.grace
     this.#logger = logger
@@ -168,7 +171,7 @@ class ServingProcess {
 
   #follow(on: boolean): void {
     this.#unfollow?.()
-    this.#unfollow = on ? this.#log.follow((line) => send({ type: "log_line", line })) : null
+    this.#unfollow = on ? this.#log.follow(createLineSender()) : null
   }
 
   get #server(): ServerProcess {
@@ -177,7 +180,26 @@ class ServingProcess {
   }
 }
 
+/** Sends lines of the log to the supervisor, and how many are left out when it cannot read that fast. */
+function createLineSender(): (line: string) => void {
+  let unsent = 0
+  let lost = 0
+  const post = (line: string) => {
+    unsent++
+    send({ type: "log_line", line }, () => unsent--)
+  }
+  return (line) => {
+    if (unsent >= MAX_UNSENT_LINES) {
+      lost++
+      return
+    }
+    if (lost > 0) post(JSON.stringify({ lost }))
+    lost = 0
+    post(line)
+  }
+}
+
 /** The supervisor may be gone at any moment; its end is told by `disconnect`. */
-function send(message: FromProcess): void {
-  if (process.connected) process.send!(message, undefined, undefined, () => {})
+function send(message: FromProcess, sent: () => void = () => {}): void {
+  if (process.connected) process.send!(message, undefined, undefined, sent)
 }
