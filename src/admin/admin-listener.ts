@@ -1,12 +1,11 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http"
 import type { AddressInfo } from "node:net"
 import { parseListenAddress } from "../config/listen-address.ts"
-import { configError } from "../config/parse-config.ts"
 import type { Config } from "../config/schema.ts"
-import type { Secret } from "../config/secret.ts"
 import { BextError } from "../errors.ts"
 import { AdminAccess, addressOf } from "./admin-access.ts"
 import { type AdminAnswer, type AdminRoutes, createAdminRoutes } from "./admin-routes.ts"
+import { checkAdminTokens } from "./check-admin-tokens.ts"
 import type { Control } from "./control.ts"
 import { followLog } from "./follow-log.ts"
 import { listenOnSocket } from "./listen-on-socket.ts"
@@ -70,7 +69,7 @@ class HttpAdminListener implements AdminListener {
 
   constructor(options: AdminListenerOptions) {
     const { control, config, log } = options
-    checkTokens(config)
+    checkAdminTokens(config)
     this.#options = options
     this.#routes = createAdminRoutes(control, config.state.dir)
     this.#access = new AdminAccess({
@@ -211,30 +210,6 @@ const FIXED_HEADERS = [
   ["Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"],
   ["Cross-Origin-Resource-Policy", "same-origin"],
 ] as const
-
-const LEAST_TOKEN = 16
-
-function checkTokens(config: Config): void {
-  const { token, metrics_token } = config.admin
-  const problems = [
-    ...checkLength("token", token),
-    ...checkLength("metrics_token", metrics_token),
-    ...(token !== undefined && token.reveal() === metrics_token?.reveal()
-      ? [{ path: ["admin", "metrics_token"], what: "metrics_token is the same as token; it would do everything" }]
-      : []),
-  ]
-  if (problems.length > 0) throw configError(config, problems)
-}
-
-function checkLength(field: string, token: Secret | undefined) {
-  const value = token?.reveal()
-  if (value === undefined) return []
-  const path = ["admin", field]
-  if (!/^[\x21-\x7e]+$/.test(value)) return [{ path, what: `the value of ${token} has characters no header can carry` }]
-  if (value.length >= LEAST_TOKEN) return []
-  const what = `the value of ${token} has ${value.length} characters; expected at least ${LEAST_TOKEN}`
-  return [{ path, what, fixes: ["a good one: openssl rand -hex 32"] }]
-}
 
 /** Where nothing was asked for, a folder that cannot hold a socket must not keep the server from starting. */
 function isDefault(path: string): boolean {

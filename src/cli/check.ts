@@ -1,5 +1,6 @@
 import { dirname, resolve } from "node:path"
 import { styleText } from "node:util"
+import { checkAdminTokens } from "../admin/check-admin-tokens.ts"
 import type { PluginCheck } from "../check-server.ts"
 import { loadConfig } from "../config/load-config.ts"
 import { printable } from "../config/printable.ts"
@@ -10,6 +11,7 @@ import { printError } from "./print-error.ts"
 export async function check(args: readonly string[]): Promise<number> {
   const file = resolve(String(parseOptions("check", args).options.get("config") ?? "bext.config.toml"))
   const config = loadConfig(file)
+  checkAdminTokens(config)
   // Loaded here: a file with mistakes needs no server to say so.
   const { checkBuiltIns, checkPlugins } = await import("../check-server.ts")
   const options = { folder: dirname(file), warn }

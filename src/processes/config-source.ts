@@ -1,5 +1,6 @@
 import { dirname } from "node:path"
 import type { z } from "zod"
+import { checkAdminTokens } from "../admin/check-admin-tokens.ts"
 import { createConfig, parseConfig } from "../config/parse-config.ts"
 import { readText } from "../config/read-text.ts"
 import type { Config, configSchema } from "../config/schema.ts"
@@ -27,9 +28,13 @@ export function readAgain(source: ConfigSource): ConfigSource {
 
 /** @throws {ConfigError} `E_CONFIG_INVALID`, `E_CONFIG_SECRET_MISSING`. */
 export function toConfig(source: ConfigSource, env: Env = process.env): Config {
-  return source.kind === "file"
-    ? parseConfig(source.text, { file: source.file, env })
-    : createConfig(source.input, { folder: source.folder, env })
+  const config =
+    source.kind === "file"
+      ? parseConfig(source.text, { file: source.file, env })
+      : createConfig(source.input, { folder: source.folder, env })
+  // Here, so that a reload with a bad token changes nothing: later it would leave the server without its admin listener.
+  checkAdminTokens(config)
+  return config
 }
 
 /** Where plugins are looked for. */

@@ -182,6 +182,27 @@ allowed_urls = ["http://127.0.0.1:${port}/**", "http://localhost:${port}/**"]
     assert.equal(here.code, 0, here.err)
   })
 
+  it("moves the admin listener with a reload, and keeps it where it is when the new settings are wrong", async () => {
+    await using site = await serveInChild(SITE, HELLO, { processes: 2, env: { ...ENV, SHORT: "short" } })
+    const file = join(site.folder, "bext.config.toml")
+    const old = readFileSync(file, "utf8")
+    const reload = () => runBext(["reload", "--admin", "unix:.bext/admin.sock"], { cwd: site.folder })
+    const port = await freePort()
+    const settings = `${old}[admin]\nlisten = "127.0.0.1:${port}"\ntoken = `
+    writeFileSync(file, `${settings}"env:SHORT"\n`)
+    assert.match((await reload()).err, /E_CONFIG_INVALID.*admin\.token: the value of env:SHORT has 5 characters/s)
+    const check = await runBext(["check"], { cwd: site.folder, env: { SHORT: "short" } })
+    assert.match(check.err, /admin\.token: the value of env:SHORT has 5 characters/)
+    writeFileSync(file, `${settings}"env:MISSING"\n`)
+    assert.match((await reload()).err, /E_CONFIG_SECRET_MISSING/)
+    writeFileSync(file, `${settings}"env:BEXT_ADMIN_TOKEN"\n`)
+    const moved = await reload()
+    assert.equal(moved.code, 0, moved.err)
+    await until(async () => (await runBext(["status"], { cwd: site.folder, env: ENV })).code === 0)
+    assert.ok(!existsSync(join(site.folder, ".bext/admin.sock")))
+    assert.equal(await (await fetch(`${site.url}/plugin`)).text(), "plugin")
+  })
+
   it("grants what a plugin asks for, keeps the rest of the file, and reloads", async (t) => {
     const asks = {
       ...HELLO,
