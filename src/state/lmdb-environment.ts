@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs"
+import { existsSync, mkdirSync, statfsSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { ABORT, type Database, open, type RootDatabase } from "lmdb"
 import { BextError } from "../errors.ts"
@@ -7,6 +7,8 @@ import type { StateLog } from "./state.ts"
 
 /** How often a process looks for what others committed: well under the 50 ms promised, so that a late timer still fits. */
 const POLL_MS = 20
+/** Bytes. A failed write on a disk with less than this is most likely a full disk. */
+const LOW_SPACE = 16 * 1024 * 1024
 
 const ENVIRONMENT = {
   maxDbs: 32,
@@ -159,7 +161,7 @@ export class LmdbEnvironment implements AsyncDisposable {
       await work
       this.#failing = false
     } catch (error) {
-      const failure = unavailable(this.#path, "cannot write the state", await reasonOf(error))
+      const failure = unavailable(this.#path, "cannot write the state", await reasonOf(error), spaceLeft(this.#path))
       if (!this.#failing) this.log.error({ err: failure, code: failure.code }, failure.message)
       this.#failing = true
       throw failure
@@ -193,7 +195,18 @@ async function reasonOf(error: unknown): Promise<unknown> {
   return reason
 }
 
-function unavailable(path: string, what: string, cause?: unknown): BextError {
+/** LMDB calls it an input/output error when a disk takes only a part of a write, so the operator is told how full it is. */
+function spaceLeft(path: string): string {
+  try {
+    const { bavail, bsize } = statfsSync(path)
+    const bytes = bavail * bsize
+    return bytes < LOW_SPACE ? `; ${Math.floor(bytes / 1024)} KiB are left on that disk` : ""
+  } catch {
+    return ""
+  }
+}
+
+function unavailable(path: string, what: string, cause?: unknown, more = ""): BextError {
   const reason = cause instanceof Error ? `: ${cause.message}` : ""
-  return new BextError("E_STATE_UNAVAILABLE", `${what} in ${path}${reason}`, { cause })
+  return new BextError("E_STATE_UNAVAILABLE", `${what} in ${path}${reason}${more}`, { cause })
 }
