@@ -45,6 +45,18 @@ describe("bext serve with several processes", () => {
     for (const answer of await answered) assert.match(answer, /^HTTP\/1\.1 200 /)
   })
 
+  it("keeps the port and lets connections wait when all processes die at once", async () => {
+    await using server = await serveSeveral()
+    const [, last] = await server.serving(2)
+    for (const pid of childrenOf(server.pid)) process.kill(pid, "SIGKILL")
+    await eventually(() => !isAlive(last!.pid), "they are dead")
+    await eventually(() => server.logged(/a serving process ended/).length === 2, "it is known")
+    const answers = await Promise.all(Array.from({ length: 10 }, () => ask(server)))
+    for (const answer of answers) assert.match(answer, /^HTTP\/1\.1 200 /)
+    const { processes } = await server.status()
+    assert.equal(processes.filter(({ leader }) => leader).length, 1)
+  })
+
   it("serves on while a process stands still, and says which", async () => {
     await using server = await serveSeveral()
     const [, second] = await server.serving(2)
