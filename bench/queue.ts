@@ -11,7 +11,7 @@ import { BASE, writeConfig } from "./servers.ts"
 import { temporaryFolder } from "./temporary-folder.ts"
 
 const MESSAGES = 20_000
-const ROUNDS = 5
+const ROUNDS = 3
 const WARM_UP = 1
 /** Pushes that wait for the disk at once. */
 const PUSHING = 1000
@@ -73,7 +73,7 @@ queues = ["mail"]
     notes: [
       `${MESSAGES} messages of ${VALUE.length} bytes a round; each push resolves when it is on disk, each is handled by onQueueMessage in QuickJS with its budgets armed.`,
       "Both plugins are pinned to the serving thread, where the budget of a call is charged 0.05 ms for each push.",
-      `At most ${PUSHING} pushes wait at once; a plugin pushes ${PER_REQUEST} for each request, eight requests at a time. One transaction holds up to 512 messages; a consumer leases up to 256.`,
+      `At most ${PUSHING} pushes wait at once; a plugin pushes ${PER_REQUEST} for each request, eight requests at a time. One transaction holds up to 1024 messages; a consumer leases up to 512.`,
     ],
   }
 }

@@ -45,9 +45,9 @@ export interface ConsumerCounters {
 /** Messages being handled at once, when their handlers wait. */
 const MAX_IN_FLIGHT = 16
 /** Messages leased at once while handlers do not wait. */
-const MAX_LEASED = 256
+const MAX_LEASED = 512
 /** Handing over a lease's worth in less than this is fast: other processes would not have been faster. */
-const FAST_MS = 50
+const FAST_MS = 100
 /** How long messages are handed over before requests get their turn. */
 const SLICE_MS = 2
 /** An idle consumer looks this often whether the clock was set, if messages are to come. */
@@ -238,10 +238,8 @@ export class QueueConsumer {
 
   /** Tells the store what became of messages. What it cannot take now is tried again with the next. Never rejects. */
   #settle(): Promise<void> {
-    this.#settling ??= this.#settleAll().finally(() => {
-      this.#settling = null
-    })
-    return this.#settling
+    if (this.#settling === null && this.#outcomes.length > 0) this.#settling = this.#settleAll()
+    return this.#settling ?? Promise.resolve()
   }
 
   async #settleAll(): Promise<void> {
@@ -253,9 +251,11 @@ export class QueueConsumer {
         for (const { lease } of outcomes) this.#held.delete(lease)
       } catch {
         this.#outcomes = [...outcomes, ...this.#outcomes]
-        return
+        break
       }
     }
+    // In the same turn as the last look: an outcome that is added later finds nobody at work, and begins anew.
+    this.#settling = null
   }
 
   /** Keeps what is held while handlers are at work or the store is out of order. */

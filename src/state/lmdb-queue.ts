@@ -23,7 +23,7 @@ export interface QueueClock {
 }
 
 /** Messages in one transaction: it holds the lock of all processes, and the thread, for a few milliseconds. */
-const WEIGHT_AT_ONCE = 512
+const WEIGHT_AT_ONCE = 1024
 /** Of a value that weighs as much as another message. */
 const CHARACTERS_OF_WEIGHT = 2048
 const RETENTION_CHECK_MS = 60_000

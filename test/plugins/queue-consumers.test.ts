@@ -205,6 +205,21 @@ describe("queues", () => {
     await site.empty("mail")
   })
 
+  it("acknowledges the last message of every burst at once, not only with the next heartbeat", async (t) => {
+    const site = await start(
+      t,
+      {
+        producer: { source: PUSH, queues: ["mail"] },
+        consumer: { source: `export function onQueueMessage() {}`, queues: ["mail"] },
+      },
+      `[queues.mail]\nvisibility_timeout = "10m"\n`,
+    )
+    for (let burst = 0; burst < 10; burst++) {
+      await site.push({ queue: "mail", value: burst, times: 60 })
+      await site.empty("mail")
+    }
+  })
+
   it("keeps a message with its handler for longer than the visibility timeout, others that wait behind it too", async (t) => {
     const site = await start(
       t,
