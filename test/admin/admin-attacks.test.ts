@@ -293,13 +293,10 @@ describe("the admin listener on an address", { concurrency: true }, () => {
     socket.write(request)
     await until(() => socket.readableLength > 0 || socket.bytesRead > 0)
     const total = 40_000
-    const before = process.memoryUsage().arrayBuffers + process.memoryUsage().heapUsed
     for (let index = 0; index < total; index++) {
       project.tail.write(`{"level":"info","n":${index},"msg":"${"x".repeat(1000)}"}\n`)
       if (index % 1000 === 0) await delay(0)
     }
-    const grown = process.memoryUsage().arrayBuffers + process.memoryUsage().heapUsed - before
-    assert.ok(grown < 64 * 1024 * 1024, `${grown} bytes`)
     let text = ""
     socket.setEncoding("latin1").on("data", (chunk) => {
       text += chunk
@@ -312,6 +309,7 @@ describe("the admin listener on an address", { concurrency: true }, () => {
     project.tail.write('{"level":"info","msg":"last"}\n')
     await until(() => text.includes('"last"'))
     const seen = numbers()
+    assert.ok(seen.length < total / 2, `${seen.length} lines of a kilobyte were kept for it, here or in the system`)
     assert.deepEqual(
       seen,
       seen.toSorted((a, b) => a - b),
