@@ -9,6 +9,7 @@ import { eventually, get, isAlive, serveSeveral } from "../processes/several.ts"
 import { startLoginApp } from "../support/login-app.ts"
 import { serveChild } from "../support/serve.ts"
 import { NEIGHBOUR, NEIGHBOUR_SECTION, startNeighbours } from "./neighbours.ts"
+import { logIn, logOut, whoAmI } from "./sessions.ts"
 import { unharmed } from "./unharmed.ts"
 
 const ENV = { FAULTS_SESSION_KEY: "a key of more than 32 bytes for the sessions of one test" }
@@ -143,28 +144,6 @@ function mountSmallDisk(t: TestContext): Disk | null {
     },
     free: () => rmSync(ballast),
   }
-}
-
-async function logIn(url: string): Promise<string> {
-  const { headers, status } = await post(`${url}/login`, "", "name=ada")
-  assert.equal(status, 303)
-  return String(headers["set-cookie"]).split(";")[0]!
-}
-
-function logOut(url: string, cookie: string) {
-  return post(`${url}/logout`, cookie)
-}
-
-async function whoAmI(url: string, cookie: string): Promise<string | null> {
-  const response = await fetch(`${url}/whoami`, { headers: { cookie } })
-  const { user } = (await response.json()) as { user: { id: string } | null }
-  return user === null ? null : user.id
-}
-
-async function post(url: string, cookie: string, body = "") {
-  const headers = { cookie, accept: "application/json", "content-type": "application/x-www-form-urlencoded" }
-  const response = await fetch(url, { method: "POST", headers, body, redirect: "manual" })
-  return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.text() }
 }
 
 const WRITER = {

@@ -20,7 +20,13 @@ export const NGINX: TestProgram = {
   usedBy: "the reverse proxy in front of a real nginx",
 }
 
-export const TEST_PROGRAMS: readonly TestProgram[] = [CHROMIUM, NGINX]
+export const FAKETIME: TestProgram = {
+  command: "faketime",
+  debianPackage: "faketime",
+  usedBy: "steps of the system's clock under a running server",
+}
+
+export const TEST_PROGRAMS: readonly TestProgram[] = [CHROMIUM, NGINX, FAKETIME]
 
 export function isInstalled(program: TestProgram): boolean {
   return findProgram(program) !== undefined
