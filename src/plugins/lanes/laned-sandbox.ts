@@ -44,6 +44,8 @@ const MAX_CALM_MS = 3_600_000
  * nobody anything. One that is over its share with them has as many requests as that.
  */
 const HOP_MS = 0.25
+/** Calls are held for this long while the thread of the lane starts. On a machine that is too busy, the guest goes on here. */
+const START_HOLD_MS = 2_000
 /** How often is looked whether a guest that waits to leave is idle. */
 const IDLE_POLL_MS = 5
 
@@ -94,6 +96,8 @@ export class LanedSandbox implements Sandbox, LaneGuest {
   // The share
   #markMs = 0
   #markEntries = 0
+  /** When the guest has been on the stack of this thread for so long, it is time to look. */
+  #alarmMs = Number.POSITIVE_INFINITY
   #used = 0
   #moves = 0
   #calmSinceMs = 0
@@ -157,13 +161,17 @@ export class LanedSandbox implements Sandbox, LaneGuest {
   async ready(start: HookCall | null): Promise<void> {
     await this.#home.ready(start)
     // To load is not to serve.
-    this.#markMs = this.#home.busyMs
-    this.#markEntries = this.#home.entries
+    this.#mark()
     this.#lanes.watch(this)
     if (this.#options.wanted === "worker") await this.#leave('lane = "worker"')
   }
 
   call(call: HookCall): Json | undefined | Promise<Json | undefined> {
+    if (this.#home.busyMs >= this.#alarmMs) {
+      // Timers are late on a thread that is held up, and this is who may be holding it.
+      this.#alarmMs = Number.POSITIVE_INFINITY
+      this.#lanes.look()
+    }
     return this.#where === "inline" ? this.#home.call(call) : this.#enqueue(call)
   }
 
@@ -183,8 +191,7 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     }
     if (look.ends) {
       this.#used = (busyMs / windowMs) * (this.#where === "inline" && busyMs > share * windowMs ? look.running() : 1)
-      this.#markMs = this.busyMs
-      this.#markEntries = this.entries
+      this.#mark()
       if (this.#where === "worker" && wanted === "auto") this.#considerReturn(look.nowMs)
     }
     if (this.#sent.size > 0 || this.#held.length > 0) this.#giveUpLate()
@@ -200,6 +207,13 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     this.#lane = null
     this.#where = "inline"
     await this.#home[Symbol.asyncDispose]()
+  }
+
+  /** The window begins. */
+  #mark(): void {
+    this.#markMs = this.busyMs
+    this.#markEntries = this.entries
+    this.#alarmMs = this.#home.busyMs + this.#options.share * 1000
   }
 
   // --- Said by the lane
@@ -350,9 +364,9 @@ export class LanedSandbox implements Sandbox, LaneGuest {
       return
     }
     this.#starting = true
+    this.#where = "leaving"
     try {
-      // Until there is a thread, it may as well go on here.
-      await this.#lanes.lane.up
+      await this.#threadUp()
       if (this.#disposed) return
       this.#where = "leaving"
       // A fresh instance takes nothing along, and those at work may end here.
@@ -368,6 +382,16 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     }
     this.#starting = false
     this.#release()
+  }
+
+  /** The neighbours have waited enough, so calls are held while the thread starts; but not for long. */
+  async #threadUp(): Promise<void> {
+    const { up } = this.#lanes.lane
+    const late = await Promise.race([up.then(() => false), delay(START_HOLD_MS, true, { ref: false })])
+    if (!late || this.#disposed) return
+    this.#where = "inline"
+    this.#release()
+    await up
   }
 
   #open(home: MovableSandbox): void {
