@@ -39,7 +39,10 @@ export async function startSeveral(options: StartSeveralOptions): Promise<Runnin
     logger,
     logTail,
     changedProcessFields,
-    reloaded,
+    reloaded(next) {
+      logger.level = next.log.level
+      reloaded(next)
+    },
   })
   return {
     control,

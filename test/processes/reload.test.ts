@@ -124,6 +124,18 @@ describe("SIGHUP, with several processes", () => {
     assert.equal((await server.status()).url, `http://${free}`)
   })
 
+  it("changes what is logged, by the supervisor too", async () => {
+    await using server = await serveSeveral()
+    await server.edit("bext.config.toml", 'format = "json"', 'format = "json"\nlevel = "error"')
+    process.kill(server.pid, "SIGHUP")
+    await eventually(async () => (await server.status()).lastReload?.ok === true, "it is reloaded")
+    const [first] = await server.serving(2)
+    process.kill(first!.pid, "SIGKILL")
+    await eventually(async () => (await server.serving(2)).every(({ pid }) => pid !== first!.pid), "another serves")
+    assert.equal(server.logged(/a serving process ended/).length, 1)
+    assert.deepEqual(server.logged(/started again|was reloaded/), [])
+  })
+
   it("grows and shrinks to the number of processes", async () => {
     await using server = await serveSeveral()
     const before = (await server.serving(2)).map(({ pid }) => pid)

@@ -12,6 +12,9 @@ describe("the supervisor", () => {
   it("loads neither a sandbox nor a store nor an HTTP client", () => {
     const loaded = execFileSync(process.execPath, ["--input-type=module", "-e", SCRIPT], { encoding: "utf8" })
     assert.match(loaded, /src\/processes\/supervisor\.ts/)
-    assert.doesNotMatch(loaded, /create-server|\/sandbox\/|\/plugins\/|quickjs|node_modules\/(lmdb|undici|jose)\//)
+    assert.doesNotMatch(
+      loaded,
+      /create-server|\/sandbox\/|\/load-plugin|hook-runner|quickjs|node_modules\/(lmdb|undici|jose)\//,
+    )
   })
 })
