@@ -28,7 +28,7 @@ async function serve(
   plugins: Readonly<Record<string, { source: string; section?: string; manifest?: string }>>,
   more = "",
 ): Promise<Served> {
-  const files: Record<string, string> = { "public/index.html": "home" }
+  const files: Record<string, string> = { "public/index.html": "home", "public/after/index.html": "home" }
   let config = `
 [server]
 listen = "127.0.0.1:0"
@@ -169,6 +169,62 @@ export function onResponse(ctx) {
     assert.equal(response.headers.get("x-answer"), "yes")
     assert.equal(response.headers.get("x-after"), "v 200")
     assert.ok(site.logged().includes("away read cookie, which is hidden from it"))
+  })
+
+  it("reads and changes responses there as in the serving thread", async (t) => {
+    const source = `
+export function onResponse(ctx) {
+  if (ctx.response.status !== 200) return
+  ctx.response.setHeader("x-length", String(ctx.response.body.text().length))
+  ctx.response.appendHeader("set-cookie", "ab_group=b")
+  ctx.response.setBody(ctx.response.body.text() + "!")
+}`
+    const manifest = `[sandbox]\nbody = "response"\n[permissions]\nset_cookies = ["ab_*"]\n`
+    const site = await serve(t, {
+      after: {
+        source,
+        manifest,
+        section: 'lane = "worker"\npriority = 700\n[plugins.after.grant]\nset_cookies = ["ab_*"]',
+      },
+    })
+    const here = await serve(t, {
+      after: {
+        source,
+        manifest,
+        section: 'lane = "inline"\npriority = 700\n[plugins.after.grant]\nset_cookies = ["ab_*"]',
+      },
+    })
+    for (const { url } of [site, here]) {
+      const missing = await fetch(`${url}/after/none`)
+      assert.deepEqual([missing.status, missing.headers.get("x-length")], [404, null])
+      const page = await fetch(`${url}/after/`)
+      assert.deepEqual(
+        [await page.text(), page.headers.get("x-length"), page.headers.get("set-cookie"), page.headers.get("etag")],
+        ["home!", "4", "ab_group=b", null],
+      )
+      const head = await fetch(`${url}/after/`, { method: "HEAD" })
+      assert.deepEqual([head.status, await head.text()], [200, ""])
+    }
+  })
+
+  it("is measured against cpu_share, and may have up to all of the thread", async (t) => {
+    const site = await serve(t, { burner: { source: COUNTER, section: "cpu_share = 1" } })
+    for (let i = 0; i < 12; i++) await site.text("/burner/burn")
+    const { lane } = site.plugin("burner")
+    assert.deepEqual([lane.now, lane.share, lane.reason], ["inline", 1, null])
+  })
+
+  it("shares sandbox.max_instances and max_guest_memory_mb with all others", async (t) => {
+    const source = COUNTER
+    const site = await serve(t, { one: { source }, two: { source } }, "[sandbox]\nmax_instances = 1")
+    for (const name of ["one", "two", "one", "two"]) assert.equal(await site.text(`/${name}/`), "1")
+    assert.deepEqual([site.plugin("one").evictions, site.plugin("one").instances], [2, 0])
+    assert.deepEqual([site.plugin("two").evictions, site.plugin("two").instances], [1, 1])
+    const grower = `export function onRequest() { return new Response(String(new Uint8Array(30e6).fill(1).length)) }`
+    const small = await serve(t, { grower: { source: grower } }, "[sandbox]\nmax_guest_memory_mb = 16")
+    const { code } = JSON.parse(await small.text("/grower/")) as { code: string }
+    assert.equal(code, "E_LIMIT_MEMORY")
+    assert.ok(small.logged().includes("sandbox.max_guest_memory_mb"))
   })
 
   it("holds hostile guests as in the serving thread, and serves others beside them", async (t) => {
