@@ -112,10 +112,10 @@ export interface MovableSandbox extends Sandbox {
   copy(): GuestCopy
   /**
    * Takes out what the shared instance remembers, which then is nowhere here: the next call would begin with the image.
-   * Only while `idle`. Generation + 1, unless there is no instance.
+   * Of a shared guest only while `idle`. Generation + 1, unless there is no instance.
    */
   takeState(): GuestState
-  /** Goes on from what was taken out elsewhere. Only while `idle`; what an instance here remembers is dropped. */
+  /** Goes on from what was taken out elsewhere. When, as for `takeState`; what an instance here remembers is dropped. */
   putState(state: GuestState): void
 }
 
@@ -145,6 +145,10 @@ export interface HookCall {
   readonly signal: AbortSignal | null
   /** Milliseconds of `limits.wallMs` that were over before the tier got the call. Default 0. */
   readonly waitedMs?: number
+  /** performance.now(), when the caller has just read it. */
+  readonly nowMs?: number
+  /** Set by the tier when the guest leaves the stack for good: performance.now() then. */
+  leftMs?: number
 }
 
 export type Side = "request" | "response"

@@ -1,5 +1,8 @@
 import type { ErrorCode } from "../../errors.ts"
 
+/** Most calls are over sooner than this and never ask the CPU clock, which costs as much as a short call. */
+const UNASKED_MS = 1
+
 /** Thrown out of the guest when it has used up a budget; no guest code runs after it. */
 export class BudgetSpent extends Error {}
 
@@ -18,9 +21,9 @@ export class Budget {
   #askMs = 0
   #hardEndMs = 0
   #wallEndMs = 0
-  /** CPU clock of the thread at the first poll, microseconds; -1 before it. */
+  /** CPU clock of the thread when it was asked first, microseconds; -1 before. */
   #cpuMark = -1
-  /** Time on the stack before that poll. */
+  /** Time on the stack before that. */
   #beforeMarkMs = 0
   #chargedMs = 0
 
@@ -49,8 +52,10 @@ export class Budget {
     const nowMs = performance.now()
     if (nowMs >= this.#wallEndMs) return this.#stop("E_LIMIT_TIME")
     if (this.#cpuMark === -1) {
+      const sinceMs = nowMs - this.#enteredMs
+      if (sinceMs < UNASKED_MS && nowMs < this.#askMs) return false
       // A guest runs far less than this between two polls, so more can only be time others had.
-      this.#beforeMarkMs = Math.min(nowMs - this.#enteredMs, 1)
+      this.#beforeMarkMs = Math.min(sinceMs, UNASKED_MS)
       this.#cpuMark = cpuClock()
       this.#askMs = Math.max(this.#askMs, nowMs)
     }
@@ -63,7 +68,7 @@ export class Budget {
 
   /** @returns milliseconds to charge for the time since `enter`. */
   leave(): number {
-    const usedMs = this.#cpuMark === -1 ? Math.min(performance.now() - this.#enteredMs, 1) : this.#usedMs()
+    const usedMs = this.#cpuMark === -1 ? Math.min(performance.now() - this.#enteredMs, UNASKED_MS) : this.#usedMs()
     return usedMs + this.#chargedMs
   }
 

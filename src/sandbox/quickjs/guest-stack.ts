@@ -41,6 +41,8 @@ export class GuestStack {
   readonly #name: string
   readonly #events: StackEvents
   readonly #usage: Usage
+  /** When the guest last left the stack, performance.now(). */
+  leftMs = 0
   #enteredMs = 0
   /** Guest values nobody needs any more. Freeing may take long, so it happens on a budget, at the next entry. */
   #garbage: number[] = []
@@ -158,7 +160,8 @@ export class GuestStack {
   #end(): void {
     this.current = null
     this.#usage.entries++
-    this.#usage.busyMs += performance.now() - this.#enteredMs
+    this.leftMs = performance.now()
+    this.#usage.busyMs += this.leftMs - this.#enteredMs
   }
 
   #invoke({ fn, values }: Invocation): number {

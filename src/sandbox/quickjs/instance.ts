@@ -79,6 +79,11 @@ export class Instance implements MachineHost, StackEvents {
     machine.host = this
   }
 
+  /** When its guest last left the stack, performance.now(). */
+  get leftMs(): number {
+    return this.#stack.leftMs
+  }
+
   get budget(): Budget {
     return this.#stack.budget
   }

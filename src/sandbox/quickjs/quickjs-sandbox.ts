@@ -76,13 +76,14 @@ export class QuickjsSandbox implements MovableSandbox, Evictable {
 
   call(request: HookCall): Json | undefined | Promise<Json | undefined> {
     const instance = this.#setup.mode === "shared" ? this.#sharedInstance() : this.#lease()
-    const nowMs = performance.now()
+    const nowMs = request.nowMs ?? performance.now()
     this.#lastCallMs = nowMs
     this.#lastCall = nextCallId(this.#lastCall)
     const call = new Call(this.#lastCall, request, nowMs)
     instance.start(call, nowMs)
     if (!call.done) return instance.wait(call)
-    if (instance.idle) this.#release(instance)
+    if (this.#setup.mode === "shared") request.leftMs = instance.leftMs
+    else if (instance.idle) this.#release(instance)
     if (call.failure !== null) throw call.failure
     return call.result
   }
@@ -157,8 +158,10 @@ export class QuickjsSandbox implements MovableSandbox, Evictable {
     return this.#shared
   }
 
+  /** The shared instance, if there is one. Fresh ones remember nothing, so it does not matter what they are doing. */
   #atRest(): Instance | null {
-    if (!this.idle) throw new Error(`${this.#setup.name}: its state was asked for while it is at work`)
+    if (this.#setup.mode === "shared" && !this.idle)
+      throw new Error(`${this.#setup.name}: its state was asked for while it is at work`)
     return this.#shared
   }
 

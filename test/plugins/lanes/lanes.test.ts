@@ -228,6 +228,35 @@ export async function onRequest(ctx) {
     assert.equal(fetching.status.now, "worker")
   })
 
+  it("of a fresh plugin waits for nobody: calls at work end where they are, new ones are in the lane", async (t) => {
+    const clock = new TestClock()
+    const bench = await benchOf(t, { clock })
+    const services = new RecordingServices()
+    let answer = () => {}
+    services.respond = async ({ url }) => {
+      await new Promise<void>((resolve) => {
+        answer = resolve
+      })
+      return { url, status: 200, headers: [], body: Buffer.from("fetched") }
+    }
+    const guest = await bench.open(
+      `export async function onRequest(ctx) {
+        if (ctx.path === "/burn") for (const end = Date.now() + 30; Date.now() < end; );
+        const body = ctx.path === "/fetch" ? await (await bext.fetch("http://example.com/")).text() : "at once"
+        return { action: "respond", body }
+      }`,
+      { services, instance: "fresh" },
+    )
+    const waiting = ask(guest, "/fetch")
+    await overdo(bench, guest, clock)
+    assert.equal(await ask(guest, "/"), "at once")
+    assert.equal(guest.status.now, "worker")
+    bench.lanes.lane.kill("was killed by a test")
+    assert.equal(await ask(guest, "/"), "at once")
+    answer()
+    assert.equal(await waiting, "fetched")
+  })
+
   it("loses nothing of the storage and shows nothing old, there and back and there again", async (t) => {
     const clock = new TestClock()
     const bench = await benchOf(t, { clock, calmMs: 0 })
