@@ -192,10 +192,11 @@ export class HookRunner {
     const exchange = new GuestExchange(access, context, hook === "on_request" ? "request" : "response", decoded)
     const stats = this.stats.hook(hook)
     const startedAtMs = performance.now()
+    const call = new RequestCall(hook, exchange, context, limits[hook], role.leader, startedAtMs)
     stats.calls++
     let result: Json | undefined | Promise<Json | undefined>
     try {
-      result = sandbox.call(new RequestCall(hook, exchange, context, limits[hook], role.leader))
+      result = sandbox.call(call)
     } catch (error) {
       recordTime(stats, startedAtMs)
       exchange.close()
@@ -205,7 +206,7 @@ export class HookRunner {
       stats.busyMs += performance.now() - startedAtMs
       return this.#finish(hook, context, exchange, startedAtMs, result)
     }
-    return this.#settle(hook, context, exchange, result, recordTime(stats, startedAtMs))
+    return this.#settle(hook, context, exchange, result, recordTime(stats, startedAtMs, call.leftMs))
   }
 
   async #finish(
@@ -287,14 +288,24 @@ class RequestCall implements HookCall {
   readonly limits: CallLimits
   readonly leader: boolean
   readonly tenant: string | null
+  readonly nowMs: number
+  leftMs: number | undefined = undefined
   readonly #context: RequestContext
 
-  constructor(hook: HookName, exchange: Exchange, context: RequestContext, limits: CallLimits, leader: boolean) {
+  constructor(
+    hook: HookName,
+    exchange: Exchange,
+    context: RequestContext,
+    limits: CallLimits,
+    leader: boolean,
+    nowMs: number,
+  ) {
     this.hook = hook
     this.exchange = exchange
     this.limits = limits
     this.leader = leader
     this.tenant = context.tenantId
+    this.nowMs = nowMs
     this.#context = context
   }
 
@@ -304,8 +315,7 @@ class RequestCall implements HookCall {
 }
 
 /** @returns the time now, performance.now(). */
-function recordTime(stats: HookStats, startedAtMs: number): number {
-  const nowMs = performance.now()
+function recordTime(stats: HookStats, startedAtMs: number, nowMs: number = performance.now()): number {
   stats.busyMs += nowMs - startedAtMs
   stats.latency.record(nowMs - startedAtMs)
   return nowMs

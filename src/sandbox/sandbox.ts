@@ -148,7 +148,7 @@ export interface HookCall {
   /** performance.now(), when the caller has just read it. */
   readonly nowMs?: number
   /** Set by the tier when the guest leaves the stack for good: performance.now() then. */
-  leftMs?: number
+  leftMs?: number | undefined
 }
 
 export type Side = "request" | "response"

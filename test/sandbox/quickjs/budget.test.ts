@@ -84,6 +84,23 @@ describe("a budget on clocks that the test turns", () => {
     assert.equal(budget.verdict, "E_LIMIT_CPU")
   })
 
+  it("asks the thread's clock only once a millisecond is over, or the budget is shorter", (t) => {
+    const clock = turnedClocks(t)
+    const budget = enter({ cpuMs: 50, wallMs: 10_000 })
+    clock.guestRuns(0.75)
+    assert.equal(budget.spent(), false)
+    assert.equal(clock.asked, 0)
+    clock.guestRuns(0.25)
+    assert.equal(budget.spent(), false)
+    assert.equal(clock.asked, 1)
+
+    const short = enter({ cpuMs: 0.5, wallMs: 10_000 })
+    clock.guestRuns(0.25)
+    assert.equal(short.spent(), false)
+    clock.guestRuns(0.25)
+    assert.equal(short.spent(), true)
+  })
+
   it("counts what the host did for the guest", (t) => {
     const clock = turnedClocks(t)
     const budget = enter({ cpuMs: 50, wallMs: 10_000 })
@@ -118,8 +135,12 @@ function turnedClocks(t: TestContext) {
   let nowMs = 1000
   let cpuMs = 7
   t.mock.method(performance, "now", () => nowMs)
-  t.mock.method(process, "threadCpuUsage", () => ({ user: cpuMs * 1000, system: 0 }))
+  const { mock } = t.mock.method(process, "threadCpuUsage", () => ({ user: cpuMs * 1000, system: 0 }))
   return {
+    /** How often the thread's own was read. */
+    get asked() {
+      return mock.callCount()
+    },
     guestRuns(ms: number) {
       nowMs += ms
       cpuMs += ms
