@@ -124,13 +124,7 @@ export class Supervisor {
   reload(source: ConfigSource): Promise<Applied> {
     return this.#change(async () => {
       const next = { source, config: toConfig(source), bound: this.#accepted.bound }
-      const children = this.serving
-      // A process that stands still would keep all others from changing.
-      await Promise.all(children.map((child) => child.ping(STANDSTILL_MS)))
-      const prepared = await askAll(children, "prepare", { source }, PREPARE_TIMEOUT_MS).catch(async (error) => {
-        await Promise.allSettled(children.map((child) => child.request("abort", null, PREPARE_TIMEOUT_MS)))
-        throw error
-      })
+      const { children, prepared } = await this.#prepare(source)
       // From here on the new one serves: a process that ends now starts again with it.
       this.#accepted = next
       for (const child of children) child.accepted = next
@@ -194,6 +188,28 @@ export class Supervisor {
   get #all(): readonly Child[] {
     const starting = this.#slots.map((slot) => slot.starting).filter((child) => child !== null)
     return [...this.serving, ...starting, ...this.#draining]
+  }
+
+  /**
+   * Has all processes that serve prepare it, or none. When some end meanwhile, the others prepare it once more: refused, the
+   * successors would serve what is in the plugins' folders now, and the others what was there before. Not again after
+   * that, as it may be what ends them.
+   */
+  async #prepare(
+    source: ConfigSource,
+    again = true,
+  ): Promise<{ children: readonly Child[]; prepared: PreparedReport[] }> {
+    const children = this.serving
+    try {
+      // A process that stands still would keep all others from changing.
+      await Promise.all(children.map((child) => child.ping(STANDSTILL_MS)))
+      return { children, prepared: await askAll(children, "prepare", { source }, PREPARE_TIMEOUT_MS) }
+    } catch (error) {
+      await Promise.allSettled(children.map((child) => child.request("abort", null, PREPARE_TIMEOUT_MS)))
+      const lost = children.filter(({ hasEnded }) => hasEnded).length
+      if (!again || lost === 0 || lost === children.length || this.#stopping) throw error
+      return this.#prepare(source, false)
+    }
   }
 
   async #start(): Promise<void> {
