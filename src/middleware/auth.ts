@@ -2,6 +2,7 @@ import { errors, type JWTPayload, type JWTVerifyOptions, jwtVerify } from "jose"
 import { LRUCache } from "lru-cache"
 import type { Config } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
+import { MAX_CLAIM_LEVELS, nestsTooDeep } from "../message/nests-too-deep.ts"
 import type { RequestContext, User } from "../message/request-context.ts"
 import type { Middleware } from "../pipeline/middleware.ts"
 import { deepFreeze } from "./deep-freeze.ts"
@@ -148,6 +149,7 @@ function toUser(claims: JWTPayload, userClaim: string): User {
   const claim = Object.hasOwn(claims, userClaim) ? claims[userClaim] : undefined
   const id = typeof claim === "number" ? String(claim) : claim
   if (!isUserId(id)) throw rejected(`claim ${userClaim} is no user id`)
+  if (nestsTooDeep(claims)) throw rejected(`its claims have over ${MAX_CLAIM_LEVELS} levels`)
   return Object.freeze({ id, claims: deepFreeze(claims) })
 }
 

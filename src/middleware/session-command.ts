@@ -1,4 +1,5 @@
 import { BextError } from "../errors.ts"
+import { MAX_CLAIM_LEVELS, nestsTooDeep } from "../message/nests-too-deep.ts"
 import { isUserId } from "./user-id.ts"
 
 /** Response header by which the app begins and ends sessions. */
@@ -31,6 +32,7 @@ export function parseSessionCommand(values: readonly string[]): SessionCommand {
   const userId = typeof id === "number" ? String(id) : id
   if (!isUserId(userId)) throw invalid("has an id that is not 1 to 255 printable characters or a number")
   if (!isObject(claims)) throw invalid("has claims that are no object")
+  if (nestsTooDeep(claims)) throw invalid(`has claims of over ${MAX_CLAIM_LEVELS} levels`)
   return { kind: "begin", id: userId, claims }
 }
 

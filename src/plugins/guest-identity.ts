@@ -1,4 +1,5 @@
 import { PluginError } from "../errors.ts"
+import { MAX_CLAIM_LEVELS, nestsTooDeep } from "../message/nests-too-deep.ts"
 import type { User } from "../message/request-context.ts"
 import type { Json } from "../sandbox/sandbox.ts"
 
@@ -17,6 +18,7 @@ export function toUser(plugin: string, value: Json): User | null {
     throw invalid(plugin, "user.id is not text of 1 to 256 printable characters")
   }
   if (!isObject(claims)) throw invalid(plugin, "user.claims is not an object")
+  if (nestsTooDeep(claims)) throw invalid(plugin, `user.claims has over ${MAX_CLAIM_LEVELS} levels`)
   return Object.freeze({ id, claims: Object.freeze(claims) })
 }
 

@@ -256,7 +256,13 @@ describe("auth: forged tokens", () => {
     const auth = withSecret()
     const deep = `${"[".repeat(2_900)}${"]".repeat(2_900)}`
     await refuses(auth, `${encode(`{"alg":"HS256","deep":${deep}}`)}.e30.AAAA`, "deep header")
-    assert.equal(await whoIs(auth, bearer(hs256(`{"sub":"ada","exp":${NOW + 60},"deep":${deep}}`))), "ada")
+    await refuses(auth, hs256(`{"sub":"ada","exp":${NOW + 60},"deep":${deep}}`), "deep claims")
+  })
+
+  it("takes claims of 100 levels and no more: whoever reads them does so recursively", async () => {
+    const nested = (levels: number) => hs256(claims({ profile: JSON.parse("[".repeat(levels) + "]".repeat(levels)) }))
+    assert.equal(await whoIs(withSecret(), bearer(nested(99))), "ada")
+    await refuses(withSecret(), nested(100), "one level more")
   })
 })
 

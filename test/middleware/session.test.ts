@@ -339,6 +339,7 @@ describe("what the app says of a session", () => {
       `{"id":"${"x".repeat(256)}"}`,
       '{"id":"ada","claims":null}',
       '{"id":"ada","claims":[]}',
+      `{"id":"ada","claims":{"a":${"[".repeat(100)}${"]".repeat(100)}}}`,
       '{"id":"ada","claim":{}}',
       '{"id":"é"}',
       "%7B%22id%22%3A%22ada%22",

@@ -399,6 +399,7 @@ describe("identity", () => {
     ["a user without id", "user", { claims: {} }],
     ["a user with a control character", "user", { id: "a\nb" }],
     ["claims that are a list", "user", { id: "a", claims: [] }],
+    ["claims of over 100 levels", "user", { id: "a", claims: { a: JSON.parse("[".repeat(100) + "]".repeat(100)) } }],
     ["a tenant that is a number", "tenantId", 1],
     ["a tenant that is a path", "tenantId", "../other"],
     ["an endless tenant", "tenantId", "x".repeat(65)],

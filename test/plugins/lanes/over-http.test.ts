@@ -340,6 +340,29 @@ limits = { max_cpu_ms = 3000 }
     assert.ok([0, 502, 504].includes(await spinning))
   })
 
+  it("cannot send the serving thread what it cannot receive, and have the lane ended with its neighbours in it", async (t) => {
+    const source = `
+export function onRequest(ctx) {
+  let deep = 1
+  for (let i = 0; i < 3000; i++) deep = { a: deep }
+  ctx.setIdentity({ user: { id: "ada", claims: { deep } } })
+}`
+    const calm = `let calls = 0\nexport function onRequest() { return new Response(String(++calls)) }`
+    const site = await serve(t, {
+      deep: {
+        source,
+        manifest: "[permissions]\nidentity = true\n",
+        section: 'lane = "worker"\nlimits = { max_cpu_ms = 1000 }\n[plugins.deep.grant]\nidentity = true',
+      },
+      calm: { source: calm, section: 'lane = "worker"' },
+    })
+    assert.equal(await site.text("/calm/"), "1")
+    const response = await fetch(`${site.url}/deep/`)
+    assert.deepEqual(((await response.json()) as { code: string }).code, "E_GUEST_RESULT_INVALID")
+    assert.equal(site.plugin("deep").lane.waiting, 0)
+    assert.equal(await site.text("/calm/"), "2")
+  })
+
   it("is not kept at work by clients that go away", async (t) => {
     const source = `
 let started = 0

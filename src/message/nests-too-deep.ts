@@ -1,0 +1,19 @@
+/** Levels of lists and objects in what is known of a user. */
+export const MAX_CLAIM_LEVELS = 100
+
+/**
+ * Whether claims have more levels than that. Who wrote them may be anybody, and whoever reads them does so recursively: to
+ * write them as JSON, to send them to another thread.
+ */
+export function nestsTooDeep(claims: object): boolean {
+  let level = [claims]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth === MAX_CLAIM_LEVELS) return true
+    level = level.flatMap((node) => Object.values(node)).filter(isNode)
+  }
+  return false
+}
+
+function isNode(value: unknown): value is object {
+  return typeof value === "object" && value !== null
+}
