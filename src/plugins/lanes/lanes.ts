@@ -69,6 +69,7 @@ export class Lanes implements AsyncDisposable {
   #timer: NodeJS.Timeout | null = null
   #lane: Lane | null = null
   #ended: Promise<void>[] = []
+  #disposed = false
   #waiting = 0
   #bytes = 0
   #window = { startMs: 0, cpuMs: 0, activeMs: 0 }
@@ -85,8 +86,9 @@ export class Lanes implements AsyncDisposable {
     return new LanedSandbox(sandbox, options, this)
   }
 
-  /** The thread, started if there is none. */
+  /** The thread, started if there is none. @throws {Error} after disposal: nobody would end it. */
   get lane(): Lane {
+    if (this.#disposed) throw new Error("the server has ended")
     if (this.#lane === null || this.#lane.gone) this.#lane = this.#start()
     return this.#lane
   }
@@ -138,6 +140,7 @@ export class Lanes implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true
     if (this.#timer !== null) clearInterval(this.#timer)
     this.#timer = null
     if (this.#lane !== null) this.#ended.push(this.#lane[Symbol.asyncDispose]())
