@@ -25,7 +25,7 @@ export class ChangeLog {
   readonly #self = randomBytes(WRITER_BYTES)
   /** Writer (hex) → number of the last batch seen. */
   readonly #seen = new Map<string, number>()
-  /** Own batches still in the log. */
+  /** Own batches still in the log, and when they were added, by performance.now(). */
   readonly #own: { number: number; atMs: number }[] = []
   #last = 0
 
@@ -37,10 +37,11 @@ export class ChangeLog {
 
   /** Queues the rows that announce `keys`; call it inside the batch that changes them. */
   append(keys: readonly ChangedKey[]): void {
-    const nowMs = Date.now()
+    // The system's clock may be set back, and batches would stay until it has caught up.
+    const nowMs = performance.now()
     this.#last++
     queueWrite(this.#batches, batchKey(this.#self, this.#last), encodeKeys(keys))
-    queueWrite(this.#streams, this.#self, encodeStream(this.#last, nowMs))
+    queueWrite(this.#streams, this.#self, encodeStream(this.#last, Date.now()))
     this.#own.push({ number: this.#last, atMs: nowMs })
     while (this.#own[0]!.atMs < nowMs - KEPT_MS)
       queueWrite(this.#batches, batchKey(this.#self, this.#own.shift()!.number), null)

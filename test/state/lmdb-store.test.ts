@@ -110,8 +110,8 @@ describe("LMDB store", () => {
     await using here = openLmdbStore({ dir, log: silent })
     await using there = openLmdbStore({ dir, log: silent })
     await there.write(PARTITION, new Map([["missed", entry("1")]]))
-    const later = Date.now() + 11_000
-    t.mock.method(Date, "now", () => later)
+    const later = performance.now() + 11_000
+    t.mock.method(performance, "now", () => later)
     await there.write(PARTITION, new Map([["seen", entry("2")]]))
     const told = Promise.withResolvers<string>()
     here.watch({ changed: (_partition, key) => told.resolve(key), reset: () => told.resolve("reset") })
