@@ -57,6 +57,25 @@ it("a process killed while a reload is being prepared: the reload is made all th
   await unharmed(t, neighbours, CLIENTS * kills.length)
 })
 
+it("a process killed while a plugin's folder holds what does not load: the other serves on, and the successor starts once it is repaired", async (t) => {
+  await using site = await serveSeveral({
+    config: `${NEIGHBOUR_SECTION}[plugins.slow]\nmatch = [{ path = "/slow-start" }]\n`,
+    files: { ...NEIGHBOUR, ...SLOW },
+  })
+  const [victim, other] = await site.serving(2)
+  await using neighbours = startNeighbours(site.url, CLIENTS)
+  await site.edit("plugins/slow/index.js", "export const onRequest", "export const onRequest = (((")
+  process.kill(victim!.pid, "SIGKILL")
+  await eventually(() => site.logged(/could not start/).length > 0, "the successor does not start")
+  assert.equal(site.logged(/could not start/)[0]!.code, "E_PLUGIN_LOAD_FAILED")
+  const before = neighbours.answered
+  await eventually(() => neighbours.answered > before + 100, "the other serves on")
+  await site.edit("plugins/slow/index.js", "export const onRequest = (((", "export const onRequest")
+  const [, stayed] = await site.serving(2)
+  assert.equal(stayed!.pid, other!.pid)
+  await unharmed(t, neighbours, CLIENTS)
+})
+
 it("processes killed while sessions are being ended: whoever was told that a session is over can rely on it", async (t) => {
   await using app = await startLoginApp()
   const env = { FAULTS_SESSION_KEY: "a key of more than 32 bytes for the sessions of one test" }
