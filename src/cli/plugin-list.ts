@@ -8,6 +8,7 @@ import type { PluginConfig } from "../config/schema.ts"
 import { BextError } from "../errors.ts"
 import { resolvePlugin } from "../plugins/resolve-plugin.ts"
 import { type CatalogueEntry, readCatalogue } from "../registry/catalogue.ts"
+import { formatJson } from "./format.ts"
 import { FILE } from "./init.ts"
 import { parseOptions } from "./parse-options.ts"
 import { readConfig } from "./read-config.ts"
@@ -75,7 +76,7 @@ function toJson(installed: readonly (Installed | Broken)[], available: readonly 
     const { version, description } = manifest.manifest
     return { name, version, sandbox: manifest.sandbox.type, description }
   })
-  return `${JSON.stringify({ installed, available: others }, null, 2)}\n`
+  return formatJson({ installed, available: others })
 }
 
 function toText(

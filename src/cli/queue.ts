@@ -6,7 +6,7 @@ import { readText } from "../config/read-text.ts"
 import { BextError } from "../errors.ts"
 import type { QueueStore, QueueSummary, ShownMessage } from "../state/state.ts"
 import { canAsk, confirm } from "./ask.ts"
-import { formatCount, formatSpan, formatTable } from "./format.ts"
+import { formatCount, formatJson, formatSpan, formatTable } from "./format.ts"
 import { FILE } from "./init.ts"
 import { parseOptions, usageError } from "./parse-options.ts"
 import { readConfig } from "./read-config.ts"
@@ -22,7 +22,7 @@ type Options = ReadonlyMap<string, string | true>
 export async function queueList(args: readonly string[]): Promise<number> {
   const { options } = parseOptions("queue list", args)
   const queues = await withQueues(options, (store) => store.list())
-  print(options.has("json") ? toJson(queues) : listText(queues))
+  print(options.has("json") ? formatJson(queues) : listText(queues))
   return 0
 }
 
@@ -35,7 +35,7 @@ export async function queueShow(args: readonly string[]): Promise<number> {
     await assertThere(store, queue)
     return store.show(queue, which, SHOWN)
   })
-  print(options.has("json") ? toJson(messages) : showText(queue, which, messages))
+  print(options.has("json") ? formatJson(messages) : showText(queue, which, messages))
   return 0
 }
 
@@ -54,7 +54,7 @@ export async function queueRetry(args: readonly string[]): Promise<number> {
   if (id !== undefined && revived === 0) {
     throw new BextError("E_NOT_FOUND", `queue ${queue} has no dead letter ${JSON.stringify(id)}`)
   }
-  print(options.has("json") ? toJson({ revived }) : `${formatCount(revived)} of ${queue} will be delivered again\n`)
+  print(options.has("json") ? formatJson({ revived }) : `${formatCount(revived)} of ${queue} will be delivered again\n`)
   return 0
 }
 
@@ -72,7 +72,7 @@ export async function queuePurge(args: readonly string[]): Promise<number> {
       if (!(await confirm(question))) return 1
     }
     const purged = await store.purge(queue, which)
-    print(options.has("json") ? toJson({ purged }) : `${formatCount(purged)} removed from ${queue}\n`)
+    print(options.has("json") ? formatJson({ purged }) : `${formatCount(purged)} removed from ${queue}\n`)
     return 0
   })
 }
@@ -136,10 +136,6 @@ function messageLines({ id, value, key, tenant, pushedAtMs, attempts, diedAtMs, 
 
 function lines(all: readonly string[]): string {
   return `${all.join("\n")}\n`
-}
-
-function toJson(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`
 }
 
 function print(text: string): void {

@@ -20,7 +20,7 @@ describe("bext plugin list", { concurrency: 2 }, () => {
         '[plugins.rate-limiter]\nenabled = false\n[plugins.own]\npriority = 700\n[plugins.file]\npath = "one.js"\n[plugins.lost]\n',
       "one.js": "",
       "plugins/own/plugin.toml":
-        '[manifest]\nname = "own"\nversion = "2.1.0"\ndescription = "Mine\\u001b[31m"\ncapabilities = ["middleware"]\n',
+        '[manifest]\nname = "own"\nversion = "2.1.0"\ndescription = "Mine\\u001b[31m\\u009b31m"\ncapabilities = ["middleware"]\n',
       "plugins/own/index.js": "",
     })
     const { code, out } = await runBext(["plugin", "list"], { cwd: project.folder })
@@ -32,6 +32,7 @@ describe("bext plugin list", { concurrency: 2 }, () => {
     assert.doesNotMatch(out.split("not installed")[1]!, /rate-limiter/)
 
     const json = await runBext(["plugin", "list", "--json"], { cwd: project.folder })
+    assert.doesNotMatch(json.out, /\u009b/)
     const { installed, available } = JSON.parse(json.out) as Record<string, { name: string }[]>
     assert.deepEqual(
       installed!.map(({ name }) => name),

@@ -11,7 +11,7 @@ describe("bext queue", () => {
   it("lists, shows, retries and purges beside a server that has the state open", async (t) => {
     const { cwd, queues } = project(t)
     await queues.push(SETTINGS, message("waits"))
-    const dead = await queues.push(SETTINGS, message({ to: "a\u202e\u001b[2J" }, { key: "k", tenant: "acme" }))
+    const dead = await queues.push(SETTINGS, message({ to: "a\u202e\u001b[2J\u009b2J" }, { key: "k", tenant: "acme" }))
     await queues.settle(SETTINGS, [
       { lease: (await lease(queues)).find(({ id }) => id === dead)!, as: "dead", error: "E_GUEST_THREW: \u001b[31mno" },
     ])
@@ -24,9 +24,11 @@ describe("bext queue", () => {
     const shown = await run("show", "mail", "--dead")
     assert.match(shown.out, new RegExp(`^${dead}  pushed .*1 attempts.*key "k"  tenant acme`))
     assert.match(shown.out, /E_GUEST_THREW/)
+    const json = (await run("show", "mail", "--dead", "--json")).out
+    assert.deepEqual(JSON.parse(JSON.parse(json)[0].value), { to: "a\u202e\u001b[2J\u009b2J" })
+    assert.equal(JSON.parse(json)[0].id, dead)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: none may get through
-    assert.doesNotMatch(shown.out, /[\u001b\u202e]/)
-    assert.equal(JSON.parse((await run("show", "mail", "--dead", "--json")).out)[0].id, dead)
+    for (const out of [shown.out, json]) assert.doesNotMatch(out, /[\u001b\u009b\u202e]/)
 
     assert.equal((await run("retry", "mail", dead)).code, 0)
     const [back] = await lease(queues)
