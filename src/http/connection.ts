@@ -2,6 +2,7 @@ import { type ServerResponse, STATUS_CODES } from "node:http"
 import type { Socket } from "node:net"
 import { BextError } from "../errors.ts"
 import { toProblem } from "./error-response.ts"
+import { parseAuthority } from "./parse-authority.ts"
 import { toAddress } from "./trusted-proxy.ts"
 import type { Exchange } from "./write-response.ts"
 
@@ -30,6 +31,9 @@ export class Connection {
   readonly #idleMs: number
   #refusal: { error: BextError; requestId: string } | null = null
   #gone = false
+  /** What Host said last, and what that is as an authority. */
+  #host: string | null = null
+  #authority = ""
   #controllers: Set<AbortController> | null = null
 
   constructor(socket: Socket, isTrusted: (address: string) => boolean, idleMs: number) {
@@ -64,6 +68,15 @@ export class Connection {
    */
   get idle(): boolean {
     return this.inFlight === 0 && !this.closing && !this.refused && !this.#latestResponse?.socket
+  }
+
+  /** As `parseAuthority`, for Host: clients say the same in every request. @throws as `parseAuthority`. */
+  authorityOf(host: string): string {
+    if (host !== this.#host) {
+      this.#authority = parseAuthority(host)
+      this.#host = host
+    }
+    return this.#authority
   }
 
   /** Whether `exchange` is the last one, so that the connection may end with its response. */

@@ -73,7 +73,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
     const screened = screenHeaders(raw, settings.identityHeaders)
     checkFraming(incoming, screened)
     if (screened.host === undefined) throw new BextError("E_REQUEST_INVALID", "the Host header is missing")
-    const sentHost = parseAuthority(screened.host)
+    const sentHost = connection.authorityOf(screened.host)
     const host = target.authority === undefined ? sentHost : parseAuthority(target.authority)
     this.requestHeaders = HeaderList.borrow(raw)
     if (connection.trusted) {

@@ -71,9 +71,10 @@ export function writeResponse(
       return
     }
     body.destroy()
-    writeWhole(exchange, null, status, options.idleMs, done)
+    writeWhole(exchange, null, { status, bytes: 0, idleMs: options.idleMs }, done)
   } else {
-    writeWhole(exchange, bodiless ? null : body, status, options.idleMs, done)
+    const whole = bodiless ? null : body
+    writeWhole(exchange, whole, { status, bytes: whole === null ? 0 : declaredBytes!, idleMs: options.idleMs }, done)
   }
 }
 
@@ -102,7 +103,7 @@ export function writeSwitchingProtocols(
 
 interface Head {
   readonly fields: string[]
-  /** Content-Length of a streamed body, when whoever made the stream knows it. */
+  /** Content-Length; of a streamed body, when whoever made the stream knows it. */
   readonly declaredBytes: number | undefined
 }
 
@@ -176,15 +177,20 @@ function mayKeepAlive(exchange: Exchange): boolean {
   return exchange.received || (headers["content-length"] !== undefined && !exchange.connection.refused)
 }
 
+interface WholeOptions {
+  readonly status: number
+  /** Of the content. */
+  readonly bytes: number
+  readonly idleMs: number
+}
+
 function writeWhole(
   exchange: Exchange,
   content: string | Uint8Array | null,
-  status: number,
-  idleMs: number,
+  { status, bytes, idleMs }: WholeOptions,
   done: (result: WriteResult) => void,
 ): void {
   const { outgoing, connection } = exchange
-  const bytes = content === null ? 0 : Buffer.byteLength(content)
   if (mustLinger(exchange)) {
     if (bytes > 0) outgoing.write(content)
     else outgoing.flushHeaders()

@@ -12,6 +12,6 @@ export interface Middleware {
   readonly kind: "built-in" | "plugin"
   /** Runs for these tenants only; undefined = for every request. Needs a priority above 400. */
   readonly tenants?: ReadonlySet<string> | undefined
-  onRequest?(context: RequestContext): void | Promise<void>
-  onResponse?(context: RequestContext): void | Promise<void>
+  onRequest?(this: void, context: RequestContext): void | Promise<void>
+  onResponse?(this: void, context: RequestContext): void | Promise<void>
 }

@@ -38,7 +38,7 @@ export class Pipeline {
         const entry = current.entries[index]!
         if (entry.onRequest !== undefined) {
           const tenant = context.tenantId
-          const waiting = runHook(entry, "onRequest", context)
+          const waiting = runHook(entry.onRequest, entry.name, context)
           if (waiting !== undefined) return this.#requestLater(waiting, context, current, index, tenant)
           if (context.response !== null) return this.#response(context, current, index)
           if (context.tenantId !== tenant) current = this.#parts.stack.switchTenant(current, index, context.tenantId)
@@ -107,7 +107,7 @@ export class Pipeline {
       const entry = list.entries[index]!
       if (entry.onResponse === undefined || (index > ran && entry.onRequest !== undefined)) continue
       try {
-        const waiting = runHook(entry, "onResponse", context)
+        const waiting = runHook(entry.onResponse, entry.name, context)
         if (waiting !== undefined) return this.#responseLater(waiting, context, list, ran, index)
       } catch (error) {
         this.#answerWithError(error, context)
@@ -136,13 +136,15 @@ export class Pipeline {
   }
 }
 
-function runHook(entry: Middleware, hook: "onRequest" | "onResponse", context: RequestContext): void | Promise<void> {
-  if (context.timings === null) return entry[hook]!(context)
+type Hook = NonNullable<Middleware["onRequest"]>
+
+function runHook(hook: Hook, name: string, context: RequestContext): void | Promise<void> {
+  if (context.timings === null) return hook(context)
   const startedAtMs = performance.now()
   const record = () => {
-    context.timings?.push({ name: entry.name, durationMs: performance.now() - startedAtMs })
+    context.timings?.push({ name, durationMs: performance.now() - startedAtMs })
   }
-  const waiting = entry[hook]!(context)
+  const waiting = hook(context)
   if (waiting === undefined) {
     record()
     return

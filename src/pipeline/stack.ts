@@ -2,7 +2,7 @@ import type { Middleware } from "./middleware.ts"
 
 /** The order in which one request meets the middlewares. */
 export interface StackList {
-  readonly entries: readonly Middleware[]
+  readonly entries: readonly Layer[]
   /** How many leading entries every tenant shares (priority 400 and below). */
   readonly shared: number
 }
@@ -14,13 +14,13 @@ const TENANT_RESOLVER_PRIORITY = 400
  * are looked up, not filtered per request, so that a thousand tenants' plugins cost a request nothing.
  */
 export class Stack {
-  readonly all: readonly Middleware[]
+  readonly all: readonly Layer[]
   readonly #common: StackList
   readonly #perTenant = new Map<string, StackList>()
 
   /** @throws {RangeError} when an entry for tenants has a priority of 400 or less: the tenant is not known yet there. */
   constructor(middlewares: readonly Middleware[]) {
-    this.all = middlewares.toSorted((a, b) => a.priority - b.priority)
+    this.all = middlewares.map((one) => new Layer(one)).toSorted((a, b) => a.priority - b.priority)
     this.#common = this.#listOf(this.all.filter((entry) => entry.tenants === undefined))
     for (const tenant of this.#tenants()) this.#perTenant.set(tenant, this.#listFor(tenant))
   }
@@ -57,7 +57,26 @@ export class Stack {
     return this.#listOf(this.all.filter((entry) => entry.tenants === undefined || entry.tenants.has(tenant)))
   }
 
-  #listOf(entries: readonly Middleware[]): StackList {
+  #listOf(entries: readonly Layer[]): StackList {
     return { entries, shared: entries.filter((entry) => entry.priority <= TENANT_RESOLVER_PRIORITY).length }
+  }
+}
+
+/** A middleware in its place. They are objects of many shapes; what each request reads of all of them is in ones of one shape. */
+export class Layer {
+  readonly name: string
+  readonly priority: number
+  readonly kind: Middleware["kind"]
+  readonly tenants: ReadonlySet<string> | undefined
+  readonly onRequest: Middleware["onRequest"]
+  readonly onResponse: Middleware["onResponse"]
+
+  constructor({ name, priority, kind, tenants, onRequest, onResponse }: Middleware) {
+    this.name = name
+    this.priority = priority
+    this.kind = kind
+    this.tenants = tenants
+    this.onRequest = onRequest
+    this.onResponse = onResponse
   }
 }

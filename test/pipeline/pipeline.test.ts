@@ -187,7 +187,7 @@ function note(context: RequestContext, text: string): void {
   notes.set(context, list)
 }
 
-function names(entries: readonly Middleware[]): string[] {
+function names(entries: readonly Pick<Middleware, "name">[]): string[] {
   return entries.map((item) => item.name)
 }
 
