@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs"
+import { chmodSync, chownSync, mkdirSync, readdirSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { test } from "node:test"
 import { runBext, temporaryFolder } from "./run-bext.ts"
@@ -21,6 +21,24 @@ test("no code is taken from a folder that others can write to", async (t) => {
   chmodSync(folder, 0o777)
   assert.equal((await runBext(HELP, { env: { XDG_CACHE_HOME: cache } })).code, 0)
   assert.deepEqual(readdirSync(folder), [])
+})
+
+test("no code is taken from below a folder in which others could put another one in its place", async (t) => {
+  for (const level of [".", "bext"]) {
+    const cache = temporaryFolder(t)
+    const folder = join(cache, "bext", "compiled")
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    chmodSync(join(cache, level), 0o777)
+    assert.equal((await runBext(HELP, { env: { XDG_CACHE_HOME: cache } })).code, 0)
+    assert.deepEqual(readdirSync(folder), [], level)
+  }
+})
+
+test("a root that has another user's home leaves nothing in it", { skip: process.getuid?.() !== 0 }, async (t) => {
+  const cache = temporaryFolder(t)
+  chownSync(cache, 65_534, 65_534)
+  assert.equal((await runBext(HELP, { env: { XDG_CACHE_HOME: cache } })).code, 0)
+  assert.deepEqual(readdirSync(cache), [])
 })
 
 test("a home that cannot be written to is no reason not to start", async () => {
