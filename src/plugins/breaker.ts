@@ -254,7 +254,7 @@ class OpenState {
 }
 
 /** Failures that the plugin is in for although its code did nothing wrong: what another call broke, and refusals for want of room. */
-const INNOCENT: ReadonlySet<ErrorCode> = new Set(["E_INSTANCE_RESET", "E_PLUGIN_QUARANTINED"])
+const INNOCENT: ReadonlySet<ErrorCode> = new Set(["E_INSTANCE_RESET", "E_LANE_FULL", "E_PLUGIN_QUARANTINED"])
 
 function isGuestsDoing(code: ErrorCode): boolean {
   return ERRORS[code].blame === "guest" && !INNOCENT.has(code)

@@ -67,3 +67,30 @@ test("what a quarantine says of the plugin's failures stays out of the answer", 
   const refused = await get(server.url, "198.51.100.1")
   assert.doesNotMatch(await refused.text(), /moody|calls failed|192\.0\.2/)
 })
+
+test("one client that fills a plugin's lane does not have it taken out of service for everybody it kept out", async () => {
+  const source = `export function onRequest(ctx) {
+    if (ctx.path === "/burn") for (const end = Date.now() + 40; Date.now() < end; );
+    return new Response("fine")
+  }`
+  await using server = await serve(
+    `[plugins.slow]\npath = "slow.js"\nlane = "worker"\n[app]\nstatic = "public"\n`,
+    { "slow.js": source },
+    `trusted_proxies = ["127.0.0.1"]`,
+  )
+  assert.equal(await (await get(server.url, "198.51.100.1")).text(), "fine")
+  let flooding = true
+  const flood = Array.from({ length: 80 }, async () => {
+    while (flooding) await (await get(`${server.url}/burn`, "192.0.2.1")).text()
+  })
+  const codes: string[] = []
+  while (codes.filter((code) => code === "E_LANE_FULL").length < 60 && codes.length < 300) {
+    const response = await get(server.url, `198.51.${codes.length % 12}.1`)
+    const text = await response.text()
+    codes.push(response.status === 503 ? (JSON.parse(text) as { code: string }).code : text)
+  }
+  flooding = false
+  await Promise.all(flood)
+  assert.ok(!codes.includes("E_PLUGIN_QUARANTINED"))
+  assert.equal(await (await get(server.url, "198.51.100.1")).text(), "fine")
+})
