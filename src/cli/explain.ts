@@ -30,7 +30,8 @@ function toCode(word: string): ErrorCode {
   const upper = word.toUpperCase().replaceAll("-", "_")
   const code = upper.startsWith("E_") ? upper : `E_${upper}`
   if (Object.hasOwn(ERRORS, code)) return code as ErrorCode
-  const meant = nearest(code, Object.keys(ERRORS))
+  const codes = Object.keys(ERRORS)
+  const meant = codes.find((known) => known.startsWith(`${code}_`)) ?? nearest(code, codes)
   const hint = meant === undefined ? "bext explain lists all codes" : `did you mean ${meant}?`
   throw usageError("explain", `there is no error code ${JSON.stringify(word)}`, hint)
 }

@@ -48,7 +48,8 @@ function unknownCommand(name: string): BextError {
     return usageError(undefined, `the command is missing before ${name}`, hint)
   }
   const words = [...new Set(Object.keys(COMMANDS).map((command) => command.split(" ")[0]!))]
-  const meant = nearest(name, words)
+  const inGroup = Object.keys(COMMANDS).find((command) => command.endsWith(` ${name}`))
+  const meant = inGroup ?? nearest(name, words)
   const hint = meant === undefined ? `the commands are: ${words.join(", ")}` : `did you mean bext ${meant}?`
   return usageError(undefined, `there is no command ${JSON.stringify(name)}`, hint)
 }

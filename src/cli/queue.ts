@@ -32,7 +32,7 @@ export async function queueShow(args: readonly string[]): Promise<number> {
   const queue = nameOf("queue show", words)
   const which = options.has("dead") ? "dead" : "live"
   const messages = await withQueues(options, async (store) => {
-    await assertThere(store, queue)
+    await assertThere("queue show", store, queue)
     return store.show(queue, which, SHOWN)
   })
   print(options.has("json") ? formatJson(messages) : showText(queue, which, messages))
@@ -48,11 +48,12 @@ export async function queueRetry(args: readonly string[]): Promise<number> {
     throw usageError("queue retry", "which dead letters?", `name one, or write bext queue retry ${queue} --all`)
   }
   const revived = await withQueues(options, async (store) => {
-    await assertThere(store, queue)
+    await assertThere("queue retry", store, queue)
     return store.revive(queue, id === undefined ? null : [id])
   })
   if (id !== undefined && revived === 0) {
-    throw new BextError("E_NOT_FOUND", `queue ${queue} has no dead letter ${JSON.stringify(id)}`)
+    const what = `queue ${queue} has no dead letter ${JSON.stringify(id)}`
+    throw usageError("queue retry", what, `bext queue show ${queue} --dead shows them`)
   }
   print(options.has("json") ? formatJson({ revived }) : `${formatCount(revived)} of ${queue} will be delivered again\n`)
   return 0
@@ -64,7 +65,7 @@ export async function queuePurge(args: readonly string[]): Promise<number> {
   const queue = nameOf("queue purge", words)
   const which = options.has("dead") ? "dead" : "live"
   return withQueues(options, async (store) => {
-    const { messages, dead } = await assertThere(store, queue)
+    const { messages, dead } = await assertThere("queue purge", store, queue)
     const what = which === "dead" ? `${formatCount(dead)} dead letters` : `${formatCount(messages)} messages`
     if (!options.has("yes")) {
       const question = `Remove ${what} of ${queue} for good?`
@@ -82,19 +83,22 @@ function nameOf(command: string, [queue]: readonly string[]): string {
   throw usageError(command, "the name of the queue is missing", "bext queue list shows them")
 }
 
-async function assertThere(store: QueueStore, name: string): Promise<QueueSummary> {
+async function assertThere(command: string, store: QueueStore, name: string): Promise<QueueSummary> {
   const queues = await store.list()
   const found = queues.find(({ queue }) => queue === name)
   if (found !== undefined) return found
   const there = queues.map(({ queue }) => queue).join(", ") || "none"
-  throw new BextError("E_NOT_FOUND", `there is no queue ${JSON.stringify(name)}; there are: ${there}`)
+  throw usageError(command, `there is no queue ${JSON.stringify(name)}`, `there are: ${there}`)
 }
 
 /** Works on the state beside the server, whether it runs or not. */
 async function withQueues<T>(options: Options, work: (store: QueueStore) => Promise<T>): Promise<T> {
   const file = resolve(String(options.get("config") ?? FILE))
   const { dir } = readConfig(readText(file, "E_CONFIG_NOT_FOUND"), file).state
-  if (!existsSync(join(dir, "state"))) throw new BextError("E_NOT_FOUND", `no server has run with ${dir} yet`)
+  if (!existsSync(join(dir, "state"))) {
+    const hint = "start one with bext serve, or name its configuration with --config"
+    throw new BextError("E_USAGE", `no server has run with ${dir} yet\n${hint}`)
+  }
   const { openLmdbState } = await import("../state/open-lmdb-state.ts")
   const log = { error: (_detail: object, message: string) => process.stderr.write(`${message}\n`) }
   await using state = openLmdbState({ dir, log })

@@ -42,45 +42,56 @@ function describeReload(last: ReloadOutcome): string[] {
     return [style("red", `last reload failed ${when}: ${first}`), ...more.map((line) => `  ${line}`)]
   }
   const { loaded, kept, removed, replaced } = last.report
-  const parts = [`${loaded.length} plugins loaded`, `${kept.length} kept`, `${removed.length} removed`]
+  const parts = [
+    `${loaded.length} ${loaded.length === 1 ? "plugin" : "plugins"} loaded`,
+    `${kept.length} kept`,
+    `${removed.length} removed`,
+  ]
   return [`last reload ${when}: ${parts.join(", ")}${replaced ? ", with new processes" : ""}`]
 }
 
 function processTable(processes: readonly ProcessStatus[]): string[] {
-  const head = ["PID", "STATE", "IN FLIGHT", "CONNECTIONS", "WEBSOCKETS", "MEMORY", "PLUGINS", "DELAY", "CRASHES", "UP"]
+  // Narrow enough for 80 columns; what is rare takes room only when it is there.
+  const anyWebsockets = processes.some((one) => one.websockets > 0)
+  const anyCrashes = processes.some((one) => one.crashes > 0)
+  const head = [
+    ...["PID", "STATE", "IN FLIGHT", "CONNS"],
+    ...(anyWebsockets ? ["WS"] : []),
+    ...["MEMORY", "PLUGINS", "DELAY"],
+    ...(anyCrashes ? ["CRASHES"] : []),
+    "UP",
+  ]
   const rows = processes.map((one) => [
     String(one.pid),
     style(one.state === "serving" ? "green" : "yellow", printable(one.state)) + (one.leader ? ", leads" : ""),
     formatCount(one.requestsInFlight),
     formatCount(one.connections),
-    formatCount(one.websockets),
+    ...(anyWebsockets ? [formatCount(one.websockets)] : []),
     formatBytes(one.rssBytes),
     formatBytes(one.guestMemoryBytes),
     formatMs(one.eventLoopDelayMs),
-    one.crashes === 0 ? "0" : style("red", formatCount(one.crashes)),
+    ...(anyCrashes ? [one.crashes === 0 ? "0" : style("red", formatCount(one.crashes))] : []),
     since(one.startedAtMs),
   ])
   return formatTable([head, ...rows], new Set([2, 3, 4, 5, 6, 7, 8, 9]))
 }
 
 function pluginTable(plugins: readonly PluginSummary[]): string[] {
-  const head = ["NAME", "VERSION", "TIER", "LANE", "CALLS", "FAILED", "P50", "P99", "MEMORY", "STATE"]
+  const head = ["NAME", "VERSION", "RUNS", "CALLS", "FAILED", "P50", "P99", "MEMORY"]
   const rows = plugins.map((plugin) => {
     const failed = Object.values(plugin.failures).reduce((sum, count) => sum + count, 0)
     return [
       printable(plugin.name),
       printable(plugin.version),
-      printable(plugin.tier),
-      printable(plugin.lane),
+      plugin.quarantine === null ? style("green", printable(plugin.lane)) : style("red", "out of service"),
       formatCount(plugin.calls),
       failed === 0 ? "0" : style("red", formatCount(failed)),
       plugin.p50Ms === null ? "-" : formatMs(plugin.p50Ms),
       plugin.p99Ms === null ? "-" : formatMs(plugin.p99Ms),
       formatBytes(plugin.memoryBytes),
-      plugin.quarantine === null ? style("green", "in service") : style("red", "out of service"),
     ]
   })
-  return formatTable([head, ...rows], new Set([4, 5, 6, 7, 8]))
+  return formatTable([head, ...rows], new Set([3, 4, 5, 6, 7]))
 }
 
 /** What somebody should look at. All of it may be the guest's own words. */
@@ -88,14 +99,17 @@ function describeTrouble({ name, quarantine, lastError, failures }: PluginSummar
   const lines: string[] = []
   if (quarantine !== null) {
     const { by, reason, sinceMs, probeAtMs } = quarantine
-    const whose = by === "operator" ? "by somebody" : "by the server"
+    const whose = by === "operator" ? "an operator" : "the server"
     const next =
       probeAtMs === null
         ? `bext plugin release ${printable(name)} ends it`
         : `tried again in ${formatSpan(probeAtMs - Date.now())}`
     lines.push(
       "",
-      style("red", `${printable(name)} is out of service ${whose} since ${since(sinceMs)}: ${printable(reason)}`),
+      style(
+        "red",
+        `${printable(name)} was taken out of service by ${whose} ${since(sinceMs)} ago: ${printable(reason)}`,
+      ),
       `  ${next}`,
     )
   }

@@ -39,13 +39,9 @@ export function toBound(address: string, port: number): Bound {
 
 function toListenError(listen: string, cause: NodeJS.ErrnoException): BextError {
   if (cause.code === "EADDRINUSE") {
-    return new BextError(
-      "E_PORT_IN_USE",
-      `${listen} is in use by another program; stop it, or change server.listen or PORT`,
-      {
-        cause,
-      },
-    )
+    return new BextError("E_PORT_IN_USE", `${listen} is in use by another program`, {
+      cause,
+    })
   }
   return new BextError("E_CONFIG_INVALID", `server.listen: cannot listen on ${listen} (${cause.code})`, { cause })
 }

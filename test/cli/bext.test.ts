@@ -66,6 +66,8 @@ describe("bext", { concurrency: 2 }, () => {
     [["explain", "nonsense"], /bext explain lists all codes/],
     [["doctor", "--fix"], /bext doctor has no option --fix/],
     [["constructor"], /there is no command "constructor"/],
+    [["install", "geo"], /there is no command "install"\n {2}did you mean bext plugin install\?/],
+    [["explain", "lane"], /there is no error code "lane"\n {2}did you mean E_LANE_FULL\?/],
     [["serve", "--__proto__", "x"], /has no option --__proto__/],
   ]
   for (const [args, expected] of mistakes) {
