@@ -62,9 +62,13 @@ const LONGEST_STATE_PAUSE_MS = 30_000
 const UNCOUNTED: ReadonlySet<string> = new Set([
   "E_PLUGIN_QUARANTINED",
   "E_OVERLOADED",
+  "E_LANE_FULL",
   "E_STATE_UNAVAILABLE",
   "E_INSTANCE_RESET",
 ])
+
+/** Refusals for want of room, which may be there in a moment. */
+const SOON: ReadonlySet<string> = new Set(["E_OVERLOADED", "E_LANE_FULL"])
 
 /** Hands the messages of one queue to one plugin, as long as this process may: leases, calls, settles. */
 export class QueueConsumer {
@@ -212,8 +216,7 @@ export class QueueConsumer {
     const code = error instanceof BextError ? error.code : "E_INTERNAL"
     if (UNCOUNTED.has(code) || (this.#stopped && code === "E_GUEST_EXITED")) {
       const delayMs = code === "E_INSTANCE_RESET" ? backoffMs(settings, lease.attempt) : 0
-      if (delayMs === 0)
-        this.#pausedUntilMs = performance.now() + (code === "E_OVERLOADED" ? OVERLOADED_MS : REFUSED_MS)
+      if (delayMs === 0) this.#pausedUntilMs = performance.now() + (SOON.has(code) ? OVERLOADED_MS : REFUSED_MS)
       this.#add({ lease, as: "retry", delayMs, counted: false })
       return
     }

@@ -184,6 +184,33 @@ describe("queues", () => {
     await site.empty("mail")
   })
 
+  it("counts nothing against messages that a full lane refused: no client can make dead letters of them", async (t) => {
+    const source = `
+      export function onRequest() { for (const end = Date.now() + 40; Date.now() < end; ); return new Response("") }
+      export function onQueueMessage({ value }) { console.log("got " + value) }`
+    const site = await start(
+      t,
+      {
+        busy: { source, queues: ["mail"], section: 'lane = "worker"\nmatch = [{ path = "/burn" }]' },
+        producer: { source: PUSH, queues: ["mail"] },
+      },
+      "[queues.mail]\nmax_attempts = 1\n",
+    )
+    const busy = () => site.server.status().plugins.find(({ name }) => name === "busy")!
+    let flooding = true
+    const flood = Array.from({ length: 80 }, async () => {
+      while (flooding) await (await fetch(`${site.url}/burn`)).text()
+    })
+    await until(() => busy().lane.waiting === 64, "the lane is full")
+    for (let i = 0; i < 8; i++) await site.push({ queue: "mail", value: i })
+    const refused = () => busy().stats.hooks.on_queue_message?.failures.E_LANE_FULL ?? 0
+    await until(() => refused() >= 2, "messages are refused")
+    flooding = false
+    await Promise.all(flood)
+    for (let i = 0; i < 8; i++) await site.logged(new RegExp(`got ${i}`))
+    assert.equal((await site.list())[0]!.dead, 0)
+  })
+
   it("keeps at most 16 messages at work when their handlers wait", async (t) => {
     const site = await start(t, {
       both: {
@@ -352,11 +379,14 @@ const PUSH = `
 interface PluginInput {
   readonly source: string
   readonly queues: readonly string[]
+  /** More lines of its section. */
+  readonly section?: string
 }
 
 type Plugins = Readonly<Record<string, PluginInput>>
 
 interface Site {
+  readonly url: string
   readonly server: ServerProcess
   readonly queues: QueueStore
   readonly stateDir: string
@@ -377,7 +407,7 @@ async function start(t: TestContext, plugins: Plugins, more = ""): Promise<Site>
   const { logger, lines } = recordingLogger()
   const configure = (wanted: Plugins) => {
     let text = `[server]\nlisten = "127.0.0.1:0"\ngrace = "1s"\n[app]\nstatic = "public"\n${more}`
-    for (const [name, { source, queues }] of Object.entries(wanted)) {
+    for (const [name, { source, queues, section = "" }] of Object.entries(wanted)) {
       const folder = `plugins/${name}-${Math.random().toString(36).slice(2)}`
       const capabilities = [
         /onRequest/.test(source) && '"middleware"',
@@ -387,7 +417,7 @@ async function start(t: TestContext, plugins: Plugins, more = ""): Promise<Site>
         [sandbox]\ninstance = "shared"\n[permissions]\nqueues = ${JSON.stringify(queues)}\n`
       write(project.path(`${folder}/plugin.toml`), manifest)
       write(project.path(`${folder}/index.js`), source)
-      text += `[plugins.${name}]\npath = "${folder}"\n[plugins.${name}.grant]\nqueues = ${JSON.stringify(queues)}\n`
+      text += `[plugins.${name}]\npath = "${folder}"\n${section}\n[plugins.${name}.grant]\nqueues = ${JSON.stringify(queues)}\n`
     }
     return parseConfig(text, { file: project.path("bext.config.toml"), env: {} })
   }
@@ -398,6 +428,7 @@ async function start(t: TestContext, plugins: Plugins, more = ""): Promise<Site>
   parts.defer(() => state[Symbol.asyncDispose]())
   const { queues } = state
   return {
+    url,
     server,
     queues,
     stateDir,
