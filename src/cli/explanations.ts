@@ -444,7 +444,7 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
   },
   E_LANE_FULL: {
     happened:
-      "The plugin used more CPU time than its share of the serving thread, so its calls run in a worker thread. More of them came than that thread gets through, and this one was not taken.",
+      "The plugin used more CPU time than its share of the serving thread, so its calls run in a worker thread. More of them came than that thread gets through, and this one was not taken, or its time was over before its turn.",
     steps: [
       "bext status shows where the plugin runs, and why.",
       "Make the plugin do less for each request, or raise plugins.NAME.cpu_share if other plugins and requests can wait for it.",

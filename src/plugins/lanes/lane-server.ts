@@ -173,7 +173,8 @@ class LaneServer {
       const waitedMs = sharedNowMs() - call.startedMs
       if (waitedMs >= limits.wallMs) {
         const what = `${hook} waited ${Math.round(waitedMs)} ms for its lane, of ${limits.wallMs} ms it has`
-        throw new PluginError("E_LIMIT_TIME", guest.access.plugin, what)
+        // None of the guest's time: whoever filled the lane used it up.
+        throw new PluginError("E_LANE_FULL", guest.access.plugin, what)
       }
       const request: HookCall = { hook, params, tenant, limits, leader, exchange, signal: abort.signal, waitedMs }
       return guest.sandbox.call(request)

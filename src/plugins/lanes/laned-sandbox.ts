@@ -320,11 +320,15 @@ export class LanedSandbox implements Sandbox, LaneGuest {
 
   #giveUpLate(): void {
     const nowMs = sharedNowMs()
-    for (const pending of [...this.#sent.values(), ...this.#held]) {
+    const waiting = [...this.#sent.values(), ...this.#held]
+    // The one that may be at work, of those that have not said that they wait for something of their own.
+    const first = waiting.find((pending) => pending.waits)
+    for (const pending of waiting) {
       const { hook, limits } = pending.call
       if (pending.over || nowMs < pending.startedMs + limits.wallMs + LATE_MS) continue
       const what = `${hook} was not answered within ${limits.wallMs} ms, waiting for its lane included`
-      this.#giveUp(pending, new PluginError("E_LIMIT_TIME", this.rights.plugin, what))
+      const code = pending.waits && pending !== first ? "E_LANE_FULL" : "E_LIMIT_TIME"
+      this.#giveUp(pending, new PluginError(code, this.rights.plugin, what))
     }
   }
 

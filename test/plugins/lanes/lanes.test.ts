@@ -413,13 +413,13 @@ describe("a lane", () => {
     assert.equal(await ask(guest, "/"), "18", "those two never ran")
   })
 
-  it("lets the wall clock count from the arrival in the serving thread", async (t) => {
+  it("lets the wall clock count from the arrival in the serving thread, and blames the lane for what never had its turn", async (t) => {
     const bench = await benchOf(t)
     const guest = await bench.open(COUNTER, { wanted: "worker" })
     await ask(guest, "/")
     const burning = ask(guest, "/burn")
     const call = guest.call(request(new RecordingExchange("/"), { wallMs: 10 }))
-    await assert.rejects(async () => call, { code: "E_LIMIT_TIME" })
+    await assert.rejects(async () => call, { code: "E_LANE_FULL" })
     await burning
     assert.equal(await ask(guest, "/"), "3")
   })
