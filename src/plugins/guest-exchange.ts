@@ -138,7 +138,7 @@ export class GuestExchange implements PortableExchange {
     this.#access.headers.checkName(side, name)
     const checked = this.#account(staged, name, value)
     const list = this.#ownHeaders(staged)
-    if (!list.has(name)) this.#checkRoom(list)
+    if (list.size >= MAX_FIELDS && !list.has(name)) this.#checkRoom(list)
     list.set(name, checked)
   }
 

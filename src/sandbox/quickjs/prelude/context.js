@@ -31,6 +31,8 @@
   let paramsOf = -1
   let response
   let responseOf = -1
+  /** Of the library, once it is needed. */
+  let changes
 
   class Context {
     get headers() {
@@ -66,7 +68,8 @@
     }
     get response() {
       if (responseOf !== this[ID]) {
-        response = need("$changes")(this[ID], 1)
+        changes ??= need("$changes")
+        response = changes(this[ID], 1)
         responseOf = this[ID]
       }
       return response
