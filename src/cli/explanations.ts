@@ -548,7 +548,7 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
   },
   E_ADMIN_FORBIDDEN: {
     happened:
-      "The admin listener refused a request before looking at what it asks: it came from a browser page (Origin, Sec-Fetch-Site), under a host name that is not its own, or with a body that is not JSON.",
+      "The admin listener refused a request before looking at what it asks: it came from a browser page (Origin, Sec-Fetch-Site), under a host name that is not its own, with a body that is not JSON, or with the token that may only read metrics.",
     steps: [
       "Use `bext status` and its siblings, or curl.",
       "Reached through a name of its own: add the name to `admin.allowed_hosts`.",
