@@ -158,7 +158,11 @@ export const ERRORS = {
   E_FETCH_FORBIDDEN: { status: 502, blame: "guest", hint: "add the URL to permissions.allowed_urls and grant it" },
   E_FETCH_FAILED: { status: 502, blame: "guest", hint: "see cause" },
   // admin listener
-  E_ADMIN_TOKEN: { status: 401, blame: "client", hint: "set BEXT_ADMIN_TOKEN to the token of admin.token, or send it as Authorization: Bearer" },
+  E_ADMIN_TOKEN: {
+    status: 401,
+    blame: "client",
+    hint: "set BEXT_ADMIN_TOKEN to the token of admin.token, or send it as Authorization: Bearer",
+  },
   E_ADMIN_FORBIDDEN: {
     status: 403,
     blame: "client",
