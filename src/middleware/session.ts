@@ -27,7 +27,7 @@ export interface SessionDeps {
 }
 
 export interface Sessions {
-  /** The first takes the cookie out of the request, the second finds out what it says and writes the cookie of the response. */
+  /** The first takes the cookie out of the request and writes that of the response, the second finds out what it says. */
   readonly middlewares: readonly [Middleware, Middleware]
   /**
    * Puts the app's word on sessions into effect and takes it out of the response. Goes around whatever answers requests and
@@ -100,9 +100,10 @@ export function createSessions(
 
   return {
     middlewares: [
-      // In front of everything: who answers before authentication, and whose on_response then runs, must not see it either.
-      { name: "session-cookie", priority: 0, kind: "built-in", onRequest: takeCookie },
-      { name: "session", priority: 300, kind: "built-in", onRequest: authenticate, onResponse: writeCookie },
+      // In front of everything, and behind everything on the way back: who answers before authentication, and whose
+      // on_response then runs, must not see it either, nor have the last word on where it may be kept.
+      { name: "session-cookie", priority: 0, kind: "built-in", onRequest: takeCookie, onResponse: writeCookie },
+      { name: "session", priority: 300, kind: "built-in", onRequest: authenticate },
     ],
 
     wrap: (handler) => ({

@@ -33,6 +33,12 @@ path = "greedy"
 sensitive_headers = ["cookie", "set-cookie"]
 set_cookies = ["*"]
 identity = true
+[plugins.outer]
+path = "outer"
+priority = 50
+[plugins.outer.grant]
+sensitive_headers = ["cookie", "set-cookie"]
+set_cookies = ["*"]
 `
 
 /** A plugin that only sees responses, and the request's cookies with them. */
@@ -80,13 +86,34 @@ export function onResponse(ctx) {
 `,
 }
 
+/** A plugin that the operator moved before everything else, so that it sees responses last. */
+const OUTER = {
+  "outer/plugin.toml": `
+[manifest]
+name = "outer"
+version = "1.0.0"
+capabilities = ["middleware"]
+[permissions]
+sensitive_headers = ["cookie", "set-cookie"]
+set_cookies = ["*"]
+`,
+  "outer/index.js": `
+export function onResponse(ctx) {
+  ctx.response.setHeader("x-outer", ctx.headers.get("cookie") + " " + ctx.response.headers.get("set-cookie"))
+  if (ctx.headers.get("x-test") === "plant") ctx.response.appendHeader("Set-Cookie", "__Host-session=planted; Secure; Path=/")
+  if (ctx.headers.get("x-test") === "wipe") ctx.response.removeHeader("Set-Cookie")
+  if (ctx.headers.get("x-test") === "share") ctx.response.setHeader("Cache-Control", "public, max-age=60")
+}
+`,
+}
+
 describe("sessions in front of an app", () => {
   let app: LoginApp
   let site: Served
 
   before(async () => {
     app = await startLoginApp()
-    site = await serve(config(app.origin), { ...GREEDY, ...WATCH })
+    site = await serve(config(app.origin), { ...GREEDY, ...WATCH, ...OUTER })
   })
   after(async () => {
     await site[Symbol.asyncDispose]()
@@ -157,6 +184,8 @@ describe("sessions in front of an app", () => {
     const answer = await send("POST /login", {}, "name=ada")
     assert.equal(answer.headers["x-saw-session"], "null")
     assert.equal(answer.headers["x-bext-session"], undefined)
+    const again = await send("POST /login", { cookie: `${cookie}; theme=dark` }, "name=ada")
+    assert.deepEqual([again.cookies.length, again.headers["x-outer"]], [1, "theme=dark null"])
   })
 
   it("begin with the word of the app on a login path, and of nobody else", async () => {
@@ -180,6 +209,11 @@ describe("sessions in front of an app", () => {
       assert.equal((await whoami({ cookie })).user.id, "ada", test)
     }
     assert.deepEqual((await send("GET /open/x", { "x-test": "plant" })).cookies, [])
+  })
+
+  it("keep it out of caches whatever plugins say to them", async () => {
+    const { cookies, headers } = await send("POST /login", { "x-test": "share" }, "name=ada")
+    assert.deepEqual([cookies.length, headers["cache-control"]], [1, "no-store"])
   })
 
   it("do nothing for a page of another origin", async () => {
