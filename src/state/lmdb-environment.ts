@@ -7,6 +7,8 @@ import type { StateLog } from "./state.ts"
 
 /** How often a process looks for what others committed: well under the 50 ms promised, so that a late timer still fits. */
 const POLL_MS = 20
+/** How often it looks although nothing seems to have been committed. */
+const LOOK_ANYWAY_MS = 1_000
 /** Bytes. A failed write on a disk with less than this is most likely a full disk. */
 const LOW_SPACE = 16 * 1024 * 1024
 
@@ -66,6 +68,7 @@ export class LmdbEnvironment implements AsyncDisposable {
   readonly #drains: (() => Promise<void>)[] = []
   #poll: NodeJS.Timeout | null = null
   #seenTransaction = Number.NaN
+  #lookAnywayAtMs = 0
   #failing = false
   #closed = false
 
@@ -135,7 +138,7 @@ export class LmdbEnvironment implements AsyncDisposable {
     this.#root.readerCheck()
   }
 
-  /** Calls `listener` after commits of any process, within 50 ms. @returns a function that ends it. */
+  /** Calls `listener` after commits of any process, within 50 ms, and sometimes for none. @returns a function that ends it. */
   onCommit(listener: () => void): () => void {
     this.#listeners.add(listener)
     this.#poll ??= setInterval(() => this.#look(), POLL_MS).unref()
@@ -170,7 +173,11 @@ export class LmdbEnvironment implements AsyncDisposable {
 
   #look(): void {
     const transaction = this.#lastTransaction()
-    if (transaction === this.#seenTransaction) return
+    const nowMs = performance.now()
+    const isSeen = transaction === this.#seenTransaction
+    if (isSeen && nowMs < this.#lookAnywayAtMs) return
+    // LMDB counts a commit before it lets anybody read it; who looks in between has to look again.
+    this.#lookAnywayAtMs = isSeen ? nowMs + LOOK_ANYWAY_MS : nowMs
     this.#seenTransaction = transaction
     this.refresh()
     for (const listener of this.#listeners) listener()

@@ -15,7 +15,7 @@ it("a machine without a CPU to spare: no plugin is stopped, moved or taken out o
   await using neighbours = startNeighbours(site.url, 2)
   startSpinners(t)
   let answered = 0
-  for (const endMs = performance.now() + 6_000; performance.now() < endMs; answered++) {
+  for (const endMs = performance.now() + 4_000; performance.now() < endMs; answered++) {
     const { status, body } = await get(`${site.url}/worker`)
     assert.deepEqual([status, body], [200, "worked"])
     if (answered % 10 === 0) assert.equal((await get(`${site.url}/heavy`)).body, "worked")

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
-import { it } from "node:test"
+import { describe, it } from "node:test"
+import { ask } from "../admin/ask.ts"
 import { runBext } from "../cli/run-bext.ts"
 import { eventually, get, type Several, serveSeveral } from "../processes/several.ts"
 import { NEIGHBOUR, NEIGHBOUR_SECTION, startNeighbours } from "./neighbours.ts"
@@ -7,64 +8,67 @@ import { unharmed } from "./unharmed.ts"
 
 const CONFIG = `${NEIGHBOUR_SECTION}[queues.jobs]
 visibility_timeout = "1s"
-max_attempts = 3
+max_attempts = 2
 backoff = "100ms"
 [plugins.jobs]
 match = [{ path = "/jobs/**" }]
 grant = { queues = ["jobs"] }
-limits = { max_time_ms = 2500 }
+limits = { max_time_ms = 4000 }
 `
 
-it("a message is delivered though its process is killed after the push, or while it handles it, with three processes", async (t) => {
-  await using site = await serveSeveral({ processes: 3, config: CONFIG, files: { ...NEIGHBOUR, ...JOBS } })
-  await site.serving(3)
-  await using neighbours = startNeighbours(site.url)
+describe("queues of several processes under load", { concurrency: 2 }, () => {
+  it("a message is delivered though its process is killed after the push, or while it handles it, with three processes", async (t) => {
+    await using site = await serveSeveral({ processes: 3, config: CONFIG, files: { ...NEIGHBOUR, ...JOBS } })
+    await site.serving(3)
+    await using neighbours = startNeighbours(site.url)
 
-  const pusher = await killWho(site, "on_request", () => push(site, "later", 3000))
-  assert.ok(!(await done(site)).has("later"))
-  await eventually(async () => (await done(site)).has("later"), "it comes although its pusher is dead")
+    const pusher = await killWho(site, "on_request", () => push(site, "later", 3000))
+    assert.ok(!(await done(site)).has("later"))
+    await eventually(async () => (await done(site)).has("later"), "it comes although its pusher is dead")
 
-  await site.serving(3)
-  const holder = await killWho(site, "on_queue_message", () => push(site, "held", 0))
-  await eventually(async () => (await done(site)).has("held"), "it comes again")
-  const deliveries = site.logged(/^attempt \d of held/).map(({ msg }) => String(msg))
-  assert.deepEqual(
-    deliveries.map((line) => line.split(" ").slice(0, 2).join(" ")),
-    ["attempt 1", "attempt 2"],
-  )
-  assert.equal(new Set(deliveries.map((line) => line.split(" ").at(-1))).size, 1, "under the same id")
-  const ended = site.logged(/a serving process ended/).map(({ pid }) => pid)
-  assert.deepEqual(ended, [pusher, holder])
-  t.diagnostic(`${deliveries.join(", then ")}; processes ${ended.join(" and ")} killed`)
-  await site.serving(3)
-  await unharmed(t, neighbours, 2 * 3)
-})
+    await site.serving(3)
+    const holder = await killWho(site, "on_queue_message", () => push(site, "held", 0))
+    await eventually(async () => (await done(site)).has("held"), "it comes again")
+    const deliveries = site.logged(/^attempt \d of held/).map(({ msg }) => String(msg))
+    assert.deepEqual(
+      deliveries.map((line) => line.split(" ").slice(0, 2).join(" ")),
+      ["attempt 1", "attempt 2"],
+    )
+    assert.equal(new Set(deliveries.map((line) => line.split(" ").at(-1))).size, 1, "under the same id")
+    const ended = site.logged(/a serving process ended/).map(({ pid }) => pid)
+    assert.deepEqual(ended, [pusher, holder])
+    t.diagnostic(`${deliveries.join(", then ")}; processes ${ended.join(" and ")} killed`)
+    await site.serving(3)
+    await unharmed(t, neighbours, 2 * 3)
+  })
 
-it("poison messages become dead letters beside good ones, which are all handled, with two processes", async (t) => {
-  await using site = await serveSeveral({ config: CONFIG, files: { ...NEIGHBOUR, ...JOBS } })
-  await site.serving(2)
-  await using neighbours = startNeighbours(site.url)
-  const poison = ["throw", "spin", "hang", "grow"]
-  const good = Array.from({ length: 80 }, (_, n) => `good-${n}`)
-  for (const [n, value] of good.entries()) {
-    if (n % 20 === 10) await push(site, poison[Math.floor(n / 20)]!, 0)
-    await push(site, value, 0)
-  }
-  const list = async () => JSON.parse((await runBext(["queue", "list", "--json"], { cwd: site.folder })).out)
-  await eventually(async () => (await done(site)).size === good.length, "all good ones are handled")
-  await eventually(async () => (await list())[0].dead === poison.length, "the poison is dead")
-  const shown = await runBext(["queue", "show", "jobs", "--dead", "--json"], { cwd: site.folder })
-  for (const code of ["E_GUEST_THREW", "E_LIMIT_CPU", "E_LIMIT_TIME", "E_LIMIT_MEMORY"]) {
-    assert.ok(shown.out.includes(code), `${code} in ${shown.out}`)
-  }
-  assert.equal((await list())[0].messages, 0)
-  for (const { plugins, crashes } of await site.serving(2)) {
-    assert.equal(crashes, 0)
-    for (const { name, quarantine } of plugins) assert.equal(quarantine, null, name)
-  }
-  const twice = site.logged(/^attempt [2-9] of good/).length
-  t.diagnostic(`80 good messages handled, ${twice} of them delivered again; 4 dead letters after 3 attempts each`)
-  await unharmed(t, neighbours)
+  it("poison messages become dead letters beside good ones, which are all handled, with two processes", async (t) => {
+    await using site = await serveSeveral({ config: CONFIG, files: { ...NEIGHBOUR, ...JOBS } })
+    await site.serving(2)
+    await using neighbours = startNeighbours(site.url)
+    const poison = ["throw", "spin", "hang", "grow"]
+    const good = Array.from({ length: 80 }, (_, n) => `good-${n}`)
+    for (const [n, value] of good.entries()) {
+      if (n % 20 === 10) await push(site, poison[Math.floor(n / 20)]!, 0)
+      await push(site, value, 0)
+    }
+    const metrics = async () => (await ask({ socketPath: site.project.path(".bext/admin.sock") }, "/metrics")).text
+    await eventually(async () => (await done(site)).size === good.length, "all good ones are handled")
+    const dead = new RegExp(`^bext_queue_dead_letters{queue="jobs"} ${poison.length}$`, "m")
+    await eventually(async () => dead.test(await metrics()), "the poison is dead")
+    const shown = await runBext(["queue", "show", "jobs", "--dead", "--json"], { cwd: site.folder })
+    for (const code of ["E_GUEST_THREW", "E_LIMIT_CPU", "E_LIMIT_TIME", "E_LIMIT_MEMORY"]) {
+      assert.ok(shown.out.includes(code), `${code} in ${shown.out}`)
+    }
+    assert.match(await metrics(), /^bext_queue_messages\{queue="jobs"\} 0$/m)
+    for (const { plugins, crashes } of await site.serving(2)) {
+      assert.equal(crashes, 0)
+      for (const { name, quarantine } of plugins) assert.equal(quarantine, null, name)
+    }
+    const twice = site.logged(/^attempt [2-9] of good/).length
+    t.diagnostic(`80 good messages handled, ${twice} of them delivered again; 4 dead letters after 2 attempts each`)
+    await unharmed(t, neighbours)
+  })
 })
 
 /** Again when a poison message broke the instance in which the push was under way. */

@@ -10,7 +10,7 @@ import { unharmed } from "./unharmed.ts"
 const live = (upstream: string) =>
   `${NEIGHBOUR_SECTION}[[routes]]\npath = "/live"\nupstream = "${upstream}"\nwebsockets = true\n`
 
-describe("websockets of two processes under load", () => {
+describe("websockets of two processes under load", { concurrency: 2 }, () => {
   it("flooded with 400 that end in every way: neighbours are answered, and nothing is left behind", async (t) => {
     const app = await startEcho(t)
     await using site = await serveSeveral({ config: live(app.url), files: NEIGHBOUR })
@@ -35,7 +35,7 @@ describe("websockets of two processes under load", () => {
 
   it("beside slow readers and half-open sockets: open ones survive a reload, and a replacement closes them with 1001", async (t) => {
     const app = await startEcho(t)
-    await using site = await serveSeveral({ grace: "2s", config: live(app.url), files: NEIGHBOUR })
+    await using site = await serveSeveral({ grace: "1s", config: live(app.url), files: NEIGHBOUR })
     const sockets: WebSocket[] = []
     await eventually(async () => {
       sockets.push(await open(t, `${site.url}/live`))

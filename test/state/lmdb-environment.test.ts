@@ -1,0 +1,37 @@
+import assert from "node:assert/strict"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { describe, it } from "node:test"
+import { setTimeout as pause } from "node:timers/promises"
+import { open } from "lmdb"
+import { LmdbEnvironment } from "../../src/state/lmdb-environment.ts"
+
+describe("LMDB environment", () => {
+  it("finds a commit that LMDB had counted already when it could not be read yet", async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), "bext-environment-"))
+    t.after(() => rmSync(dir, { recursive: true, force: true }))
+    const root = open<Buffer, Buffer>({
+      path: join(dir, "state"),
+      maxDbs: 2,
+      encoding: "binary",
+      keyEncoding: "binary",
+      separateFlushed: true,
+    })
+    // The count that a process sees between LMDB's two steps: that of a commit that comes after its first look.
+    t.mock.method(root, "getStats", () => ({ lastTxnId: 1_000 }))
+    await using environment = new LmdbEnvironment(root, dir, { error: (_detail, message) => assert.fail(message) })
+    const values = environment.database("values")
+    const key = Buffer.from("key")
+    let seen = "nothing yet"
+    environment.onCommit(() => {
+      seen = values.get(key)?.toString() ?? "looked, not there"
+    })
+    while (seen === "nothing yet") await pause(5)
+    // Its second look, right after the first one, is over as well.
+    await pause(200)
+    await environment.batch(() => void values.put(key, Buffer.from("committed")))
+    for (const endMs = performance.now() + 20_000; seen !== "committed" && performance.now() < endMs; ) await pause(20)
+    assert.equal(seen, "committed")
+  })
+})
