@@ -45,6 +45,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
   readonly connection: Connection
   readonly upgrade: WebsocketRequest | null
   readonly #settings: AcceptSettings
+  readonly #hasBody: boolean
   #requestId: string | undefined
   #body: HttpRequestBody | undefined
   #controller: AbortController | undefined
@@ -89,6 +90,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
     }
     // Guests and apps that read Host see the authority that counts.
     if (this.host !== screened.host) this.requestHeaders.set("host", this.host)
+    this.#hasBody = hasBody(incoming)
     const declared = incoming.headers["content-length"]
     if (declared !== undefined && Number(declared) > settings.maxBodyBytes) {
       throw new BextError("E_BODY_TOO_LARGE", `the body is declared larger than ${settings.maxBodyBytes} bytes`)
@@ -105,7 +107,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
   }
 
   get requestBody(): HttpRequestBody {
-    this.#body ??= new HttpRequestBody(this.incoming, hasBody(this.incoming), {
+    this.#body ??= new HttpRequestBody(this.incoming, this.#hasBody, {
       maxBytes: this.#settings.maxBodyBytes,
       budget: this.#settings.bodyBudget,
       headers: () => this.requestHeaders,
@@ -121,7 +123,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
 
   /** Whether the whole request, body included, has arrived. */
   get received(): boolean {
-    return this.incoming.complete || !hasBody(this.incoming)
+    return !this.#hasBody || this.incoming.complete
   }
 
   failBody(error: BextError): void {

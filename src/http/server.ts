@@ -369,7 +369,9 @@ class HttpListener implements HttpServer {
     context.connection.answered(context)
     // The connection may have promised to stay open before draining began.
     if (this.#draining && !this.#lameDuck) setImmediate(() => this.server.closeIdleConnections())
-    if (report) this.#options.complete(context, { ...result, durationMs: performance.now() - context.startedAtMs })
+    if (!report) return
+    const { status, bytes, aborted } = result
+    this.#options.complete(context, { status, bytes, aborted, durationMs: performance.now() - context.startedAtMs })
   }
 
   #health(method: string): ResponseState {
