@@ -47,14 +47,15 @@ describe("the admin API", () => {
   })
 
   it("shows the configuration without a secret in it", async () => {
-    const settings = `${SITE}[plugins.hello.config]\napi_key = "s3cret"\nnested = { password = ["s3cret"], plain = "shown" }\n`
+    const settings = `${SITE}[plugins.hello.config]\napi_key = "s3cret"\nnested = { password = ["s3cret"], plain = "shown" }\nhook = "https://me:s3cret@example.com/a@b"\n`
     await using project = await adminProject(settings + TCP, HELLO)
     const answer = await project.ask("/v1/config")
     assert.doesNotMatch(answer.text, /s3cret/)
     assert.ok(!answer.text.includes(TOKEN))
     const { config } = answer.json()
     assert.equal(config.admin.token, "env:BEXT_ADMIN_TOKEN")
-    assert.deepEqual(config.plugins.hello.config, { api_key: "***", nested: { password: ["***"], plain: "shown" } })
+    const nested = { password: ["***"], plain: "shown" }
+    assert.deepEqual(config.plugins.hello.config, { api_key: "***", nested, hook: "https://***@example.com/a@b" })
   })
 
   it("reloads, and says why not", async () => {
