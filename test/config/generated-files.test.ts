@@ -105,3 +105,22 @@ describe("docs/configuration.md", () => {
     })
   }
 })
+
+describe("examples of configurations on other pages", () => {
+  const env = { SESSION_KEY: "k".repeat(32), BEXT_ADMIN_TOKEN: "t".repeat(32), BEXT_METRICS_TOKEN: "m".repeat(32) }
+
+  for (const page of ["docs/operations.md", "docs/queue.md", "docs/websockets.md"]) {
+    it(`${page}: all load`, (t) => {
+      const folder = mkdtempSync(join(tmpdir(), "bext-docs-"))
+      t.after(() => rmSync(folder, { recursive: true }))
+      mkdirSync(join(folder, "pages"))
+      writeFileSync(join(folder, "pages/502.html"), "")
+      const blocks = Array.from(read(page).matchAll(/^```toml\n# (\S+)(\n.*?)^```/gms))
+      assert.ok(blocks.length > 1)
+      for (const [, file, text] of blocks) {
+        if (file!.endsWith("plugin.toml")) parseManifest(text!, { file: join(folder, "plugin.toml") })
+        else parseConfig(text!, { file: join(folder, "bext.config.toml"), env })
+      }
+    })
+  }
+})
