@@ -418,7 +418,7 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     if (this.#disposed || this.#lane !== lane) return
     if (state === null) this.#where = "worker"
     else {
-      await this.#options.services.refreshStorage()
+      await this.#refreshStorage()
       if (this.#disposed) return
       this.#lane = null
       this.#retireUsage()
@@ -429,6 +429,19 @@ export class LanedSandbox implements Sandbox, LaneGuest {
       this.#note("inline", `used less than half of its share for ${Math.round(calmMs / 1000)} s`)
     }
     this.#release()
+  }
+
+  /** Never rejects: the guest is here, and what it wrote in the lane arrives as from any other process. */
+  async #refreshStorage(): Promise<void> {
+    const { plugin } = this.rights
+    try {
+      await this.#options.services.refreshStorage()
+    } catch (error) {
+      this.#options.logger.error(
+        { plugin },
+        `${plugin}: its storage could not be read after the move: ${String(error)}`,
+      )
+    }
   }
 
   #continue(state: Parameters<MovableSandbox["putState"]>[0]): void {

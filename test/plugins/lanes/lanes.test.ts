@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { describe, it, type TestContext } from "node:test"
+import { PluginError } from "../../../src/errors.ts"
 import type { LanedSandbox } from "../../../src/plugins/lanes/laned-sandbox.ts"
 import type { LanesOptions } from "../../../src/plugins/lanes/lanes.ts"
 import { createQuickjsLaneTier, createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
@@ -163,6 +164,32 @@ describe("the share of a plugin", () => {
 })
 
 describe("a move", () => {
+  it("back ends well when the storage cannot be read: it takes longer to see what was written elsewhere", async (t) => {
+    const clock = new TestClock()
+    const bench = await benchOf(t, { clock, calmMs: 1000 })
+    let asked = 0
+    const storage = {
+      flushStorage: async () => {},
+      refreshStorage() {
+        asked++
+        return Promise.reject(new PluginError("E_STATE_UNAVAILABLE", "guest", "the disk is gone"))
+      },
+    }
+    const guest = await bench.open(COUNTER, { storage })
+    const calls = await overdo(bench, guest, clock)
+    await until(() => guest.status.now === "worker")
+    for (let windows = 0; asked === 0; windows++) {
+      assert.ok(windows < 100)
+      clock.pass(1000, 0.01)
+      bench.lanes.look()
+      await ask(guest, "/release")
+      clock.pass(1000, 0.01)
+    }
+    await until(() => guest.status.now === "inline")
+    assert.ok(Number(await ask(guest, "/")) > calls, "its memory came along")
+    assert.ok(bench.logged.some(({ msg }) => msg.includes("the disk is gone")))
+  })
+
   it("takes the state of the module along, there and back, and counts as a generation each time", async (t) => {
     const clock = new TestClock()
     const bench = await benchOf(t, { clock, calmMs: 0 })
