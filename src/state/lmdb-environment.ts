@@ -7,8 +7,11 @@ import type { StateLog } from "./state.ts"
 
 /** How often a process looks for what others committed: well under the 50 ms promised, so that a late timer still fits. */
 const POLL_MS = 20
-/** How often it looks although nothing seems to have been committed. */
-const LOOK_ANYWAY_MS = 1_000
+/**
+ * LMDB counts a commit before it lets anybody read it; in between is a sync. So who saw a new count looks on for so long, and
+ * once more whenever as much time is over, for a disk that takes longer.
+ */
+const LOOK_ON_MS = 1_000
 /** Bytes. A failed write on a disk with less than this is most likely a full disk. */
 const LOW_SPACE = 16 * 1024 * 1024
 
@@ -68,7 +71,8 @@ export class LmdbEnvironment implements AsyncDisposable {
   readonly #drains: (() => Promise<void>)[] = []
   #poll: NodeJS.Timeout | null = null
   #seenTransaction = Number.NaN
-  #lookAnywayAtMs = 0
+  #countedAtMs = 0
+  #lookedAtMs = 0
   #failing = false
   #closed = false
 
@@ -174,11 +178,10 @@ export class LmdbEnvironment implements AsyncDisposable {
   #look(): void {
     const transaction = this.#lastTransaction()
     const nowMs = performance.now()
-    const isSeen = transaction === this.#seenTransaction
-    if (isSeen && nowMs < this.#lookAnywayAtMs) return
-    // LMDB counts a commit before it lets anybody read it; who looks in between has to look again.
-    this.#lookAnywayAtMs = isSeen ? nowMs + LOOK_ANYWAY_MS : nowMs
+    if (transaction !== this.#seenTransaction) this.#countedAtMs = nowMs
+    else if (nowMs - this.#countedAtMs > LOOK_ON_MS && nowMs - this.#lookedAtMs < LOOK_ON_MS) return
     this.#seenTransaction = transaction
+    this.#lookedAtMs = nowMs
     this.refresh()
     for (const listener of this.#listeners) listener()
   }

@@ -28,8 +28,8 @@ describe("LMDB environment", () => {
       seen = values.get(key)?.toString() ?? "looked, not there"
     })
     while (seen === "nothing yet") await pause(5)
-    // Its second look, right after the first one, is over as well.
-    await pause(200)
+    // It looks on for a second after a new count.
+    await pause(1_200)
     await environment.batch(() => void values.put(key, Buffer.from("committed")))
     for (const endMs = performance.now() + 20_000; seen !== "committed" && performance.now() < endMs; ) await pause(20)
     assert.equal(seen, "committed")
