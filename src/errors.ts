@@ -71,7 +71,11 @@ export const ERRORS = {
   },
   // configuration
   E_CONFIG_INVALID: { status: 500, blame: "operator", hint: "fix the field named in the message" },
-  E_CONFIG_NOT_FOUND: { status: 500, blame: "operator", hint: "run bext init, or name a file with --config" },
+  E_CONFIG_NOT_FOUND: {
+    status: 500,
+    blame: "operator",
+    hint: "go to the folder of the site, name its file with --config, or run bext init for a new one",
+  },
   E_CONFIG_SECRET_MISSING: {
     status: 500,
     blame: "operator",
@@ -108,7 +112,11 @@ export const ERRORS = {
     hint: "compile the module without the WebAssembly feature named in the message",
   },
   E_WASM_LIMIT: { status: 500, blame: "guest", hint: "make the module smaller where the message says" },
-  E_GRANT_MISSING: { status: 500, blame: "operator", hint: "paste the block in the message into bext.config.toml" },
+  E_GRANT_MISSING: {
+    status: 500,
+    blame: "operator",
+    hint: "run bext plugin grant NAME, or paste the block in the message into bext.config.toml",
+  },
   // plugins at run time: limits
   E_LIMIT_CPU: { status: 504, blame: "guest", hint: "do less work per call, or raise limits.max_cpu_ms" },
   E_LIMIT_TIME: { status: 504, blame: "guest", hint: "raise limits.max_time_ms or split the work" },

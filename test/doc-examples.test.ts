@@ -6,7 +6,7 @@ import { runDocExample } from "./support/run-doc-example.ts"
 
 const root = join(import.meta.dirname, "..")
 
-for (const name of ["src/plugin-api.ts", "docs/plugin-api.md"]) {
+for (const name of ["src/plugin-api.ts", "docs/plugin-api.md", "docs/queue.md"]) {
   for (const example of await docExamples(join(root, name), name)) {
     test(`the example at ${example.place} does what it states`, () => runDocExample(example))
   }

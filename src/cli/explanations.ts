@@ -338,7 +338,8 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
       "The plugin's manifest asks for permissions that the operator has not granted. Plugins start with nothing.",
     steps: [
       "Read what it asks for; the message lists it.",
-      "Paste the [plugins.NAME.grant] block of the message into bext.config.toml, or the part you agree with.",
+      "`bext plugin grant NAME` asks you and writes the grant; `bext dev` gives plugins of the project what they ask for.",
+      "Or paste the [plugins.NAME.grant] block of the message into bext.config.toml, or the part you agree with.",
     ],
     related: ["E_PERMISSION", "E_FETCH_FORBIDDEN"],
   },
