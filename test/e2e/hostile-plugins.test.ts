@@ -129,8 +129,10 @@ function project(): { config: string; files: Record<string, string> } {
       sections.push(
         `[plugins.${policy}-${at}]`,
         ...[`path = "hostile-${at}.js"`, `on_error = "${policy}"`, `match = [{ path = "/${policy}/${at}" }]`],
+        // In a lane a call may be over time before its turn; each shall fail by its own doing here.
+        `lane = "inline"`,
         `[plugins.${policy}-${at}.limits]`,
-        ...["max_cpu_ms = 50", "max_time_ms = 250", "max_memory_mb = 16", "storage_quota_kb = 16"],
+        ...["max_cpu_ms = 50", "max_time_ms = 1500", "max_memory_mb = 16", "storage_quota_kb = 16"],
       )
       files[`public/${policy}/${at}`] = "page"
     }

@@ -96,7 +96,10 @@ async function writeUntilKilled(server: ServedChild, next: () => number, answere
 }
 
 async function all({ url }: ServedChild): Promise<Kept> {
-  return (await (await fetch(`${url}/all`)).json()) as Kept
+  const response = await fetch(`${url}/all`)
+  const text = await response.text()
+  assert.equal(response.status, 200, text)
+  return JSON.parse(text) as Kept
 }
 
 function check({ kept, torn, count }: Kept, answered: ReadonlySet<number>, sent: number): void {
