@@ -85,7 +85,7 @@ export async function loadPlugin(
       entry: found.entry,
       noteFile: (path: string) => files.note(path),
     }
-    const instance = instanceMode(found.manifest, match, config)
+    const instance = instanceMode(found.manifest, match, permissions, config)
     const inline = await tier.load(source, services, limits.sandbox, instance)
     sandbox = inline
     const manifest = found.synthesised ? withCapabilities(found.manifest, sandbox) : found.manifest
@@ -220,8 +220,15 @@ function toPath(pointer: string): string[] {
  * Tenants must not meet in one memory. It takes no mistake in the plugin: code that waits for a promise which another
  * request made goes on when that one's fetch arrives, and has its storage.
  */
-function instanceMode({ sandbox }: Manifest, match: PluginMatch, { middleware }: Config): InstanceMode {
-  const several = match.severalTenants || (middleware.tenant !== undefined && match.tenants?.size !== 1)
+function instanceMode(
+  { manifest, sandbox }: Manifest,
+  match: PluginMatch,
+  { queues }: Permissions,
+  { middleware }: Config,
+): InstanceMode {
+  // Messages come from whoever pushes; `match` is for requests.
+  const receives = queues.length > 0 && manifest.capabilities.includes("lifecycle")
+  const several = match.severalTenants || (middleware.tenant !== undefined && (match.tenants?.size !== 1 || receives))
   return sandbox.instance ?? (several ? "fresh" : "shared")
 }
 
