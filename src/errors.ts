@@ -88,7 +88,7 @@ export const ERRORS = {
   E_RELOAD_NEEDS_RESTART: {
     status: 500,
     blame: "operator",
-    hint: "restart the server; a reload cannot change the fields named in the message",
+    hint: "restart the server: a reload of a single process cannot change the fields named in the message",
   },
   E_PROCESS_FAILED: {
     status: 500,
@@ -186,7 +186,7 @@ export const ERRORS = {
   E_ADMIN_UNREACHABLE: {
     status: 502,
     blame: "operator",
-    hint: "start the server with bext serve, or name its configuration with --config",
+    hint: "start the server with bext serve, go to the folder of the one that runs, or name its configuration with --config",
   },
   // state
   E_STATE_UNAVAILABLE: {
