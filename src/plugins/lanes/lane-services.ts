@@ -1,4 +1,4 @@
-import { fromPlainError } from "../../errors.ts"
+import { fromPlainError, PluginError } from "../../errors.ts"
 import type { Host } from "../../host/create-host.ts"
 import { createGuestServices } from "../../host/create-services.ts"
 import type {
@@ -16,6 +16,8 @@ import { type FromLane, type LaneRights, type LaneWords, ownBytes, type ToLane }
 /** What is sent on at most; the serving thread has its own, lower limits and says what it drops. */
 const LINES_PER_MINUTE = 6000
 const SAMPLES_PER_MINUTE = 600_000
+/** Beyond what the plugin may fetch: those that are refused are work of the serving thread too. */
+const FURTHER_FETCHES_PER_MINUTE = 600
 /** Characters of a line. The serving thread cuts it finally, after it has masked what is secret. */
 const MAX_LINE = 8192
 /** Tenants that are remembered: to look again costs little. */
@@ -64,6 +66,7 @@ export class LaneServices implements GuestServices {
   readonly #post: (message: FromLane) => void
   readonly #lines = new TokenBucket(LINES_PER_MINUTE, performance.now())
   readonly #samples = new TokenBucket(SAMPLES_PER_MINUTE, performance.now())
+  readonly #attempts: TokenBucket
   /** Tenants whose storage is current, or will be. */
   readonly #tenants = new Map<string | null, "current" | Promise<void>>()
   #words: LaneWords | null = null
@@ -73,6 +76,10 @@ export class LaneServices implements GuestServices {
     this.#plugin = rights.plugin
     this.#fetches = fetches
     this.#post = post
+    this.#attempts = new TokenBucket(
+      rights.permissions.max_fetch_per_minute + FURTHER_FETCHES_PER_MINUTE,
+      performance.now(),
+    )
     this.#bound = createGuestServices(host, rights)
     this.config = this.#bound.config
   }
@@ -95,7 +102,10 @@ export class LaneServices implements GuestServices {
     return this.#bound.storage(tenant)
   }
 
-  fetch(request: GuestFetchRequest, signal: AbortSignal): Promise<GuestFetchResponse> {
+  async fetch(request: GuestFetchRequest, signal: AbortSignal): Promise<GuestFetchResponse> {
+    if (!this.#attempts.take(performance.now())) {
+      throw new PluginError("E_LIMIT_FETCH", this.#plugin, "too many fetches a minute, with those that were refused")
+    }
     return this.#fetches.fetch(this.#guest, this.#plugin, request, signal)
   }
 

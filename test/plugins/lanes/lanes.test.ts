@@ -480,6 +480,28 @@ describe("a lane", () => {
     assert.ok(services.metrics.length > 0)
   })
 
+  it("bounds the work of the serving thread with fetches that are refused", async (t) => {
+    const bench = await benchOf(t)
+    const services = new RecordingServices()
+    services.respond = () => Promise.reject(new PluginError("E_FETCH_FORBIDDEN", "guest", "matches no allowed URL"))
+    const guest = await bench.open(
+      `export async function onRequest() {
+        const codes = {}
+        for (let i = 0; i < 1500; i++) {
+          const { code } = await bext.fetch("http://example.com/").catch((error) => error)
+          codes[code] = (codes[code] ?? 0) + 1
+        }
+        return Response.json(codes)
+      }`,
+      { wanted: "worker", services },
+    )
+    const exchange = new RecordingExchange("/")
+    await guest.call(request(exchange, { cpuMs: 60_000, wallMs: 120_000 }))
+    const { E_FETCH_FORBIDDEN: asked, E_LIMIT_FETCH: refused } = JSON.parse(exchange.text!)
+    assert.equal(asked + refused, 1500)
+    assert.ok(refused > 0 && services.requests.length === asked, `${asked} asked, ${refused} refused in the lane`)
+  })
+
   it("stops a fetch when the guest's call ends", async (t) => {
     const bench = await benchOf(t)
     const services = new RecordingServices()
