@@ -43,6 +43,7 @@ ${login.join("")}`
   await using site = await serveSeveral({ config, files: { ...NEIGHBOUR, ...WRITER }, env: ENV })
   await site.serving(2)
   const cookies = await Promise.all(Array.from({ length: 12 }, () => logIn(site.url)))
+  t.after(() => t.diagnostic(`processes ended: ${JSON.stringify(site.logged(/a serving process (ended|could)/))}`))
   const write = async (what: string) => (await get(`${site.url}/write/${what}`)).body
   assert.equal(await write("set?before=1"), "on disk")
   const health = () => ask({ socketPath: site.project.path(".bext/admin.sock") }, "/v1/health")
@@ -87,8 +88,10 @@ ${login.join("")}`
 
   const [victim] = await site.serving(2)
   process.kill(victim!.pid, "SIGKILL")
-  const after = site.serving(2).then((serving) => serving.every(({ pid }) => pid !== victim!.pid))
-  await eventually(() => after, "another process starts on a full disk")
+  await eventually(
+    async () => (await site.serving(2)).every(({ pid }) => pid !== victim!.pid),
+    "another process starts on a full disk",
+  )
   assert.equal((await get(site.url)).status, 200)
 
   disk.free()

@@ -13,13 +13,15 @@ export function logOut(url: string, cookie: string): Promise<{ status: number; b
 
 /** The user that the app is told of; null for nobody. */
 export async function whoAmI(url: string, cookie: string): Promise<string | null> {
-  const response = await fetch(`${url}/whoami`, { headers: { cookie } })
+  const response = await fetch(`${url}/whoami`, { headers: { cookie, connection: "close" } })
   const { user } = (await response.json()) as { user: { id: string } | null }
   return user === null ? null : user.id
 }
 
 async function post(url: string, cookie: string, body = "") {
-  const headers = { cookie, accept: "application/json", "content-type": "application/x-www-form-urlencoded" }
+  // A connection of its own: one that is kept may end for being idle just then.
+  const type = "application/x-www-form-urlencoded"
+  const headers = { cookie, accept: "application/json", connection: "close", "content-type": type }
   const response = await fetch(url, { method: "POST", headers, body, redirect: "manual" })
   return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.text() }
 }
