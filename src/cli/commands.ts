@@ -114,7 +114,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     load: async () => (await import("./init.ts")).init,
   },
   status: {
-    summary: "Show what the running server does: processes, plugins, the last reload",
+    summary: "Show what the running server does",
     usage: "[--json] [--config FILE | --admin URL]",
     options: { ...running, json },
     words: 0,
@@ -127,7 +127,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     load: async () => (await import("./status.ts")).status,
   },
   reload: {
-    summary: "Put the configuration and the plugins as they are now into service",
+    summary: "Take over the configuration and the plugins as they are now",
     usage: "[--json] [--config FILE | --admin URL]",
     options: { ...running, json },
     words: 0,

@@ -63,7 +63,7 @@ describe("a command for a running server", { concurrency: 2 }, () => {
     const status = await runBext(["status"], { cwd: project.folder })
     assert.equal(status.code, 0)
     assert.match(status.err, /^warning: bext\.config\.toml has mistakes \(bext check shows them\)\n$/)
-    assert.match(status.out, /hello +1\.2\.3 +quickjs/)
+    assert.match(status.out, /hello +1\.2\.3 +inline/)
     const reload = await runBext(["reload"], { cwd: project.folder })
     assert.equal(reload.code, 1)
     assert.match(reload.err, /error E_CONFIG_INVALID: 2 problems in .*priorty: unknown key.*servr: unknown key/s)
