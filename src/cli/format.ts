@@ -1,12 +1,9 @@
 import { stripVTControlCharacters } from "node:util"
-
-/** What JSON leaves as it is, and a terminal may obey: DEL, C1 control characters, what reorders text. */
-const NOT_HARMLESS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+import { escapeJson } from "../telemetry/escape-controls.ts"
 
 /** JSON for people and programs, with line end; no text in it can move the cursor. */
 export function formatJson(value: unknown): string {
-  const text = JSON.stringify(value, null, 2)
-  return `${text.replace(NOT_HARMLESS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`
+  return `${escapeJson(JSON.stringify(value, null, 2))}\n`
 }
 
 /** Rows below each other in columns; cells may be coloured. @param right - Columns that are aligned to the right. */

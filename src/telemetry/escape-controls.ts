@@ -23,3 +23,11 @@ function escapeText(text: string, keepLines: boolean): string {
     return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`
   })
 }
+
+/** What JSON leaves as it is, and a terminal may obey: DEL, C1 control characters, what reorders text. */
+const RAW_IN_JSON = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+
+/** The same JSON, with nothing in its texts that a terminal obeys when somebody just looks at it. */
+export function escapeJson(json: string): string {
+  return json.replace(RAW_IN_JSON, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`)
+}

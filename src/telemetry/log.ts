@@ -2,7 +2,7 @@ import { createRequire } from "node:module"
 import type { Writable } from "node:stream"
 import { type DestinationStream, type Logger, pino } from "pino"
 import type { Config } from "../config/schema.ts"
-import { escapeControls } from "./escape-controls.ts"
+import { escapeControls, escapeJson } from "./escape-controls.ts"
 import type { LogTail } from "./log-tail.ts"
 
 /** Fields whose values never reach a log, at the top of a line and in `headers`. */
@@ -19,7 +19,7 @@ const MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 export function createLogger(config: Config["log"], destination?: Writable, tail?: LogTail): Logger {
   const terminal = destination === undefined && process.stdout.isTTY === true
   const isPretty = config.format === "pretty" || (config.format === "auto" && terminal)
-  const stream = isPretty ? prettyStream(destination) : (destination ?? jsonStream())
+  const stream = isPretty ? prettyStream(destination) : escaped(destination ?? jsonStream())
   return pino(
     {
       level: config.level,
@@ -40,6 +40,11 @@ function withTail(stream: DestinationStream, tail: LogTail): DestinationStream {
       stream.write(line)
     },
   }
+}
+
+/** JSON lines are looked at with `tail` and `docker logs` as well. */
+function escaped(stream: DestinationStream): DestinationStream {
+  return { write: (line) => stream.write(escapeJson(line)) }
 }
 
 /** Written while others run; what is buffered at the end of the process is still written. */

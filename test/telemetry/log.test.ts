@@ -119,6 +119,15 @@ describe("the access log", () => {
     assert.deepEqual([line.path, line.tenant, line.user, line.status], [evil, evil, evil, 200])
   })
 
+  it("has nothing raw in it that a terminal obeys, whoever looks at the JSON", () => {
+    const { logger, text, lines } = record()
+    const evil = "\u007f\u009b2J\u202e\u2066"
+    createAccessLog(logger)({ ...context, path: evil } as Context, result)
+    logger.info({ path: evil }, `request refused: ${evil}`)
+    assert.doesNotMatch(text(), /[\u007f-\u009f\u202e\u2066]/)
+    assert.deepEqual([lines()[0].path, lines()[1].path, lines()[1].msg], [evil, evil, `request refused: ${evil}`])
+  })
+
   it("cuts what is very long", () => {
     const { logger, lines } = record()
     createAccessLog(logger)({ ...context, path: `/${"x".repeat(100_000)}` } as Context, result)
