@@ -119,7 +119,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     options: { ...running, json },
     words: 0,
     wordHint: () => "it shows all plugins; --json has everything about each",
-    details: [ASKS_SERVER],
+    details: [
+      `PLUGINS is the memory of a process's plugins, DELAY how late its thread came to its work, on average over the last second.
+RUNS is where calls of a plugin run: inline in the thread that serves, worker in its lane, mixed when processes differ. P50
+and P99 are times of calls, waits included. CRASHES and WS (open websockets) are shown when there are any.`,
+      ASKS_SERVER,
+    ],
     examples: [
       ["bext status", ""],
       ["bext status --admin http://10.0.0.5:9100", "of another machine"],
