@@ -120,9 +120,9 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     words: 0,
     wordHint: () => "it shows all plugins; --json has everything about each",
     details: [
-      `PLUGINS is the memory of a process's plugins, DELAY how late its thread came to its work, on average over the last second.
-RUNS is where calls of a plugin run: inline in the thread that serves, worker in its lane, mixed when processes differ. P50
-and P99 are times of calls, waits included. CRASHES and WS (open websockets) are shown when there are any.`,
+      `PLUGINS is the memory of a process's plugins, DELAY how late its thread came to its work, on average over the last
+second. RUNS is where calls of a plugin run: inline in the thread that serves, worker in its lane, mixed when processes
+differ. P50 and P99 are times of calls, waits included. CRASHES and WS (open websockets) are shown when there are any.`,
       ASKS_SERVER,
     ],
     examples: [
