@@ -250,8 +250,9 @@ export interface ExchangeContext {
 export interface RequestContext extends ExchangeContext {
   readonly request: RequestChanges
   /**
-   * Says who the request speaks for. Fields that are not given stay.
-   * @throws `E_PERMISSION` without `permissions.identity`.
+   * Says who the request speaks for. Fields that are not given stay. A user takes at most 64 KiB of JSON, claims at most 100
+   * levels.
+   * @throws `E_PERMISSION` without `permissions.identity`; `E_GUEST_RESULT_INVALID`, `TypeError`.
    * ```js
    * export default {
    *   onRequest(ctx) {

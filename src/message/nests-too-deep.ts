@@ -9,11 +9,11 @@ export function nestsTooDeep(claims: object): boolean {
   let level = [claims]
   for (let depth = 0; level.length > 0; depth++) {
     if (depth === MAX_CLAIM_LEVELS) return true
-    level = level.flatMap((node) => Object.values(node)).filter(isNode)
+    const next: object[] = []
+    for (const node of level) {
+      for (const value of Object.values(node)) if (typeof value === "object" && value !== null) next.push(value)
+    }
+    level = next
   }
   return false
-}
-
-function isNode(value: unknown): value is object {
-  return typeof value === "object" && value !== null
 }

@@ -20,6 +20,8 @@ const SIDES: readonly Side[] = ["request", "response"]
 const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"]
 const IDENTITY = ["user", "tenantId", "siteId"] as const
 const NOTHING = 0
+/** Characters of JSON. Everybody behind the plugin may have to copy it: to another guest, to a lane, into a header. */
+const MAX_IDENTITY = 64 * 1024
 /** What a push costs the thread behind the guest's back: its share of a transaction of many, and what is copied. */
 const PUSH_MS = 0.05
 const PUSH_CHARACTERS_A_MS = 1_000_000
@@ -59,7 +61,9 @@ const EXCHANGE = {
   },
   setIdentity: (guest, at) => {
     const field = oneOf(guest.memory.text(at + 8), IDENTITY, "setIdentity")
-    guest.exchange(at).setIdentity(field, json(guest.memory.text(at + 16), "setIdentity"))
+    const value = guest.memory.text(at + 16)
+    if (value.length > MAX_IDENTITY) throw new GuestMistake(`setIdentity: more than ${MAX_IDENTITY} characters of JSON`)
+    guest.exchange(at).setIdentity(field, json(value, "setIdentity"))
     return NOTHING
   },
   extension: (guest, at) => optionalText(guest, guest.exchange(at).extension(guest.memory.text(at + 8))),
