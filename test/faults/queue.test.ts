@@ -54,19 +54,19 @@ describe("queues of several processes under load", { concurrency: 2 }, () => {
     }
     const metrics = async () => (await ask({ socketPath: site.project.path(".bext/admin.sock") }, "/metrics")).text
     await eventually(async () => (await done(site)).size === good.length, "all good ones are handled")
-    const dead = new RegExp(`^bext_queue_dead_letters{queue="jobs"} ${poison.length}$`, "m")
-    await eventually(async () => dead.test(await metrics()), "the poison is dead")
-    const shown = await runBext(["queue", "show", "jobs", "--dead", "--json"], { cwd: site.folder })
+    const show = () => runBext(["queue", "show", "jobs", "--dead", "--json"], { cwd: site.folder })
+    // A push whose answer was lost is made again: there may be more than one of a kind.
     for (const code of ["E_GUEST_THREW", "E_LIMIT_CPU", "E_LIMIT_TIME", "E_LIMIT_MEMORY"]) {
-      assert.ok(shown.out.includes(code), `${code} in ${shown.out}`)
+      await eventually(async () => (await show()).out.includes(code), `${code} is among the dead letters`)
     }
-    assert.match(await metrics(), /^bext_queue_messages\{queue="jobs"\} 0$/m)
+    const empty = /^bext_queue_messages\{queue="jobs"\} 0$/m
+    await eventually(async () => empty.test(await metrics()), "nothing is left to deliver")
     for (const { plugins, crashes } of await site.serving(2)) {
       assert.equal(crashes, 0)
       for (const { name, quarantine } of plugins) assert.equal(quarantine, null, name)
     }
     const twice = site.logged(/^attempt [2-9] of good/).length
-    t.diagnostic(`80 good messages handled, ${twice} of them delivered again; 4 dead letters after 2 attempts each`)
+    t.diagnostic(`80 good messages handled, ${twice} of them delivered again; dead letters of four kinds`)
     await unharmed(t, neighbours)
   })
 })
