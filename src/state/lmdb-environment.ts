@@ -17,6 +17,8 @@ const LOW_SPACE = 16 * 1024 * 1024
 
 const ENVIRONMENT = {
   maxDbs: 32,
+  /** One for each thread that reads: serving processes, their lanes, commands. */
+  maxReaders: 1024,
   noSubdir: false,
   /** `batch` and `transaction` resolve when committed, `flushed` when on disk. */
   separateFlushed: true,
@@ -74,6 +76,7 @@ export class LmdbEnvironment implements AsyncDisposable {
   #countedAtMs = 0
   #lookedAtMs = 0
   #failing = false
+  #unreadable = false
   #closed = false
 
   constructor(root: RootDatabase<Buffer, Buffer>, path: string, log: StateLog) {
@@ -182,8 +185,17 @@ export class LmdbEnvironment implements AsyncDisposable {
     else if (nowMs - this.#countedAtMs > LOOK_ON_MS && nowMs - this.#lookedAtMs < LOOK_ON_MS) return
     this.#seenTransaction = transaction
     this.#lookedAtMs = nowMs
-    this.refresh()
-    for (const listener of this.#listeners) listener()
+    try {
+      this.refresh()
+      for (const listener of this.#listeners) listener()
+      this.#unreadable = false
+    } catch (error) {
+      // Nobody waits for this: thrown on, it would end the process. The next look sees what this one missed.
+      this.#seenTransaction = Number.NaN
+      const failure = unavailable(this.#path, "cannot read what others committed", error)
+      if (!this.#unreadable) this.log.error({ err: failure, code: failure.code }, failure.message)
+      this.#unreadable = true
+    }
   }
 
   /** Number of the last commit by any process: costs a third of looking into the change log, fifty times a second. */

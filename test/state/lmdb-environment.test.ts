@@ -34,4 +34,25 @@ describe("LMDB environment", () => {
     for (const endMs = performance.now() + 20_000; seen !== "committed" && performance.now() < endMs; ) await pause(20)
     assert.equal(seen, "committed")
   })
+
+  it("tells once that what others committed cannot be read, looks again, and does not end the process", async (t) => {
+    const dir = mkdtempSync(join(tmpdir(), "bext-environment-"))
+    t.after(() => rmSync(dir, { recursive: true, force: true }))
+    const root = open<Buffer, Buffer>({
+      path: join(dir, "state"),
+      maxDbs: 2,
+      encoding: "binary",
+      keyEncoding: "binary",
+    })
+    const logged: string[] = []
+    await using environment = new LmdbEnvironment(root, dir, { error: (_detail, message) => logged.push(message) })
+    let looks = 0
+    environment.onCommit(() => {
+      looks++
+      throw new Error("an input/output error")
+    })
+    while (looks < 3) await pause(5)
+    assert.equal(logged.length, 1)
+    assert.match(logged[0]!, /cannot read what others committed .*an input\/output error \[E_STATE_UNAVAILABLE\]$/)
+  })
 })
