@@ -11,7 +11,7 @@ import { recordingLogger } from "../recording-logger.ts"
 import { until } from "./lane-fixtures.ts"
 
 /** Most of a budget of 50 ms, on every request below /burn. */
-const BURN = `for (const end = Date.now() + 45; Date.now() < end; );`
+const BURN = `for (const end = Date.now() + 30; Date.now() < end; );`
 
 interface Served {
   readonly url: string
@@ -83,7 +83,7 @@ export function onRequest(ctx) {
 describe("a plugin that uses too much of the serving thread", () => {
   it("moves, and its neighbours are answered while it is at work", async (t) => {
     const site = await serve(t, {
-      burner: { source: COUNTER.replace("45", "400"), section: "limits = { max_cpu_ms = 2000 }" },
+      burner: { source: COUNTER.replace("30", "400"), section: "limits = { max_cpu_ms = 2000 }" },
       calm: { source: `export function onRequest() { return new Response("calm") }` },
     })
     const requests = await untilMoved(site, "burner")
