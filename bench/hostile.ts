@@ -21,6 +21,7 @@ export async function measureHostile(): Promise<Section> {
     )
     return `
 [plugins.hostile-${index}]
+lane = "inline"
 path = "${folder}/hostile-${index}/index.js"
 match = [{ path = "/hostile-${index}/**" }]
 [plugins.hostile-${index}.limits]
