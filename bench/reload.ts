@@ -42,6 +42,7 @@ export async function measureReloads(): Promise<Section> {
       unit: "MiB",
       comparedTo: `after ${EARLY}`,
       ratio: settledBytes / earlyBytes,
+      target: { of: "ratio", atMost: 1.1 },
     },
     {
       what: `resident memory after ${RELOADS} more reloads`,
