@@ -215,6 +215,7 @@ const refuse = () => {
 }
 const NO_SERVICES = {
   config: {},
+  granted: () => false,
   storage: refuse,
   fetch: refuse,
   push: refuse,

@@ -134,6 +134,11 @@ export const ERRORS = {
   // plugins at run time: behaviour
   E_GUEST_THREW: { status: 502, blame: "guest", hint: "see cause: text the guest sent" },
   E_GUEST_RESULT_INVALID: { status: 502, blame: "guest", hint: "return one of the documented results" },
+  E_GUEST_TRAPPED: {
+    status: 502,
+    blame: "guest",
+    hint: "the module did what WebAssembly forbids, or passed an address outside its memory; its memory was restored",
+  },
   E_GUEST_EXITED: { status: 502, blame: "guest", hint: "the instance is gone; it is rebuilt on the next call" },
   E_INSTANCE_RESET: { status: 502, blame: "guest", hint: "another call broke the shared instance; see the log" },
   E_LANE_FULL: {

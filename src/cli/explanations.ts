@@ -421,6 +421,15 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     ],
     related: ["E_GUEST_RESULT_INVALID", "E_PLUGIN_QUARANTINED"],
   },
+  E_GUEST_TRAPPED: {
+    happened:
+      "A WebAssembly module trapped (unreachable, access outside its memory, division by zero…), or passed the host an address outside its memory.",
+    steps: [
+      "The message names the function when the module has names: build it with them (not stripped).",
+      "Languages end a panic, a failed assertion or an abort with a trap: the line the plugin logged before says why.",
+    ],
+    related: ["E_GUEST_THREW", "E_LIMIT_MEMORY"],
+  },
   E_GUEST_RESULT_INVALID: {
     happened: "A hook returned something that is none of its documented results.",
     steps: [

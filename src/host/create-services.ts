@@ -77,6 +77,7 @@ export function createGuestServices(host: Host, options: ServiceOptions): BoundS
   }
   return {
     config: deepFreeze(structuredClone(options.config)),
+    granted: (service) => (service === "fetch" ? permissions.allowed_urls : options.queues).length > 0,
     storage,
     prepare: (tenant) => storage(tenant).prepare(),
     fetch: (request, signal) => guardedFetch(request, AbortSignal.any([signal, disposed.signal])),

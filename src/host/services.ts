@@ -10,6 +10,8 @@ export type LogLevel = "debug" | "info" | "warn" | "error"
 export interface GuestServices {
   /** The plugin's own configuration section, schema defaults applied, deeply frozen. */
   readonly config: Json
+  /** Whether the plugin was granted any URL, any queue. Without, every such request is refused at once. */
+  granted(service: "fetch" | "queue"): boolean
   /** Storage partition of this plugin for one tenant (null: none). The same object for the same tenant. */
   storage(tenant: string | null): GuestStorage
   /**

@@ -149,6 +149,8 @@ export interface HookCall {
   readonly nowMs?: number
   /** Set by the tier when the guest leaves the stack for good: performance.now() then. */
   leftMs?: number | undefined
+  /** Set by the wasm tier when the call is over, failed or not: units of fuel it used. */
+  fuelUsed?: number
 }
 
 export type Side = "request" | "response"

@@ -23,6 +23,9 @@ export class RecordingServices implements GuestServices {
     body: Buffer.from("fetchéd"),
   })
 
+  granted(): boolean {
+    return true
+  }
   storage(tenant: string | null): GuestStorage {
     const found = this.partitions.get(tenant) ?? new MemoryStorage()
     this.partitions.set(tenant, found)

@@ -84,6 +84,10 @@ export class LaneServices implements GuestServices {
     this.config = this.#bound.config
   }
 
+  granted(service: "fetch" | "queue"): boolean {
+    return this.#bound.granted(service)
+  }
+
   /**
    * As of `BoundServices`. The first time for a tenant, what the guest left here when it was in this lane before is loaded
    * again: it has written in the serving thread since.

@@ -1,6 +1,6 @@
 import { type ErrorCode, PluginError } from "../../errors.ts"
+import { BudgetSpent } from "../limits/budget.ts"
 import { LAYOUT } from "./binary.ts"
-import { BudgetSpent } from "./budget.ts"
 import type { Call } from "./call.ts"
 import type { Instance } from "./instance.ts"
 import { EngineAbort, OutOfMemory } from "./machine.ts"

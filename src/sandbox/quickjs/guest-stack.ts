@@ -1,5 +1,5 @@
 import { BextError, PluginError } from "../../errors.ts"
-import { Budget, BudgetSpent } from "./budget.ts"
+import { Budget, BudgetSpent } from "../limits/budget.ts"
 import type { Call } from "./call.ts"
 import { KIND } from "./failures.ts"
 import { Escaped, type GuestMemory } from "./guest-memory.ts"

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { describe, it, type TestContext } from "node:test"
-import { Budget } from "../../../src/sandbox/quickjs/budget.ts"
+import { Budget } from "../../../src/sandbox/limits/budget.ts"
 import { createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
 import { RecordingExchange } from "../../contracts/recording-exchange.ts"
 import { RecordingServices } from "../../contracts/recording-services.ts"

@@ -62,6 +62,7 @@ function unused(): never {
 
 const services: GuestServices = {
   config: {},
+  granted: () => false,
   storage: unused,
   fetch: unused,
   push: unused,
