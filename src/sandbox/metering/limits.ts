@@ -34,7 +34,7 @@ export interface ModuleLimits {
 }
 
 export const DEFAULT_MODULE_LIMITS: ModuleLimits = {
-  moduleBytes: 4 * 1024 * 1024,
+  moduleBytes: 16 * 1024 * 1024,
   types: 10_000,
   parameters: 100,
   results: 100,
@@ -45,7 +45,7 @@ export const DEFAULT_MODULE_LIMITS: ModuleLimits = {
   exports: 10_000,
   elementSegments: 10_000,
   elementEntries: 100_000,
-  dataSegments: 10_000,
+  dataSegments: 100_000,
   functionBytes: 256 * 1024,
   locals: 1_000,
   nesting: 1_000,
