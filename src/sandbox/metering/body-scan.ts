@@ -41,6 +41,8 @@ export class BodyScan {
   charges = 0
   /** See `ModuleLimits.joinedValues`; over all bodies so far. */
   joinedValues = 0
+  /** The first instruction, over all bodies, that changes what is in neither memory nor globals, with its offset. */
+  hiddenState: string | null = null
 
   readonly #module: Declarations
   readonly #limits: ModuleLimits | null
@@ -194,6 +196,7 @@ export class BodyScan {
           // Like bulk instructions these call into V8, with every value of the function saved around the call.
           joined += locals + atLeastZero(height)
           reader.u32()
+          if (opcode === OP.tableSet) this.hiddenState ??= `table.set at byte ${start}`
           break
         case IMMEDIATE.selectTypes: {
           const count = reader.count("select type")
@@ -220,6 +223,7 @@ export class BodyScan {
   #prefixFc(reader: Reader, start: number): number {
     const opcode = reader.u32()
     if (opcode <= 7) return 0 // saturating truncation
+    this.hiddenState ??= nameHiddenState(opcode, start)
     switch (opcode) {
       case 8: // memory.init
         reader.u32()
@@ -345,6 +349,21 @@ export class BodyScan {
     return event
   }
 }
+
+function nameHiddenState(opcode: number, start: number): string | null {
+  const name = HIDDEN_STATE[opcode]
+  return name === undefined ? null : `${name} at byte ${start}`
+}
+
+/** Instructions behind the prefix 0xfc whose effect is in neither memory nor globals. */
+const HIDDEN_STATE: readonly (string | undefined)[] = Object.assign([], {
+  9: "data.drop",
+  12: "table.init",
+  13: "elem.drop",
+  14: "table.copy",
+  15: "table.grow",
+  17: "table.fill",
+})
 
 /** Behind `unreachable` the height can fall below the truth without end: it must not make up for what was counted before. */
 function atLeastZero(height: number): number {

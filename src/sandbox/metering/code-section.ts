@@ -52,7 +52,7 @@ export class CodeSection {
     const functions = this.#module.functionTypes
     const count = reader?.count("function body") ?? 0
     if (count !== functions.length) invalid(`${functions.length} functions but ${count} bodies`, reader?.at ?? 0)
-    out.u32(count + 1)
+    out.u32(count + this.#module.addedFunctions)
     if (reader !== undefined) {
       functions.forEach((type, index) => {
         this.#rewriteFunction(reader, type)
@@ -61,9 +61,10 @@ export class CodeSection {
       })
       expectEnd(reader)
     }
-    this.#out.clear()
-    this.#fuel.writeSlowFunction(this.#out)
-    out.sized(this.#out)
+    this.#addFunction(out, () => this.#fuel.writeSlowFunction(this.#out))
+    if (this.#profile.trust === "trusted") return
+    this.#addFunction(out, () => this.#fuel.writeGetFunction(this.#out))
+    this.#addFunction(out, () => this.#fuel.writeSetFunction(this.#out))
   }
 
   /** The custom section that tells V8 which branches are unlikely, so that it moves the slow path out of the way. */
@@ -71,6 +72,17 @@ export class CodeSection {
     out.name("metadata.code.branch_hint")
     out.u32(this.#hintedFunctions)
     out.append(this.#hints)
+  }
+
+  #addFunction(out: Writer, write: () => void): void {
+    this.#out.clear()
+    write()
+    out.sized(this.#out)
+  }
+
+  /** The first instruction whose effect is in neither memory nor globals, with its offset. */
+  get hiddenState(): string | null {
+    return this.#scan.hiddenState
   }
 
   #hint(index: number): void {

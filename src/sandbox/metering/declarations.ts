@@ -1,22 +1,29 @@
-import { FUNCTION_TYPE, I32, I64, OP, VOID } from "./instructions.ts"
+import { EXTERNREF, F32, F64, FUNCREF, FUNCTION_TYPE, I32, I64, OP, V128, VOID } from "./instructions.ts"
 import { checkLimit, invalid, unsupported } from "./module-rejected.ts"
+import type { ExternShape, ImportShape } from "./module-shape.ts"
 import type { Profile } from "./profiles.ts"
-import type { Reader } from "./reader.ts"
+import { Reader } from "./reader.ts"
 import { Writer } from "./writer.ts"
 
 /** Import module of the refill function; a guest's module may not use it. */
 export const METER_MODULE = "__meter"
 export const REFILL_NAME = "refill"
-/** Export of the fuel counter, and prefix of every other export the rewriter adds; reserved. */
+/** Prefix of every export the rewriter adds, and in the trusted profile the counter's own; reserved. */
 export const FUEL_EXPORT = "__fuel"
+export const FUEL_GET_EXPORT = `${FUEL_EXPORT}_get`
+export const FUEL_SET_EXPORT = `${FUEL_EXPORT}_set`
+export const START_EXPORT = `${FUEL_EXPORT}_start`
 
 const EXTERNAL = { function: 0, table: 1, memory: 2, global: 3, tag: 4 } as const
+/** Behind the module's own types: `() -> units`, `units -> ()` and `counter -> counter`. */
+const METER_TYPE = { get: 0, set: 1, slow: 2 } as const
+const METER_TYPES = 3
 const EXTENDED_CONST_OPS = new Set([0x6a, 0x6b, 0x6c, 0x7c, 0x7d, 0x7e])
 
 /**
  * Everything in front of the code section: reads each section, remembers what function bodies need to know, and writes it
  * back with the fuel counter's declarations added. `refill` becomes the last imported function, so own functions move up
- * by one; the counter becomes the last global and the slow path the last function, so nothing else moves.
+ * by one; the counter becomes the last global and the meter's own functions the last functions, so nothing else moves.
  */
 export class Declarations {
   typeCount = 0
@@ -28,11 +35,19 @@ export class Declarations {
   /** Own functions' types. */
   readonly functionTypes: number[] = []
   globalCount = 0
-  /** Indices of own mutable globals. */
+  /** Indices of own mutable globals that JavaScript can read and write. */
   readonly mutableGlobals: number[] = []
+  readonly importShapes: ImportShape[] = []
+  readonly exportShapes = new Map<string, ExternShape>()
+  /** The module's own memory, in pages. */
+  memory: { readonly initialPages: number; readonly maximumPages: number } | null = null
+  /** A mutable global whose value JavaScript cannot save, with its offset. */
+  hiddenState: string | null = null
 
   readonly #profile: Profile
   readonly #counterType: number
+  readonly #typeReaders: Reader[] = []
+  readonly #globalTypes: string[] = []
   #tables = 0
   #memories = 0
 
@@ -54,6 +69,11 @@ export class Declarations {
     return this.importedFunctions + 1 + this.functionTypes.length
   }
 
+  /** Functions that the meter adds behind the module's own. */
+  get addedFunctions(): number {
+    return this.#profile.trust === "trusted" ? 1 : 3
+  }
+
   get fuelGlobal(): number {
     return this.globalCount
   }
@@ -66,12 +86,16 @@ export class Declarations {
 
   /** @returns The function's index in the new numbering. */
   moveFunction(index: number, offset: number): number {
-    if (index < this.importedFunctions) return index
-    if (index >= this.importedFunctions + this.functionTypes.length) invalid(`no function ${index}`, offset)
-    return index + 1
+    return this.findFunction(index) ?? invalid(`no function ${index}`, offset)
   }
 
-  /** Adds `() -> counter`, `counter -> counter`, and `() -> results` for every type with several results. */
+  /** @returns The function's index in the new numbering, or null when there is no such function. */
+  findFunction(index: number): number | null {
+    if (index < this.importedFunctions) return index
+    return index < this.importedFunctions + this.functionTypes.length ? index + 1 : null
+  }
+
+  /** Adds the types of the meter's functions, and `() -> results` for every type with several results. */
   types(reader: Reader | undefined, out: Writer): void {
     const limits = this.#limits
     const multiResult: { type: number; start: number; end: number }[] = []
@@ -82,6 +106,7 @@ export class Declarations {
     for (let type = 0; type < this.typeCount && reader !== undefined; type++) {
       const offset = reader.at
       if (reader.u8() !== FUNCTION_TYPE) unsupported("garbage collection", offset)
+      this.#typeReaders.push(new Reader(reader.bytes, reader.at, reader.end))
       const parameters = readValueTypes(reader, "parameter")
       checkLimit("parameters of one function", parameters, limits?.parameters ?? Infinity, offset)
       const resultsStart = reader.at
@@ -91,13 +116,15 @@ export class Declarations {
       this.resultCounts.push(results)
       if (results <= 1) this.resultBlockTypes.push(asSigned(results === 0 ? VOID : reader.bytes[reader.at - 1]!))
       else {
-        this.resultBlockTypes.push(this.typeCount + 2 + multiResult.length)
+        this.resultBlockTypes.push(this.typeCount + METER_TYPES + multiResult.length)
         multiResult.push({ type, start: resultsStart, end: reader.at })
       }
     }
-    out.u32(this.typeCount + 2 + multiResult.length)
+    out.u32(this.typeCount + METER_TYPES + multiResult.length)
     if (reader !== undefined) copyToEnd(reader, first, out)
-    for (const byte of [FUNCTION_TYPE, 0, 1, this.#counterType]) out.u8(byte)
+    const hostType = this.#counterType === I32 ? I32 : F64
+    for (const byte of [FUNCTION_TYPE, 0, 1, hostType]) out.u8(byte)
+    for (const byte of [FUNCTION_TYPE, 1, hostType, 0]) out.u8(byte)
     for (const byte of [FUNCTION_TYPE, 1, this.#counterType, 1, this.#counterType]) out.u8(byte)
     for (const { start, end } of multiResult) {
       out.op(FUNCTION_TYPE, 0)
@@ -119,14 +146,17 @@ export class Declarations {
   functions(reader: Reader | undefined, out: Writer): void {
     const count = reader?.count("function") ?? 0
     checkLimit("functions", count, this.#limits?.functions ?? Infinity, reader?.at ?? 0)
-    out.u32(count + 1)
+    out.u32(count + this.addedFunctions)
     for (let i = 0; i < count && reader !== undefined; i++) {
       const type = this.#typeIndex(reader)
       this.functionTypes.push(type)
       out.u32(type)
     }
     if (reader !== undefined) expectEnd(reader)
-    out.u32(this.typeCount + 1)
+    out.u32(this.typeCount + METER_TYPE.slow)
+    if (this.#profile.trust === "trusted") return
+    out.u32(this.typeCount + METER_TYPE.get)
+    out.u32(this.typeCount + METER_TYPE.set)
   }
 
   tables(reader: Reader, out: Writer): void {
@@ -142,7 +172,7 @@ export class Declarations {
   memories(reader: Reader, out: Writer): void {
     const count = reader.count("memory")
     out.u32(count)
-    for (let i = 0; i < count; i++) this.#memory(reader, out)
+    for (let i = 0; i < count; i++) this.memory = this.#memory(reader, out)
     expectEnd(reader)
   }
 
@@ -151,10 +181,10 @@ export class Declarations {
     checkLimit("globals", count, this.#limits?.globals ?? Infinity, reader?.at ?? 0)
     out.u32(count + 1)
     for (let i = 0; i < count && reader !== undefined; i++) {
-      out.u8(reader.valueType())
-      const mutable = readMutability(reader)
-      out.u8(mutable)
-      if (mutable) this.mutableGlobals.push(this.globalCount)
+      const offset = reader.at
+      const type = this.#globalType(reader, out)
+      if (type === "mut v128") this.hiddenState ??= `a mutable global of type v128 at byte ${offset}`
+      else if (type.startsWith("mut ")) this.mutableGlobals.push(this.globalCount)
       this.#constantExpression(reader, out)
       this.globalCount++
     }
@@ -166,7 +196,8 @@ export class Declarations {
     out.u8(OP.end)
   }
 
-  exports(reader: Reader | undefined, out: Writer): void {
+  /** @param start - The start section; its function becomes an export, except in the trusted profile. */
+  exports(reader: Reader | undefined, start: Reader | undefined, out: Writer): void {
     const saved = this.#profile.exportGlobals ? this.mutableGlobals : []
     const count = reader?.count("export") ?? 0
     checkLimit("exports", count, this.#limits?.exports ?? Infinity, reader?.at ?? 0)
@@ -181,28 +212,31 @@ export class Declarations {
       const kind = reader.u8()
       const offset = reader.at
       const index = reader.u32()
-      if (kind === EXTERNAL.global && index >= this.globalCount) invalid(`no global ${index}`, offset)
       const moved = kind === EXTERNAL.function ? this.moveFunction(index, offset) : index
+      this.exportShapes.set(readName(reader.bytes, start), this.#externShape(kind, index, offset))
       if (!this.#keepsExport(reader.bytes, start, nameEnd)) continue
       kept.copy(reader.bytes, start, nameEnd)
       kept.op(kind, moved)
       keptCount++
     }
     if (reader !== undefined) expectEnd(reader)
-    out.u32(keptCount + 1 + saved.length)
+    const own = new Writer(256)
+    const ownCount = this.#profile.trust === "trusted" ? this.#exportCounter(own) : this.#exportFunctions(start, own)
+    out.u32(keptCount + ownCount + saved.length)
     out.append(kept)
-    out.name(FUEL_EXPORT)
-    out.op(EXTERNAL.global, this.fuelGlobal)
+    out.append(own)
     for (const index of saved) {
       out.name(globalExport(index))
       out.op(EXTERNAL.global, index)
     }
   }
 
-  start(reader: Reader, out: Writer): void {
+  /** @returns The start function's index in the new numbering. */
+  start(reader: Reader): number {
     const offset = reader.at
-    out.u32(this.moveFunction(reader.u32(), offset))
+    const index = this.moveFunction(reader.u32(), offset)
     expectEnd(reader)
+    return index
   }
 
   /** Source: WebAssembly Core 3.0 §5.5.12, the eight forms of an element segment. */
@@ -245,27 +279,78 @@ export class Declarations {
     return this.#profile.trust === "untrusted" ? this.#profile.limits : null
   }
 
+  #exportCounter(out: Writer): number {
+    out.name(FUEL_EXPORT)
+    out.op(EXTERNAL.global, this.fuelGlobal)
+    return 1
+  }
+
+  #exportFunctions(start: Reader | undefined, out: Writer): number {
+    out.name(FUEL_GET_EXPORT)
+    out.op(EXTERNAL.function, this.slowFunction + 1)
+    out.name(FUEL_SET_EXPORT)
+    out.op(EXTERNAL.function, this.slowFunction + 2)
+    if (start === undefined) return 2
+    out.name(START_EXPORT)
+    out.op(EXTERNAL.function, this.start(start))
+    return 3
+  }
+
   #import(reader: Reader, out: Writer): void {
     const start = reader.at
     skipName(reader)
     if (nameStartsWith(reader.bytes, start, reader.at, METER_MODULE))
       invalid(`reserved import module ${METER_MODULE}`, start)
+    const nameStart = reader.at
     skipName(reader)
     const offset = reader.at
     const kind = reader.u8()
     out.copy(reader.bytes, start, reader.at)
+    let index = 0
     if (kind === EXTERNAL.function) {
       const type = this.#typeIndex(reader)
-      this.importedFunctionTypes.push(type)
+      index = this.importedFunctionTypes.push(type) - 1
       out.u32(type)
     } else if (kind === EXTERNAL.table) this.#table(reader, out)
     else if (kind === EXTERNAL.memory) this.#memory(reader, out, true)
     else if (kind === EXTERNAL.global) {
-      out.u8(reader.valueType())
-      out.u8(readMutability(reader))
-      this.globalCount++
+      this.#globalType(reader, out)
+      index = this.globalCount++
     } else if (kind === EXTERNAL.tag) unsupported("exception handling", offset)
-    else invalid(`unknown import kind ${kind}`, offset)
+    const shape = this.#externShape(kind, index, offset)
+    this.importShapes.push({ module: readName(reader.bytes, start), name: readName(reader.bytes, nameStart), ...shape })
+  }
+
+  /** @returns The global's type in the text format. */
+  #globalType(reader: Reader, out: Writer): string {
+    const type = reader.valueType()
+    const mutable = readMutability(reader)
+    out.u8(type)
+    out.u8(mutable)
+    const text = `${mutable ? "mut " : ""}${typeName(type)}`
+    this.#globalTypes.push(text)
+    return text
+  }
+
+  #externShape(kind: number, index: number, offset: number): ExternShape {
+    switch (kind) {
+      case EXTERNAL.function:
+        return { kind: "function", type: this.#functionTypeText(this.typeOf(index, offset)) }
+      case EXTERNAL.table:
+        return { kind: "table", type: "" }
+      case EXTERNAL.memory:
+        return { kind: "memory", type: "" }
+      case EXTERNAL.global:
+        return { kind: "global", type: this.#globalTypes[index] ?? invalid(`no global ${index}`, offset) }
+      default:
+        return invalid(`unknown kind ${kind} of an import or export`, offset)
+    }
+  }
+
+  #functionTypeText(type: number): string {
+    const { bytes, at, end } = this.#typeReaders[type]!
+    const reader = new Reader(bytes, at, end)
+    return `(${readTypeNames(reader)}) -> (${readTypeNames(reader)})`
   }
 
   #keepsExport(bytes: Uint8Array, nameStart: number, nameEnd: number): boolean {
@@ -291,7 +376,7 @@ export class Declarations {
     writeSizes(out, minimum, Math.min(maximum, cap))
   }
 
-  #memory(reader: Reader, out: Writer, imported = false): void {
+  #memory(reader: Reader, out: Writer, imported = false) {
     const offset = reader.at
     if (++this.#memories > 1) unsupported("more than one memory", offset)
     const { minimum, maximum } = readSizes(reader)
@@ -299,7 +384,9 @@ export class Declarations {
     const replaced = imported && profile.trust === "trusted" ? profile.initialMemoryPages : null
     const initial = replaced ?? minimum
     checkLimit("initial memory pages", initial, profile.maxMemoryPages, offset)
-    writeSizes(out, initial, Math.min(maximum, profile.maxMemoryPages))
+    const maximumPages = Math.min(maximum, profile.maxMemoryPages)
+    writeSizes(out, initial, maximumPages)
+    return { initialPages: initial, maximumPages }
   }
 
   /** Copies an initialiser; only `ref.func` in it changes. */
@@ -353,6 +440,39 @@ function readValueTypes(reader: Reader, what: string): number {
 function asSigned(byte: number): number {
   return byte - 0x80
 }
+
+function readTypeNames(reader: Reader): string {
+  const names: string[] = []
+  for (let count = reader.u32(); count > 0; count--) names.push(typeName(reader.valueType()))
+  return names.join(" ")
+}
+
+function typeName(type: number): string {
+  return TYPE_NAMES.get(type)!
+}
+
+const TYPE_NAMES = new Map([
+  [I32, "i32"],
+  [I64, "i64"],
+  [F32, "f32"],
+  [F64, "f64"],
+  [V128, "v128"],
+  [FUNCREF, "funcref"],
+  [EXTERNREF, "externref"],
+])
+
+function readName(bytes: Uint8Array, start: number): string {
+  const reader = new Reader(bytes, start)
+  const length = reader.u32()
+  try {
+    return UTF8.decode(bytes.subarray(reader.at, reader.at + length))
+  } catch {
+    return invalid("a name that is not UTF-8", start)
+  }
+}
+
+/** A byte order mark is a character like others: without it two names of a module could become one. */
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /** Passes over a name. Its bytes are kept as they are: decoding could join names that differ, and V8 has checked UTF-8. */
 function skipName(reader: Reader): void {

@@ -80,7 +80,7 @@ export class FuelCode {
 
   /**
    * The function behind every failed check: takes the counter, asks the host for more until it is not negative, and
-   * returns it. It stops with `unreachable`, which wasm code cannot catch.
+   * returns it. It stops with `unreachable`, which wasm code cannot catch. A grant that is not a number is none.
    */
   writeSlowFunction(out: Writer): void {
     const [lessThan, lessOrEqual, add] = this.#wide
@@ -92,6 +92,7 @@ export class FuelCode {
     out.op(OP.globalSet, this.#global)
     out.op(OP.loop, VOID)
     out.op(OP.call, this.#refill)
+    if (this.#wide) truncate(out)
     out.op(OP.localTee, 1)
     this.#constant(out, 0)
     out.u8(lessOrEqual)
@@ -109,6 +110,23 @@ export class FuelCode {
     out.op(OP.brIf, 0)
     out.u8(OP.end)
     out.op(OP.localGet, 0)
+    out.u8(OP.end)
+  }
+
+  /** `() -> f64` */
+  writeGetFunction(out: Writer): void {
+    out.u8(0) // no locals
+    out.op(OP.globalGet, this.#global)
+    out.u8(OP.f64ConvertI64S)
+    out.u8(OP.end)
+  }
+
+  /** `(f64) -> ()` */
+  writeSetFunction(out: Writer): void {
+    out.u8(0) // no locals
+    out.op(OP.localGet, 0)
+    truncate(out)
+    out.op(OP.globalSet, this.#global)
     out.u8(OP.end)
   }
 
@@ -145,4 +163,9 @@ export class FuelCode {
     out.u8(OP.i32Const)
     out.s32(value)
   }
+}
+
+/** `i64.trunc_sat_f64_s`: never traps, and makes 0 of what is not a number. */
+function truncate(out: Writer): void {
+  out.op(OP.prefixFc, 6)
 }

@@ -40,6 +40,7 @@ export const OP = {
   i64Add: 0x7c,
   i64Sub: 0x7d,
   i64ExtendI32U: 0xad,
+  f64ConvertI64S: 0xb9,
   refFunc: 0xd2,
   prefixFb: 0xfb,
   prefixFc: 0xfc,
@@ -50,6 +51,11 @@ export const OP = {
 export const VOID = 0x40
 export const I32 = 0x7f
 export const I64 = 0x7e
+export const F64 = 0x7c
+export const F32 = 0x7d
+export const V128 = 0x7b
+export const FUNCREF = 0x70
+export const EXTERNREF = 0x6f
 /** Binary form of a function type. */
 export const FUNCTION_TYPE = 0x60
 

@@ -38,8 +38,8 @@ const ORDER: readonly number[] = [
 export const PREAMBLE = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00)
 
 /**
- * Finds the sections of a module; custom sections are left out.
- * @returns Readers over the contents, by section id.
+ * Finds the sections of a module; of the custom sections only the first that is called "name" is kept.
+ * @returns Readers over the contents, by section id; `custom` is the name section's contents behind its name.
  * @throws {ModuleRejected} when the preamble is wrong, a section overruns, is unknown, repeated or out of order.
  * Source: WebAssembly Core 3.0 §5.5.
  */
@@ -54,7 +54,11 @@ export function readSections(bytes: Uint8Array): ReadonlyMap<number, Reader> {
     const size = reader.u32()
     const contents = reader.at
     reader.skip(size)
-    if (id === SECTION.custom) continue
+    if (id === SECTION.custom) {
+      const names = nameSection(new Reader(bytes, contents, contents + size))
+      if (names !== null && !sections.has(SECTION.custom)) sections.set(SECTION.custom, names)
+      continue
+    }
     if (id === SECTION.tag) unsupported("exception handling", start)
     const nextPlace = ORDER.indexOf(id)
     if (nextPlace < 0) invalid(`unknown section ${id}`, start)
@@ -64,3 +68,15 @@ export function readSections(bytes: Uint8Array): ReadonlyMap<number, Reader> {
   }
   return sections
 }
+
+/** @returns The contents, behind the name, of a custom section that is called "name". */
+function nameSection(reader: Reader): Reader | null {
+  const length = reader.u32()
+  const start = reader.at
+  reader.skip(length)
+  return length === 4 && Buffer.from(reader.bytes.buffer, reader.bytes.byteOffset + start, 4).equals(NAME)
+    ? reader
+    : null
+}
+
+const NAME = Buffer.from("name")

@@ -3,13 +3,19 @@ import { describe, it } from "node:test"
 import { DEFAULT_MODULE_LIMITS, type ModuleLimits } from "../../../src/sandbox/metering/limits.ts"
 import { meter } from "../../../src/sandbox/metering/meter.ts"
 import { ModuleRejected } from "../../../src/sandbox/metering/module-rejected.ts"
-import { GUEST_PROFILE, QUICKJS_PROFILE } from "../../../src/sandbox/metering/profiles.ts"
+import {
+  GUEST_PROFILE,
+  QUICKJS_PROFILE,
+  type TrustedProfile,
+  type UntrustedProfile,
+} from "../../../src/sandbox/metering/profiles.ts"
 import { FEATURE_MODULE } from "./feature-module.ts"
 import { binary, moduleOf, toWasm } from "./support.ts"
 
-function rejection(bytes: Uint8Array, profile = GUEST_PROFILE): ModuleRejected {
+function rejection(bytes: Uint8Array, profile: UntrustedProfile | TrustedProfile = GUEST_PROFILE): ModuleRejected {
   try {
-    meter(bytes, profile)
+    if (profile.trust === "trusted") meter(bytes, profile)
+    else meter(bytes, profile)
   } catch (error) {
     assert(error instanceof ModuleRejected, String(error))
     return error
@@ -125,7 +131,7 @@ describe("meter keeps its own names to itself", () => {
   it("keeps names apart that differ by a byte order mark", () => {
     const { bytes } = meter(toDuplicateExports("\u{feff}x", "x"), GUEST_PROFILE)
     const names = WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name)
-    assert.deepEqual(names, ["\u{feff}x", "x", "__fuel"])
+    assert.deepEqual(names, ["\u{feff}x", "x", "__fuel_get", "__fuel_set"])
     assert(WebAssembly.validate(meter(toDuplicateExports("\u{feff}__fuel", "__fue"), GUEST_PROFILE).bytes))
   })
 })
@@ -195,13 +201,13 @@ describe("static limits", () => {
 
 describe("the trusted profile", () => {
   it("refuses a binary without exactly one body to leave alone", () => {
-    const error = rejection(toWasm("(module (func))"), QUICKJS_PROFILE as never)
+    const error = rejection(toWasm("(module (func))"), QUICKJS_PROFILE)
     assert.match(error.message, /0 bodies over 20000 bytes instead of one/)
   })
 
   it("refuses tail calls, which would loop without a check", () => {
     const bytes = toWasm("(module (func $f (return_call $f)))")
-    const error = rejection(bytes, { ...QUICKJS_PROFILE, unmeteredAboveBytes: 0 } as never)
+    const error = rejection(bytes, { ...QUICKJS_PROFILE, unmeteredAboveBytes: 0 })
     assert.match(error.message, /tail call/)
   })
 })

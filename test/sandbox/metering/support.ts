@@ -1,6 +1,6 @@
 import loadWabt from "wabt"
 import { type MeteredModule, meter } from "../../../src/sandbox/metering/meter.ts"
-import { GUEST_PROFILE, type Profile } from "../../../src/sandbox/metering/profiles.ts"
+import { GUEST_PROFILE, type UntrustedProfile } from "../../../src/sandbox/metering/profiles.ts"
 
 const wabt = await loadWabt()
 const FEATURES = {
@@ -62,6 +62,7 @@ export class MeteredInstance {
       ...imports,
       [module]: { [name]: () => this.#refill() },
     })
+    if (this.module.start !== null) this.exports[this.module.start]!()
   }
 
   get exports(): Record<string, Exported> {
@@ -69,7 +70,11 @@ export class MeteredInstance {
   }
 
   get left(): number {
-    return Number((this.instance.exports[this.module.fuelExport] as WebAssembly.Global).value)
+    return this.exports[this.module.fuel.get]!() as number
+  }
+
+  set left(units: number) {
+    this.exports[this.module.fuel.set]!(units)
   }
 
   /** Units spent since instantiation. */
@@ -77,11 +82,11 @@ export class MeteredInstance {
     return this.granted - this.left
   }
 
-  #refill(): number | bigint {
+  #refill(): number {
     this.refills++
     const grant = Math.min(this.#slice, this.#budget - this.granted)
     this.granted += grant
-    return this.module.counter === "i64" ? BigInt(grant) : grant
+    return grant
   }
 }
 
@@ -89,7 +94,7 @@ interface Options {
   readonly imports?: WebAssembly.Imports
   readonly budget?: number
   readonly slice?: number
-  readonly profile?: Profile
+  readonly profile?: UntrustedProfile
 }
 
 /** Repeatable pseudo-random numbers (mulberry32). */
