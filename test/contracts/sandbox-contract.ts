@@ -18,17 +18,22 @@ export interface LoadOptions {
 /** Loads a guest, not yet `ready`. */
 export type LoadFixture = (guest: Fixture, options: LoadOptions) => Promise<Sandbox>
 
-/**
- * What every tier must do with every guest. A tier's test file says how to load one.
- * @param elsewhere - The guest does not run in this thread: its answers always come later, and its storage is not here.
- */
-export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = false } = {}): void {
-  const open = async (guest: Fixture, options: Partial<LoadOptions> = {}) => {
-    const services = options.services ?? new RecordingServices()
-    const sandbox = await load(guest, { instance: "shared", services, limits: LIMITS, ...options })
-    await sandbox.ready(sandbox.hooks.has("on_server_start") ? event("on_server_start", [services.config]) : null)
-    return sandbox
-  }
+/** In what a tier differs from the others. */
+export interface TierTraits {
+  /** The guest does not run in this thread: its answers always come later, and its storage is not here. */
+  readonly elsewhere?: boolean
+  /** How loading fails when a guest fails, or spins, before any hook runs. */
+  readonly topLevel: { readonly fails: Refusal; readonly spins: Refusal }
+  /** What only guests of this tier can do, and how the call ends. */
+  readonly deeds?: readonly (readonly [Fixture, ErrorCode])[]
+}
+
+export type Refusal = readonly [code: ErrorCode, message: RegExp]
+
+/** What every tier must do with every guest. A tier's test file says how to load one, and tests what is the tier's own. */
+export function sandboxContract(tier: string, load: LoadFixture, traits: TierTraits): void {
+  const { elsewhere = false, topLevel, deeds = [] } = traits
+  const open = opener(load)
 
   describe(`${tier}: answers`, () => {
     it("gives the guest the request and takes its answer, without a promise when nothing waited", async () => {
@@ -48,7 +53,7 @@ export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = f
       assert.equal((await answer(guest, "/upgrade")).text, "websocket")
     })
 
-    it("takes bytes, a Response, and nothing", async () => {
+    it("takes bytes, a status with headers, and nothing", async () => {
       await using guest = await open("answer-request")
       assert.deepEqual([...((await answer(guest, "/bytes")).answer?.body ?? [])], [255, 104, 105])
       const response = await answer(guest, "/response")
@@ -65,7 +70,7 @@ export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = f
       assert.equal(exchange.lists.response.get("x-status"), "200")
     })
 
-    it("knows the hooks of a guest, in both spellings, and runs those without a request", async () => {
+    it("knows the hooks of a guest, and runs those without a request", async () => {
       const services = new RecordingServices()
       await using guest = await open("answer-events", { services })
       assert.deepEqual([...guest.hooks].sort(), ["cache_get", "on_request_complete", "transform"])
@@ -86,7 +91,8 @@ export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = f
       const services = new RecordingServices()
       await using guest = await open("use-services", { services })
       const { text } = await answer(guest, "/")
-      assert.equal(text, "välue\0end|3||3|s3cret|hello|203|afar|fetchéd")
+      const [message, ...found] = (text ?? "").split("|").reverse()
+      assert.equal(found.reverse().join("|"), "välue\0end|3||3|s3cret|hello|203|afar|fetchéd")
       assert.deepEqual(services.lines, ["warn text {n: 1} [2]"])
       assert.deepEqual(services.metrics, [["hits", 2, { path: "/" }]])
       const [sent] = services.requests
@@ -94,6 +100,9 @@ export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = f
         [sent?.method, sent?.headers, Buffer.from(sent?.body ?? []).toString()],
         ["POST", [["a", "b"]], "out"],
       )
+      if (elsewhere) return
+      const pushed = { queue: "mail", value: '{"to":"ada"}', key: "ada", delayMs: 1000, tenant: null }
+      assert.deepEqual([message, services.messages], ["message 1", [pushed]])
     })
 
     it("keeps storage of tenants apart", async () => {
@@ -110,38 +119,23 @@ export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = f
   })
 
   describe(`${tier}: failures`, () => {
-    const fails = async (guest: Sandbox, path: string, code: ErrorCode, limits: Partial<CallLimits> = {}) => {
-      const call = request(new RecordingExchange(path), limits)
-      await assert.rejects(async () => guest.call(call), { name: "PluginError", code })
-    }
-    const isCalm = async (guest: Sandbox) => assert.ok(await answer(guest, "/calm"))
-
     for (const [guest, code] of [
       ["spin-forever", "E_LIMIT_CPU"],
-      ["spin-in-native-code", "E_LIMIT_CPU"],
-      ["catch-everything", "E_LIMIT_CPU"],
-      ["flood-microtasks", "E_LIMIT_CPU"],
       ["grow-memory", "E_LIMIT_MEMORY"],
       ["recurse-forever", "E_LIMIT_STACK"],
       ["throw-error", "E_GUEST_THREW"],
-      ["throw-string", "E_GUEST_THREW"],
       ["never-settle", "E_LIMIT_TIME"],
       ["send-much", "E_LIMIT_MESSAGE"],
+      ...deeds,
     ] as const) {
       for (const instance of ["shared", "fresh"] as const) {
         it(`${instance}: ${guest} ends with ${code}, and the next call works`, async () => {
-          await using sandbox = await open(guest, { instance })
-          await fails(sandbox, "/", code, BUDGETS[code] ?? {})
+          await using sandbox = await open(guest, { instance, services: neverFetching() })
+          await fails(sandbox, "/", code, BUDGETS[code])
           await isCalm(sandbox)
         })
       }
     }
-
-    it("leaves no trace of what a guest did after it was stopped", async () => {
-      await using guest = await open("catch-everything")
-      await fails(guest, "/", "E_LIMIT_CPU", { cpuMs: 20 })
-      assert.equal((await answer(guest, "/calm")).text, "false")
-    })
 
     it("does not bother a guest with parameters over the limit", async () => {
       await using guest = await open("answer-events")
@@ -155,35 +149,18 @@ export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = f
       assert.match((await answer(guest, "/")).text ?? "", /^out of memory, 65536$/)
     })
 
-    it("says what the guest threw and where, in the cause", async () => {
+    it("says what the guest says went wrong", async () => {
       await using guest = await open("throw-error")
-      await assert.rejects(
-        async () => guest.call(request(new RecordingExchange("/"))),
-        (error: Error) => {
-          assert.match(error.message, /on_request: TypeError: not today \(index\.js:7:\d+\)/)
-          assert.match(
-            (error.cause as Error).stack ?? "",
-            /^TypeError: not today\n +at fail \(index\.js:7:\d+\)\n +at onRequest \(index\.js:3:\d+\)$/,
-          )
-          return true
-        },
-      )
+      await assert.rejects(async () => guest.call(request(new RecordingExchange("/"))), {
+        message: /^throw-error: on_request: .*not today.* \[E_GUEST_THREW\]$/,
+      })
     })
 
-    for (const path of ["/number", "/text", "/action"]) {
-      it(`refuses a result of the wrong shape: ${path}`, async () => {
-        await using guest = await open("return-nonsense")
-        await fails(guest, path, "E_GUEST_RESULT_INVALID")
-        await isCalm(guest)
-      })
-    }
-    for (const path of ["/headers", "/body", "/pairs", "/getter"]) {
-      it(`fails a call whose result cannot be read: ${path}`, async () => {
-        await using guest = await open("return-nonsense")
-        await fails(guest, path, "E_GUEST_THREW")
-        await isCalm(guest)
-      })
-    }
+    it("refuses a result that the hook does not have", async () => {
+      await using guest = await open("return-nonsense")
+      await fails(guest, "/number", "E_GUEST_RESULT_INVALID")
+      await isCalm(guest)
+    })
 
     it("hands refusals to the guest, and reports an uncaught one under its own code", async () => {
       await using guest = await open("break-the-rules")
@@ -191,37 +168,22 @@ export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = f
       await fails(guest, "/uncaught", "E_HEADER_FORBIDDEN")
       await assert.rejects(async () => guest.call(request(new RecordingExchange("/uncaught"))), {
         message:
-          /^[a-z-]+: on_request: host is (?:not yours|set by the server alone) \(index\.js:\d+:\d+\) \[E_HEADER_FORBIDDEN\]$/,
+          /^[a-z-]+: on_request: host is (?:not yours|set by the server alone)(?: \(.+\))? \[E_HEADER_FORBIDDEN\]$/,
       })
-      await fails(await open("return-nonsense"), "/status", "E_STATUS_INVALID")
-    })
-
-    it("refuses a context that was kept beyond its request", async () => {
-      await using guest = await open("keep-a-request")
-      await answer(guest, "/first")
-      assert.match((await answer(guest, "/second")).text ?? "", /is over/)
+      await using other = await open("return-nonsense")
+      await fails(other, "/status", "E_STATUS_INVALID")
     })
 
     it("stops a waiting guest when the caller gives up", async () => {
-      await using guest = await open("never-settle")
+      await using guest = await open("never-settle", { services: neverFetching() })
       const abort = new AbortController()
       const call = guest.call({ ...request(new RecordingExchange("/")), signal: abort.signal })
       abort.abort(new Error("gone"))
       await assert.rejects(async () => call, { code: "E_LIMIT_TIME" })
     })
 
-    it("fails the other calls of a broken shared instance, and serves on with the next generation", async () => {
-      await using guest = await open("break-while-others-wait")
-      const waiting = guest.call(request(new RecordingExchange("/wait")))
-      assert.equal(guest.generation, 0)
-      await fails(guest, "/spin", "E_LIMIT_CPU", { cpuMs: 10 })
-      await assert.rejects(async () => waiting, { code: "E_INSTANCE_RESET" })
-      assert.equal(guest.generation, 1)
-      await isCalm(guest)
-    })
-
     it("ends waiting calls when it is disposed", async () => {
-      const guest = await open("never-settle")
+      const guest = await open("never-settle", { services: neverFetching() })
       const waiting = guest.call(request(new RecordingExchange("/")))
       await guest[Symbol.asyncDispose]()
       await assert.rejects(async () => waiting, { code: "E_GUEST_EXITED" })
@@ -248,53 +210,13 @@ export function sandboxContract(tier: string, load: LoadFixture, { elsewhere = f
       await Promise.all(waiting)
       assert.equal((await answer(guest, "/")).text, "101")
     })
-
-    it("cancels what a settled call left behind, and names what on_server_start left", async () => {
-      const services = new RecordingServices()
-      await using guest = await open("leave-timers-behind", { services })
-      await answer(guest, "/")
-      await new Promise((resolve) => setTimeout(resolve, 20))
-      assert.deepEqual(services.lines, [
-        "warn on_server_start left behind, now cancelled: interval of 1 ms, timer of 60000 ms",
-      ])
-    })
-
-    it("goes on with waitUntil after the answer, within the budgets of the call", async () => {
-      for (const instance of ["shared", "fresh"] as const) {
-        const services = new RecordingServices()
-        await using guest = await open("work-after-the-answer", { services, instance })
-        const exchange = new RecordingExchange("/a")
-        assert.equal(await guest.call(request(exchange)), undefined)
-        assert.equal(exchange.text, "now")
-        await guest.call(request(new RecordingExchange("/spin"), { cpuMs: 20 }))
-        await until(() => services.lines.length === 3)
-        assert.ok(services.lines.includes("info later /a"))
-        assert.ok(
-          services.lines.some((line) => line.startsWith("error after the answer:") && line.includes("E_LIMIT_CPU")),
-        )
-      }
-    })
   })
 
   describe(`${tier}: loading`, () => {
-    const failsToLoad = async (guest: Fixture, code: ErrorCode, message: RegExp) => {
-      await assert.rejects(open(guest), (error: Error & { code?: string }) => {
-        assert.equal(error.code, code)
-        assert.match(error.message, message)
-        return true
-      })
-    }
-
-    it("reports what the top level throws, with its position", () =>
-      failsToLoad("fail-at-top-level", "E_PLUGIN_LOAD_FAILED", /index\.js:2:\d+/))
+    it("reports what fails before any hook runs", () => failsToLoad(load, "fail-at-top-level", topLevel.fails))
+    it("stops what spins before any hook runs", () => failsToLoad(load, "spin-at-top-level", topLevel.spins))
     it("fails when on_server_start fails", () =>
-      failsToLoad("fail-at-start", "E_GUEST_THREW", /on_server_start: Error: no database/))
-    it("refuses a top level that waits", () =>
-      failsToLoad("wait-at-top-level", "E_PLUGIN_LOAD_FAILED", /top level waits/))
-    it("stops a top level that spins", () =>
-      failsToLoad("spin-at-top-level", "E_LIMIT_CPU", /the top level used more than/))
-    it("refuses a hook that is exported twice", () =>
-      failsToLoad("export-a-hook-twice", "E_PLUGIN_LOAD_FAILED", /onRequest.*on_request.*same hook/))
+      failsToLoad(load, "fail-at-start", ["E_GUEST_THREW", /on_server_start: .*no database/]))
   })
 }
 
@@ -304,9 +226,19 @@ export const LIMITS: Limits = { memoryBytes: 16 * MIB, messageBytes: 64 * 1024, 
 
 /** Enough CPU that only the limit in question is reached, even on a busy machine. */
 const BUDGETS: Partial<Record<ErrorCode, Partial<CallLimits>>> = {
-  E_LIMIT_CPU: { cpuMs: 30 },
+  E_LIMIT_CPU: { cpuMs: 30, fuel: Number.MAX_SAFE_INTEGER },
   E_LIMIT_TIME: { wallMs: 50 },
   E_LIMIT_MEMORY: { cpuMs: 20_000, wallMs: 60_000 },
+}
+
+/** @returns a function that loads a guest and makes it ready. */
+export function opener(load: LoadFixture): (guest: Fixture, options?: Partial<LoadOptions>) => Promise<Sandbox> {
+  return async (guest, options = {}) => {
+    const services = options.services ?? new RecordingServices()
+    const sandbox = await load(guest, { instance: "shared", services, limits: LIMITS, ...options })
+    await sandbox.ready(sandbox.hooks.has("on_server_start") ? event("on_server_start", [services.config]) : null)
+    return sandbox
+  }
 }
 
 export function request(exchange: RecordingExchange, limits: Partial<CallLimits> = {}): HookCall {
@@ -318,12 +250,40 @@ export function event(hook: HookName, params: readonly Json[]): HookCall {
   return { ...request(new RecordingExchange("/")), hook, exchange: null, params }
 }
 
-async function answer(guest: Sandbox, path: string): Promise<RecordingExchange> {
+/** Calls on_request. */
+export async function answer(guest: Sandbox, path: string): Promise<RecordingExchange> {
   const exchange = new RecordingExchange(path)
   await guest.call(request(exchange))
   return exchange
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
+/** Asserts how on_request fails. */
+export async function fails(
+  guest: Sandbox,
+  path: string,
+  code: ErrorCode,
+  limits: Partial<CallLimits> = {},
+): Promise<void> {
+  const call = request(new RecordingExchange(path), limits)
+  await assert.rejects(async () => guest.call(call), { name: "PluginError", code })
+}
+
+/** Asserts that the guest serves. */
+export async function isCalm(guest: Sandbox): Promise<void> {
+  assert.ok(await answer(guest, "/calm"))
+}
+
+/** Asserts how a guest fails before it is ready. */
+export async function failsToLoad(load: LoadFixture, guest: Fixture, [code, message]: Refusal): Promise<void> {
+  await assert.rejects(opener(load)(guest), (error: Error & { code?: string }) => {
+    assert.equal(error.code, code)
+    assert.match(error.message, message)
+    return true
+  })
+}
+
+function neverFetching(): RecordingServices {
+  const services = new RecordingServices()
+  services.respond = () => new Promise(() => {})
+  return services
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url"
 import { pino } from "pino"
 import { createHost } from "../../../src/host/create-host.ts"
 import { type BoundServices, createGuestServices } from "../../../src/host/create-services.ts"
+import { toQueueSettings } from "../../../src/host/queue-settings.ts"
 import type { LaneRights } from "../../../src/plugins/lanes/lane-protocol.ts"
 import type { LanedSandbox } from "../../../src/plugins/lanes/laned-sandbox.ts"
 import { type LaneClock, Lanes, type LanesOptions } from "../../../src/plugins/lanes/lanes.ts"
@@ -109,7 +110,7 @@ function toRights(folder: string, services: RecordingServices, limits: Limits): 
     config: services.config,
     secrets: new Map([["KEY", "s3cret"]]),
     quotaBytes: 1024 * 1024,
-    queues: [],
+    queues: [toQueueSettings("mail", undefined)],
     messageBytes: limits.messageBytes,
     access: {
       plugin: name,
@@ -161,7 +162,7 @@ export async function until(condition: () => boolean): Promise<void> {
 const NO_PERMISSIONS = {
   allowed_urls: [],
   max_fetch_per_minute: 0,
-  queues: [],
+  queues: ["mail"],
   secrets: ["KEY"],
   sensitive_headers: [],
   set_cookies: [],

@@ -1,4 +1,6 @@
 import { sandboxContract } from "../../contracts/sandbox-contract.ts"
+import { JAVASCRIPT, javascriptContract } from "./javascript-contract.ts"
 import { loadQuickjs } from "./load-quickjs.ts"
 
-sandboxContract("quickjs", loadQuickjs)
+sandboxContract("quickjs", loadQuickjs, JAVASCRIPT)
+javascriptContract("quickjs", loadQuickjs)
