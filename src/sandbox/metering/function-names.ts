@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer"
 import { Reader } from "./reader.ts"
 import { Writer } from "./writer.ts"
 
@@ -55,14 +56,3 @@ function findFunctionNames(reader: Reader): Reader | null {
   }
   return null
 }
-
-function isUtf8(bytes: Uint8Array): boolean {
-  try {
-    UTF8.decode(bytes)
-    return true
-  } catch {
-    return false
-  }
-}
-
-const UTF8 = new TextDecoder("utf-8", { fatal: true })
