@@ -114,6 +114,8 @@ export interface Guest {
 export interface GuestMemory {
   /** Bytes now; the guest may grow it. */
   readonly byteLength: number
+  /** All of it as it is now, for short values on the hot path: gone or moved as soon as the guest runs. Never passed on. */
+  readonly u8: Uint8Array
   /** UTF-8. @throws also {PluginError} `E_GUEST_RESULT_INVALID` for invalid UTF-8, `E_LIMIT_MESSAGE` over the limit. */
   text(address: number, length: number): string
   /** A copy. @throws also `E_LIMIT_MESSAGE`. */
