@@ -1,0 +1,226 @@
+import assert from "node:assert/strict"
+import { describe, it } from "node:test"
+import { PluginError } from "../../../src/errors.ts"
+import { DEFAULT_MODULE_LIMITS } from "../../../src/sandbox/metering/limits.ts"
+import { type Compiler, createCompiler } from "../../../src/sandbox/wasm/compile.ts"
+import { toWasm } from "../metering/support.ts"
+import { loops, moduleOfBodies, repeat } from "./compile-modules.ts"
+
+const MIB = 1024 * 1024
+const ANSWER = toWasm(`(module (memory (export "memory") 1) (func (export "answer") (result i32) i32.const 42))`)
+
+async function failure(compiler: Compiler, bytes: Uint8Array): Promise<PluginError> {
+  const error = await compiler.compile("guest", bytes, MIB).then(
+    () => assert.fail("the module was accepted"),
+    (error: unknown) => error,
+  )
+  assert(error instanceof PluginError, String(error))
+  assert.equal(error.plugin, "guest")
+  return error
+}
+
+/** Turns of the event loop until the promise settles. */
+async function turnsUntil(settled: Promise<unknown>): Promise<number> {
+  let turns = 0
+  let done = false
+  void settled
+    .catch(() => {})
+    .finally(() => {
+      done = true
+    })
+  for (; !done; turns++) await new Promise((resolve) => setImmediate(resolve))
+  return turns
+}
+
+/** Another module for each number. */
+function numbered(number: number): Uint8Array<ArrayBuffer> {
+  return toWasm(`(module (func (export "answer") (result i32) i32.const ${number}))`)
+}
+
+describe("a compiler", () => {
+  it("makes a module that runs, with what it is metered by", async () => {
+    await using compiler = createCompiler()
+    const { module, metered } = await compiler.compile("guest", ANSWER, MIB)
+    const { refill, fuel, shape } = metered
+    const instance = new WebAssembly.Instance(module, { [refill.module]: { [refill.name]: () => 0 } })
+    const exports = instance.exports as Record<string, (value?: number) => number>
+    exports[fuel.set]!(100)
+    assert.equal(exports.answer!(), 42)
+    assert(exports[fuel.get]!() < 100)
+    assert.deepEqual([...shape.exports.keys()].sort(), ["answer", "memory"])
+  })
+
+  it("caps the module's memory at the plugin's limit", async () => {
+    await using compiler = createCompiler()
+    const { module, metered } = await compiler.compile("guest", ANSWER, 3.5 * 64 * 1024)
+    const { refill } = metered
+    const instance = new WebAssembly.Instance(module, { [refill.module]: { [refill.name]: () => 0 } })
+    const memory = instance.exports.memory as WebAssembly.Memory
+    assert.equal(memory.grow(2), 1)
+    assert.throws(() => memory.grow(1), RangeError)
+  })
+
+  it("refuses a module that begins with more memory than the plugin's limit", async () => {
+    await using compiler = createCompiler()
+    const error = await failure(compiler, toWasm("(module (memory 17))"))
+    assert.equal(error.code, "E_WASM_LIMIT")
+    assert.match(error.message, /initial memory pages: 17 is over the limit of 16 at byte 11/)
+  })
+
+  it("compiles the same bytes once for any number of plugins", async () => {
+    await using compiler = createCompiler()
+    const names = Array.from({ length: 20 }, (_, i) => `guest${i}`)
+    const compiled = await Promise.all(names.map((name) => compiler.compile(name, Uint8Array.from(ANSWER), MIB)))
+    assert.equal(new Set(compiled.map(({ module }) => module)).size, 1)
+    assert.equal(await compiler.compile("late", Uint8Array.from(ANSWER), MIB), compiled[0])
+    assert.equal(compiler.compiled, 1)
+  })
+
+  it("compiles the same bytes again for another memory limit, which is part of the module", async () => {
+    await using compiler = createCompiler()
+    const [small, large] = [await compiler.compile("a", ANSWER, MIB), await compiler.compile("b", ANSWER, 2 * MIB)]
+    assert.notEqual(small.module, large.module)
+    assert.equal(compiler.compiled, 2)
+  })
+
+  it("does not mind that the caller changes the bytes while they are compiled", async () => {
+    await using compiler = createCompiler()
+    const bytes = Uint8Array.from(ANSWER)
+    const compiled = compiler.compile("guest", bytes, MIB)
+    bytes.fill(0)
+    assert(WebAssembly.Module.exports((await compiled).module).some(({ name }) => name === "answer"))
+    await compiler.compile("guest", ANSWER, MIB)
+    assert.equal(compiler.compiled, 1)
+  })
+
+  it("names each plugin in its own failure although they share the module", async () => {
+    await using compiler = createCompiler()
+    const bytes = ANSWER.subarray(0, 20)
+    const failures = await Promise.allSettled(["one", "two"].map((name) => compiler.compile(name, bytes, MIB)))
+    assert.equal(compiler.compiled, 1)
+    assert.deepEqual(
+      failures.map((failure) => failure.status === "rejected" && (failure.reason as PluginError).plugin),
+      ["one", "two"],
+    )
+  })
+
+  it("tries again what has failed", async () => {
+    await using compiler = createCompiler()
+    await failure(compiler, ANSWER.subarray(0, 20))
+    await failure(compiler, ANSWER.subarray(0, 20))
+    assert.equal(compiler.compiled, 2)
+  })
+
+  it("compiles nothing once it is closed, and lets whoever waits know", async () => {
+    const compiler = createCompiler()
+    const waiting = [1, 2, 3].map((number) => failure(compiler, numbered(number)))
+    await compiler[Symbol.asyncDispose]()
+    for (const error of await Promise.all(waiting)) assert.match(error.code, /E_OVERLOADED|E_INTERNAL/)
+    assert.equal((await failure(compiler, numbered(4))).code, "E_OVERLOADED")
+  })
+})
+
+function padded(length: number): Uint8Array {
+  return Buffer.concat([ANSWER], length)
+}
+
+describe("a compiler tells what is not a module", () => {
+  const cases: [what: string, bytes: Uint8Array, code: string, says: RegExp][] = [
+    ["an empty file", Buffer.alloc(0), "E_WASM_INVALID", /an empty file/],
+    ["WebAssembly text", Buffer.from("\n (module\n"), "E_WASM_INVALID", /WebAssembly text: convert it/],
+    ["text that begins with a comment", Buffer.from(";; guest\n(module)"), "E_WASM_INVALID", /WebAssembly text/],
+    ["a program of this machine", Buffer.from("\x7fELF\x02\x01\x01"), "E_WASM_INVALID", /ELF program.*wasm32/],
+    ["a page", Buffer.from("<!DOCTYPE html><html>"), "E_WASM_INVALID", /HTML or XML/],
+    [
+      "a pointer of Git LFS",
+      Buffer.from("version https://git-lfs.github.com/spec/v1\n"),
+      "E_WASM_INVALID",
+      /git lfs pull/,
+    ],
+    ["a packed file", Uint8Array.of(0x1f, 0x8b, 8, 0), "E_WASM_INVALID", /gzip/],
+    ["something else", Buffer.from("\u001b[31mred"), "E_WASM_INVALID", /does not begin with 00 61 73 6d \[/],
+    ["half a preamble", Uint8Array.of(0, 0x61, 0x73), "E_WASM_INVALID", /does not begin/],
+    ["a preamble without version", Uint8Array.of(0, 0x61, 0x73, 0x6d, 1), "E_WASM_INVALID", /end at byte 5/],
+    ["another version", Uint8Array.of(0, 0x61, 0x73, 0x6d, 2, 0, 0, 0), "E_WASM_INVALID", /at byte 4/],
+    ["a component", Uint8Array.of(0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0), "E_WASM_UNSUPPORTED", /component.*core modules/],
+    [
+      "a file over 4 MiB",
+      Buffer.concat([ANSWER, Buffer.alloc(4 * MIB)]),
+      "E_WASM_LIMIT",
+      /module size in bytes: 41\d+ /,
+    ],
+  ]
+  for (const [what, bytes, code, says] of cases)
+    it(what, async () => {
+      await using compiler = createCompiler()
+      const error = await failure(compiler, bytes)
+      assert.equal(error.code, code)
+      assert.match(error.message, says)
+    })
+})
+
+describe("a compiler and a damaged module", () => {
+  it("refuses it cut off anywhere, saying where it ends", async () => {
+    await using compiler = createCompiler()
+    for (let length = 9; length < ANSWER.length; length++) {
+      const bytes = ANSWER.subarray(0, length)
+      if (WebAssembly.validate(bytes)) continue
+      const error = await failure(compiler, bytes)
+      assert.equal(error.code, "E_WASM_INVALID")
+      assert.match(error.message, /at byte \d+ \[/)
+    }
+  })
+
+  it("refuses it with any bit wrong, or finds it valid as V8 does", async () => {
+    await using compiler = createCompiler()
+    let refused = 0
+    for (let bit = 64; bit < ANSWER.length * 8; bit++) {
+      const bytes = Uint8Array.from(ANSWER)
+      bytes[bit >> 3]! ^= 1 << (bit & 7)
+      await compiler.compile("guest", bytes, MIB).then(
+        () => assert(WebAssembly.validate(bytes), `bit ${bit}`),
+        (error: PluginError) => {
+          refused++
+          assert.match(error.code, /^E_WASM_/, `bit ${bit}: ${error.message}`)
+        },
+      )
+    }
+    assert(refused > 100)
+  })
+})
+
+describe("a compiler and a module made to keep it busy", () => {
+  const bombs: [what: string, bytes: Uint8Array, says: RegExp][] = [
+    ["140,000 loops over 1,000 locals", moduleOfBodies(loops(140_000, 1000)), /function size in bytes: 980005/],
+    ["480 loops over 1,000 locals", moduleOfBodies(loops(480, 1000)), /values joined in one function: \d+ is over/],
+    ["many functions that stay below", moduleOfBodies(...repeatBody(40, loops(330, 999))), /values joined in all/],
+    ["two thousand blocks in each other", moduleOfBodies(nested(2000)), /nested blocks: 1001/],
+    ["50,001 functions", moduleOfBodies(...repeatBody(50_001, [0, 0x0b])), /functions: 50001/],
+    ["2,000 locals", moduleOfBodies(loops(1, 2000)), /locals.*2000/],
+  ]
+  for (const [what, bytes, says] of bombs)
+    it(`refuses ${what}, and the calling thread goes on meanwhile`, async () => {
+      await using compiler = createCompiler()
+      const refused = failure(compiler, bytes)
+      assert((await turnsUntil(refused)) > 3)
+      const error = await refused
+      assert.equal(error.code, "E_WASM_LIMIT")
+      assert.match(error.message, says)
+      assert.match(error.message, /at byte \d+/)
+    })
+
+  it("compiles what is just within the limits while the calling thread goes on", async () => {
+    await using compiler = createCompiler()
+    const compiled = compiler.compile("guest", moduleOfBodies(...repeatBody(18, loops(320, 500))), MIB)
+    assert((await turnsUntil(compiled)) > 10)
+    await compiled
+  })
+})
+
+function repeatBody(count: number, body: readonly number[]): (readonly number[])[] {
+  return Array.from({ length: count }, () => body)
+}
+
+function nested(depth: number): number[] {
+  return [0, ...repeat(depth, [0x02, 0x40]), ...repeat(depth, [0x0b]), 0x0b]
+}
