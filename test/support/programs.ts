@@ -26,7 +26,19 @@ export const FAKETIME: TestProgram = {
   usedBy: "steps of the system's clock under a running server",
 }
 
-export const TEST_PROGRAMS: readonly TestProgram[] = [CHROMIUM, NGINX, FAKETIME]
+export const CLANG: TestProgram = {
+  command: "clang",
+  debianPackage: "clang",
+  usedBy: "guests in C",
+}
+/** clang's linker for WebAssembly. */
+export const WASM_LD: TestProgram = {
+  command: "wasm-ld",
+  debianPackage: "lld",
+  usedBy: "guests in C",
+}
+
+export const TEST_PROGRAMS: readonly TestProgram[] = [CHROMIUM, NGINX, FAKETIME, CLANG, WASM_LD]
 
 export function isInstalled(program: TestProgram): boolean {
   return findProgram(program) !== undefined
