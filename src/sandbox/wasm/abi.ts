@@ -15,8 +15,11 @@ export interface Abi {
    * @throws {PluginError} `E_PLUGIN_LOAD_FAILED` naming the import or export, what is wrong with it and what is expected.
    */
   check(plugin: string, shape: ModuleShape): CheckedModule
-  /** Makes the functions for one instance. Nothing of the guest exists yet. */
-  bind(guest: Guest): Binding
+  /**
+   * Makes the functions for one instance. Nothing of the guest exists yet, its memory included.
+   * @param shape - Of the module: functions it does not import need not be made. Absent: all are.
+   */
+  bind(guest: Guest, shape?: ModuleShape): Binding
 }
 
 export interface CheckedModule {
@@ -65,7 +68,7 @@ export interface Entry {
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: what a module passes is told by its import's type, checked at load
-export type ImportedFunction = (...args: any[]) => number | bigint | undefined | void | Promise<number | bigint | void>
+export type ImportedFunction = (...args: any[]) => number | bigint | undefined | Promise<number | bigint | undefined>
 
 /** One instance, as an ABI sees it. */
 export interface Guest {
@@ -104,7 +107,7 @@ export interface Guest {
     landed: (value: T) => number | bigint | undefined,
     failed: (refusal: Error & { readonly code: string }) => number | bigint | undefined,
     stop?: () => void,
-  ): Promise<number | bigint | void>
+  ): Promise<number | bigint | undefined>
 }
 
 /**
