@@ -44,9 +44,9 @@ typedef struct bext_str {
 } bext_str;
 
 /* A string literal as a view. */
+#ifdef __cplusplus
 #define BEXT_STR(literal) (bext_str{literal, sizeof(literal) - 1})
-#ifndef __cplusplus
-#undef BEXT_STR
+#else
 #define BEXT_STR(literal) ((bext_str){literal, sizeof(literal) - 1})
 #endif
 
@@ -274,10 +274,28 @@ __attribute__((weak)) void bext_arena_end(void) { bext_arena_over = true; }
 
 /* ---- hooks ---------------------------------------------------------------------------------------------------------------- */
 
-/* What hooks return; a negative value is a failure. */
-#define BEXT_CONTINUE 0
-#define BEXT_ANSWERED 1
-#define BEXT_FAILED INT32_MIN
+/* What hooks return; a negative value is a failure, and a refusal of the host that is returned fails the hook with its code. */
+enum {
+  BEXT_CONTINUE = 0,
+  BEXT_ANSWERED = 1,
+  BEXT_FAILED = -1, /* the guest's own failure; see bext_fail */
+  BEXT_E_GUEST_RESULT_INVALID = -2,
+  BEXT_E_PERMISSION = -3,
+  BEXT_E_LIMIT_MESSAGE = -4,
+  BEXT_E_HEADER_FORBIDDEN = -5,
+  BEXT_E_HEADER_INVALID = -6,
+  BEXT_E_STATUS_INVALID = -7,
+  BEXT_E_BODY_NOT_DECLARED = -8,
+  BEXT_E_PATH_REWRITE = -9,
+  BEXT_E_STORAGE_KEY = -10,
+  BEXT_E_LIMIT_STORAGE = -11,
+  BEXT_E_STATE_UNAVAILABLE = -12,
+  BEXT_E_QUEUE_MESSAGE = -13,
+  BEXT_E_LIMIT_QUEUE = -14,
+  BEXT_E_FETCH_FORBIDDEN = -15,
+  BEXT_E_FETCH_FAILED = -16,
+  BEXT_E_LIMIT_FETCH = -17,
+};
 
 /*
  * Each is followed by the hook's body:
@@ -460,7 +478,7 @@ static inline int32_t bext_remove_header(bext_side side, bext_str name) {
   return bext_abi_remove_header(side, name.ptr, name.len);
 }
 
-/* These four need permissions: rewrite_path, identity. */
+/* These four need permissions: rewrite_path for the first, identity for the others. */
 static inline int32_t bext_set_path(bext_str path) { return bext_abi_set_path(path.ptr, path.len); }
 static inline int32_t bext_set_tenant_id(bext_str id) { return bext_abi_set_tenant_id(id.ptr, id.len); }
 static inline int32_t bext_set_site_id(bext_str id) { return bext_abi_set_site_id(id.ptr, id.len); }
@@ -504,7 +522,7 @@ static inline int32_t bext_set_body(bext_side side, bext_str bytes) {
 static inline int32_t bext_status(void) { return bext_abi_get_status(); }
 static inline int32_t bext_set_status(int32_t status) { return bext_abi_set_status(status); }
 
-/* Answers in place of the app: `return bext_respond(404, BEXT_NONE, BEXT_STR("gone"));`. Headers: see bext_add_pair. */
+/* Answers in place of the app: `return bext_respond(404, BEXT_NONE, BEXT_STR("gone"));`. Headers: see bext_write_pair. */
 static inline int32_t bext_respond(int32_t status, bext_str headers, bext_str body) {
   int32_t result = bext_abi_respond(status, headers.ptr, headers.ptr == NULL ? 0 : headers.len, body.ptr,
                                     body.ptr == NULL ? 0 : body.len);
@@ -729,6 +747,265 @@ static inline void bext_write_pair(bext_writer *writer, bext_str name, bext_str 
 static inline bext_str bext_text(const bext_writer *writer) {
   if (writer->full) return bext_none();
   return bext_view(writer->ptr == NULL ? "" : writer->ptr, writer->len);
+}
+
+#define BEXT_BASE64URL_ "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+/* Without padding (RFC 4648 §5). */
+static inline void bext_write_base64url(bext_writer *writer, bext_str bytes) {
+  uint32_t bits = 0;
+  int count = 0;
+  for (size_t i = 0; i < bytes.len; i++) {
+    bits = bits << 8 | (uint8_t)bytes.ptr[i];
+    for (count += 8; count >= 6; count -= 6)
+      bext_write_char(writer, BEXT_BASE64URL_[bits >> (count - 6) & 63]);
+  }
+  if (count > 0) bext_write_char(writer, BEXT_BASE64URL_[bits << (6 - count) & 63]);
+}
+
+/* ---- reading text --------------------------------------------------------------------------------------------------------- */
+
+static inline int bext_base64url_digit_(char c) {
+  if (c >= 'A' && c <= 'Z') return c - 'A';
+  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+  if (c >= '0' && c <= '9') return c - '0' + 52;
+  return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+/* The bytes, in the arena. None: it is not base64url without padding. */
+static inline bext_str bext_from_base64url(bext_str text) {
+  char *bytes = (char *)bext_alloc(text.len + 1);
+  size_t len = 0;
+  uint32_t bits = 0;
+  int count = 0;
+  if (bytes == NULL || text.ptr == NULL || text.len % 4 == 1) return bext_none();
+  for (size_t i = 0; i < text.len; i++) {
+    int digit = bext_base64url_digit_(text.ptr[i]);
+    if (digit < 0) return bext_none();
+    bits = bits << 6 | (uint32_t)digit;
+    count += 6;
+    if (count >= 8) bytes[len++] = (char)(bits >> (count -= 8));
+  }
+  return bext_view(bytes, len);
+}
+
+static inline int bext_hex_digit_(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  c = (char)(c | 0x20);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The bytes, in the arena. None: it is not pairs of hexadecimal digits. */
+static inline bext_str bext_from_hex(bext_str text) {
+  char *bytes = (char *)bext_alloc(text.len / 2 + 1);
+  if (bytes == NULL || text.ptr == NULL || text.len % 2 == 1) return bext_none();
+  for (size_t i = 0; i < text.len; i += 2) {
+    int high = bext_hex_digit_(text.ptr[i]), low = bext_hex_digit_(text.ptr[i + 1]);
+    if (high < 0 || low < 0) return bext_none();
+    bytes[i / 2] = (char)(high << 4 | low);
+  }
+  return bext_view(bytes, text.len / 2);
+}
+
+/* ---- reading JSON --------------------------------------------------------------------------------------------------------- */
+
+/*
+ * A value is looked at where it is, as a view of its JSON text:
+ *
+ *   bext_str email = bext_json_text(bext_json_get(bext_user(), BEXT_STR("email")));
+ *
+ * Text that is not JSON (RFC 8259) or nested over 64 levels has no members, no items and no text.
+ */
+
+/* These skip what their name says, from `at`; NULL: it is not there. */
+static inline const char *bext_json_space_(const char *at, const char *end) {
+  while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
+  return at;
+}
+
+static inline const char *bext_json_word_(const char *at, const char *end, bext_str word) {
+  return bext_starts_with(bext_view(at, (size_t)(end - at)), word) ? at + word.len : NULL;
+}
+
+static inline const char *bext_json_digits_(const char *at, const char *end) {
+  const char *start = at;
+  while (at < end && *at >= '0' && *at <= '9') at++;
+  return at == start ? NULL : at;
+}
+
+static inline const char *bext_json_number_(const char *at, const char *end) {
+  if (at < end && *at == '-') at++;
+  if (at < end && *at == '0') at++;
+  else if ((at = bext_json_digits_(at, end)) == NULL) return NULL;
+  if (at < end && *at == '.' && (at = bext_json_digits_(at + 1, end)) == NULL) return NULL;
+  if (at < end && (*at | 0x20) == 'e') {
+    at++;
+    if (at < end && (*at == '+' || *at == '-')) at++;
+    at = bext_json_digits_(at, end);
+  }
+  return at;
+}
+
+/* One character of UTF-8 (RFC 3629 §4). */
+static inline const char *bext_utf8_char_(const char *at, const char *end) {
+  uint8_t first = (uint8_t)*at;
+  if (first < 0x80) return at + 1;
+  int more = first >= 0xc2 && first < 0xe0 ? 1 : (first & 0xf0) == 0xe0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : 0;
+  if (more == 0 || end - at <= more) return NULL;
+  for (int i = 1; i <= more; i++)
+    if (((uint8_t)at[i] & 0xc0) != 0x80) return NULL;
+  uint8_t second = (uint8_t)at[1];
+  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f)) return NULL;
+  if ((first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) return NULL;
+  return at + 1 + more;
+}
+
+static inline const char *bext_json_string_(const char *at, const char *end) {
+  if (at == end || *at++ != '"') return NULL;
+  while (at < end && *at != '"') {
+    if ((uint8_t)*at < 0x20) return NULL;
+    if (*at != '\\') {
+      if ((at = bext_utf8_char_(at, end)) == NULL) return NULL;
+      continue;
+    }
+    if (end - at < 2) return NULL;
+    if (at[1] == 'u') {
+      if (end - at < 6) return NULL;
+      for (int i = 2; i < 6; i++)
+        if (bext_hex_digit_(at[i]) < 0) return NULL;
+      at += 6;
+    } else {
+      if (bext_find(BEXT_STR("\"\\/bfnrt"), at[1], 0) == 8) return NULL;
+      at += 2;
+    }
+  }
+  return at < end ? at + 1 : NULL;
+}
+
+__attribute__((weak)) const char *bext_json_value_(const char *at, const char *end, int levels) {
+  if (at == end || levels == 0) return NULL;
+  if (*at == '"') return bext_json_string_(at, end);
+  if (*at == 't') return bext_json_word_(at, end, BEXT_STR("true"));
+  if (*at == 'f') return bext_json_word_(at, end, BEXT_STR("false"));
+  if (*at == 'n') return bext_json_word_(at, end, BEXT_STR("null"));
+  if (*at != '{' && *at != '[') return bext_json_number_(at, end);
+  bool object = *at == '{';
+  char close = object ? '}' : ']';
+  at = bext_json_space_(at + 1, end);
+  if (at < end && *at == close) return at + 1;
+  for (;;) {
+    if (object) {
+      if ((at = bext_json_string_(at, end)) == NULL) return NULL;
+      at = bext_json_space_(at, end);
+      if (at == end || *at != ':') return NULL;
+      at = bext_json_space_(at + 1, end);
+    }
+    if ((at = bext_json_value_(at, end, levels - 1)) == NULL) return NULL;
+    at = bext_json_space_(at, end);
+    if (at == end || (*at != ',' && *at != close)) return NULL;
+    if (*at++ == close) return at;
+    at = bext_json_space_(at, end);
+  }
+}
+
+/* The one value of the text, without the white space around it; none: it is not JSON. */
+static inline bext_str bext_json(bext_str text) {
+  if (text.ptr == NULL) return bext_none();
+  const char *end = text.ptr + text.len;
+  const char *start = bext_json_space_(text.ptr, end);
+  const char *over = bext_json_value_(start, end, 64);
+  if (over == NULL || bext_json_space_(over, end) != end) return bext_none();
+  return bext_view(start, (size_t)(over - start));
+}
+
+static inline bool bext_json_is_object(bext_str json) {
+  bext_str value = bext_json(json);
+  return value.ptr != NULL && value.ptr[0] == '{';
+}
+
+/* The text of a JSON string, in the arena where it has escapes. None: it is not a string. */
+static inline bext_str bext_json_text(bext_str json) {
+  bext_str value = bext_json(json);
+  if (value.ptr == NULL || value.ptr[0] != '"') return bext_none();
+  bext_str inner = bext_view(value.ptr + 1, value.len - 2);
+  if (bext_find(inner, '\\', 0) == inner.len) return inner;
+  char *out = (char *)bext_alloc(inner.len + 1); /* an escape is never shorter than what it stands for */
+  if (out == NULL) return bext_none();
+  size_t len = 0;
+  for (size_t i = 0; i < inner.len;) {
+    if (inner.ptr[i] != '\\') {
+      out[len++] = inner.ptr[i++];
+      continue;
+    }
+    char escape = inner.ptr[i + 1];
+    i += 2;
+    if (escape != 'u') {
+      size_t which = bext_find(BEXT_STR("bfnrt"), escape, 0);
+      out[len++] = which < 5 ? "\b\f\n\r\t"[which] : escape;
+      continue;
+    }
+    uint32_t c = 0;
+    for (int digits = 4; digits > 0; digits--) c = c << 4 | (uint32_t)bext_hex_digit_(inner.ptr[i++]);
+    if (c >= 0xd800 && c < 0xe000) {
+      uint32_t low = 0;
+      if (c < 0xdc00 && inner.len - i >= 6 && inner.ptr[i] == '\\' && inner.ptr[i + 1] == 'u')
+        for (int digit = 2; digit < 6; digit++) low = low << 4 | (uint32_t)bext_hex_digit_(inner.ptr[i + (size_t)digit]);
+      if (low >= 0xdc00 && low < 0xe000) {
+        c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+        i += 6;
+      } else {
+        c = 0xfffd; /* half a pair is no character */
+      }
+    }
+    if (c < 0x80) {
+      out[len++] = (char)c;
+      continue;
+    }
+    if (c >= 0x10000) out[len++] = (char)(0xf0 | c >> 18);
+    if (c >= 0x800) out[len++] = (char)((c >= 0x10000 ? 0x80 : 0xe0) | (c >> 12 & (c >= 0x10000 ? 0x3f : 0x0f)));
+    out[len++] = (char)((c >= 0x800 ? 0x80 : 0xc0) | (c >> 6 & (c >= 0x800 ? 0x3f : 0x1f)));
+    out[len++] = (char)(0x80 | (c & 0x3f));
+  }
+  return bext_view(out, len);
+}
+
+/*
+ * The next member of a JSON object, or item of a JSON list (its name is none): `for (bext_str rest = bext_json(text), name, value;
+ * bext_json_next(&rest, &name, &value);) …`. Names and values are JSON.
+ */
+static inline bool bext_json_next(bext_str *rest, bext_str *name, bext_str *value) {
+  const char *end = rest->ptr + rest->len;
+  if (rest->len < 2 || (end[-1] != '}' && end[-1] != ']')) return false;
+  bool object = end[-1] == '}';
+  const char *at = bext_json_space_(rest->ptr + 1, end); /* over the bracket, or the comma */
+  if (at == end - 1) return false;
+  *name = bext_none();
+  if (object) {
+    const char *start = at;
+    at = bext_json_string_(at, end);
+    *name = bext_view(start, (size_t)(at - start));
+    at = bext_json_space_(bext_json_space_(at, end) + 1, end);
+  }
+  const char *over = bext_json_value_(at, end, 64);
+  *value = bext_view(at, (size_t)(over - at));
+  over = bext_json_space_(over, end);
+  *rest = bext_view(over, (size_t)(end - over));
+  return true;
+}
+
+/* The member's value, as JSON; of several with this name the last. None: there is none, or `object` is no JSON object. */
+static inline bext_str bext_json_get(bext_str object, bext_str name) {
+  bext_str found = bext_none();
+  bext_str rest = bext_json_is_object(object) ? bext_json(object) : bext_none();
+  for (bext_str key, value; bext_json_next(&rest, &key, &value);)
+    if (bext_equal(bext_json_text(key), name)) found = value;
+  return found;
+}
+
+/* A whole number; `fallback` for anything else, also 1.0 and 1e3. */
+static inline int64_t bext_json_int(bext_str json, int64_t fallback) {
+  int64_t value;
+  return bext_parse_int(json, &value) ? value : fallback;
 }
 
 #ifdef __cplusplus
