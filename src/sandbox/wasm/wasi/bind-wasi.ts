@@ -33,12 +33,11 @@ export class GuestExit extends PluginError {
  * there answers with the errno that says so; docs/wasm-wasi.md lists them all.
  */
 export function bindWasi(guest: Guest): Wasi {
-  const { memory } = guest
   const descriptors = descriptorFunctions(guest)
   const nothing = (countAt: number, bytesAt: number) => {
     guest.charge(20)
-    memory.writeU32(countAt, 0)
-    memory.writeU32(bytesAt, 0)
+    guest.memory.writeU32(countAt, 0)
+    guest.memory.writeU32(bytesAt, 0)
     return ERRNO.SUCCESS
   }
   const succeed = () => {
@@ -55,20 +54,20 @@ export function bindWasi(guest: Guest): Wasi {
       clock_res_get(id: number, out: number) {
         guest.charge(20)
         if (clockNanoseconds(guest, id) === null) return ERRNO.INVAL
-        memory.writeU64(out, NANOSECONDS_PER_MS)
+        guest.memory.writeU64(out, NANOSECONDS_PER_MS)
         return ERRNO.SUCCESS
       },
       clock_time_get(id: number, _precision: bigint, out: number) {
         guest.charge(20)
         const now = clockNanoseconds(guest, id)
         if (now === null) return ERRNO.INVAL
-        memory.writeU64(out, now)
+        guest.memory.writeU64(out, now)
         return ERRNO.SUCCESS
       },
       random_get(address: number, length: number) {
         // A random byte costs the host more than one that is copied.
         guest.charge(20 + (length >>> 0))
-        randomFillSync(memory.view(address, length))
+        randomFillSync(guest.memory.view(address, length))
         return ERRNO.SUCCESS
       },
       poll_oneoff(subscriptions: number, events: number, count: number, written: number) {

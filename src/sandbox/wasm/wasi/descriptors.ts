@@ -59,7 +59,6 @@ export function descriptorFunctions(guest: Guest): {
   functions: Record<string, ImportedFunction>
   over(): void
 } {
-  const { memory, services } = guest
   const output = new OutputLines((line) => logLine("info", line))
   const errors = new OutputLines((line) => logLine("warn", line))
   const functions: Record<string, ImportedFunction> = {
@@ -68,13 +67,13 @@ export function descriptorFunctions(guest: Guest): {
       const lines = descriptor === STDOUT ? output : descriptor === STDERR ? errors : null
       if (lines === null) return ERRNO.BADF
       if (count >>> 0 > MAX_BUFFERS) return ERRNO.INVAL
-      memory.writeU32(written, writeAll(lines, buffers, count))
+      guest.memory.writeU32(written, writeAll(lines, buffers, count))
       return ERRNO.SUCCESS
     },
     fd_read(descriptor: number, _buffers: number, _count: number, read: number) {
       guest.charge(20)
       if (descriptor !== STDIN) return ERRNO.BADF
-      memory.writeU32(read, 0)
+      guest.memory.writeU32(read, 0)
       return ERRNO.SUCCESS
     },
     fd_close(descriptor: number) {
@@ -84,7 +83,7 @@ export function descriptorFunctions(guest: Guest): {
     fd_fdstat_get(descriptor: number, out: number) {
       guest.charge(20)
       if (!isStandard(descriptor)) return ERRNO.BADF
-      memory.write(out, descriptor === STDIN ? INPUT_STATUS : OUTPUT_STATUS)
+      guest.memory.write(out, descriptor === STDIN ? INPUT_STATUS : OUTPUT_STATUS)
       return ERRNO.SUCCESS
     },
     fd_fdstat_set_flags(descriptor: number, flags: number) {
@@ -95,7 +94,7 @@ export function descriptorFunctions(guest: Guest): {
     fd_filestat_get(descriptor: number, out: number) {
       guest.charge(20)
       if (!isStandard(descriptor)) return ERRNO.BADF
-      memory.write(out, FILE_STATUS)
+      guest.memory.write(out, FILE_STATUS)
       return ERRNO.SUCCESS
     },
   }
@@ -114,17 +113,17 @@ export function descriptorFunctions(guest: Guest): {
   }
 
   function logLine(level: "info" | "warn", line: string): void {
-    services.log(level, line)
+    guest.services.log(level, line)
   }
 
   function writeAll(lines: OutputLines, buffers: number, count: number): number {
-    const list = bufferList(memory, buffers, count)
+    const list = bufferList(guest.memory, buffers, count)
     let total = 0
     for (let i = 0; i < count && total < MAX_WRITE_BYTES; i++) {
       const length = Math.min(list.getUint32(8 * i + 4, true), MAX_WRITE_BYTES - total, guest.limits.messageBytes)
       // Lines of one byte each cost the host more than their bytes.
       guest.charge(8 + length)
-      lines.add(memory.view(list.getUint32(8 * i, true), length))
+      lines.add(guest.memory.view(list.getUint32(8 * i, true), length))
       total += length
     }
     return total

@@ -16,11 +16,15 @@ export class WasiGuest {
     const outside = () => {
       throw new TypeError("WASI has nothing to do with the request")
     }
+    // An instance has its memory only when it has been given its functions.
+    let memory: LinearMemory
     this.wasi = bindWasi({
       name: "guest",
       services: this.services,
       limits: { memoryBytes: 4 * 65_536, messageBytes: 128 * 1024, maxInstances: 1 },
-      memory: new LinearMemory("guest", this.memory, 128 * 1024),
+      get memory() {
+        return memory
+      },
       current: null,
       get call() {
         return outside()
@@ -39,6 +43,7 @@ export class WasiGuest {
       },
       wait: outside,
     } satisfies Guest)
+    memory = new LinearMemory("guest", this.memory, 128 * 1024)
   }
 
   call(name: string, ...parameters: readonly (number | bigint)[]): unknown {
