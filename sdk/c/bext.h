@@ -35,6 +35,9 @@ extern "C" {
 #define BEXT_EXPORT(name) __attribute__((export_name(name), used))
 #define BEXT_IMPORT(name) __attribute__((import_module("bext"), import_name(name)))
 
+/* A function with a loop: one copy of it is enough. */
+#define BEXT_SHARED_ __attribute__((noinline, unused)) static
+
 /* ---- text and bytes ------------------------------------------------------------------------------------------------------- */
 
 /* A view of text (UTF-8, without a terminator) or bytes. It owns nothing. */
@@ -79,7 +82,7 @@ static inline int32_t bext_failed(bext_str text) { return text.ptr == NULL ? (in
 /* `text`, or `fallback` when there is none (or an error). */
 static inline bext_str bext_or(bext_str text, bext_str fallback) { return text.ptr == NULL ? fallback : text; }
 
-static inline bool bext_equal(bext_str a, bext_str b) {
+BEXT_SHARED_ bool bext_equal(bext_str a, bext_str b) {
   if (a.len != b.len || (a.ptr == NULL) != (b.ptr == NULL)) return false;
   for (size_t i = 0; i < a.len; i++)
     if (a.ptr[i] != b.ptr[i]) return false;
@@ -87,7 +90,7 @@ static inline bool bext_equal(bext_str a, bext_str b) {
 }
 
 /* As bext_equal, taking as long for any two texts of these lengths: for signatures and tokens. */
-static inline bool bext_equal_secret(bext_str a, bext_str b) {
+BEXT_SHARED_ bool bext_equal_secret(bext_str a, bext_str b) {
   if (a.len != b.len || a.ptr == NULL || b.ptr == NULL) return false;
   volatile uint8_t difference = 0;
   for (size_t i = 0; i < a.len; i++) difference |= (uint8_t)(a.ptr[i] ^ b.ptr[i]);
@@ -113,7 +116,7 @@ static inline size_t bext_find(bext_str text, char c, size_t from) {
 }
 
 /* A decimal number with an optional "-", alone in the text. @return whether it is one that fits. */
-static inline bool bext_parse_int(bext_str text, int64_t *value) {
+BEXT_SHARED_ bool bext_parse_int(bext_str text, int64_t *value) {
   bool negative = text.len > 0 && text.ptr[0] == '-';
   size_t i = negative ? 1 : 0;
   if (text.ptr == NULL || i == text.len) return false;
@@ -121,8 +124,8 @@ static inline bool bext_parse_int(bext_str text, int64_t *value) {
   for (; i < text.len; i++) {
     if (text.ptr[i] < '0' || text.ptr[i] > '9') return false;
     int64_t digit = text.ptr[i] - '0';
-    if (__builtin_mul_overflow(sum, (int64_t)10, &sum)) return false;
-    if (__builtin_add_overflow(sum, negative ? -digit : digit, &sum)) return false;
+    if (negative ? sum < (INT64_MIN + digit) / 10 : sum > (INT64_MAX - digit) / 10) return false;
+    sum = sum * 10 + (negative ? -digit : digit);
   }
   *value = sum;
   return true;
@@ -500,7 +503,7 @@ static inline int32_t bext_read_body(bext_side side, size_t offset, void *buffer
 }
 
 /* The whole body in the arena. BEXT_FAILED when there is no memory for it. */
-static inline bext_str bext_body(bext_side side) {
+BEXT_SHARED_ bext_str bext_body(bext_side side) {
   int32_t size = bext_abi_get_body_size(side);
   if (size < 0) return bext_view(NULL, (size_t)size);
   char *body = (char *)bext_alloc((size_t)size + 1);
@@ -670,7 +673,7 @@ typedef struct bext_writer {
 } bext_writer;
 
 /* Room for `more` bytes behind the text; NULL: memory is out. */
-static inline char *bext_reserve(bext_writer *writer, size_t more) {
+BEXT_SHARED_ char *bext_reserve(bext_writer *writer, size_t more) {
   if (writer->full || more > (size_t)INT32_MAX - writer->len) {
     writer->full = true;
     return NULL;
@@ -689,7 +692,7 @@ static inline char *bext_reserve(bext_writer *writer, size_t more) {
   return writer->ptr + writer->len;
 }
 
-static inline void bext_write(bext_writer *writer, bext_str text) {
+BEXT_SHARED_ void bext_write(bext_writer *writer, bext_str text) {
   if (text.ptr == NULL) return;
   char *to = bext_reserve(writer, text.len);
   if (to == NULL) return;
@@ -697,9 +700,9 @@ static inline void bext_write(bext_writer *writer, bext_str text) {
   writer->len += text.len;
 }
 
-static inline void bext_write_char(bext_writer *writer, char c) { bext_write(writer, bext_view(&c, 1)); }
+BEXT_SHARED_ void bext_write_char(bext_writer *writer, char c) { bext_write(writer, bext_view(&c, 1)); }
 
-static inline void bext_write_int(bext_writer *writer, int64_t value) {
+BEXT_SHARED_ void bext_write_int(bext_writer *writer, int64_t value) {
   char digits[20];
   size_t at = sizeof digits;
   uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
@@ -712,7 +715,7 @@ static inline void bext_write_int(bext_writer *writer, int64_t value) {
 }
 
 /* Two lower-case digits for each byte. */
-static inline void bext_write_hex(bext_writer *writer, bext_str bytes) {
+BEXT_SHARED_ void bext_write_hex(bext_writer *writer, bext_str bytes) {
   for (size_t i = 0; i < bytes.len; i++) {
     bext_write_char(writer, "0123456789abcdef"[(uint8_t)bytes.ptr[i] >> 4]);
     bext_write_char(writer, "0123456789abcdef"[bytes.ptr[i] & 15]);
@@ -720,7 +723,7 @@ static inline void bext_write_hex(bext_writer *writer, bext_str bytes) {
 }
 
 /* A JSON string with its quotes (RFC 8259 §7). The text has to be UTF-8. */
-static inline void bext_write_json_string(bext_writer *writer, bext_str text) {
+BEXT_SHARED_ void bext_write_json_string(bext_writer *writer, bext_str text) {
   bext_write_char(writer, '"');
   for (size_t i = 0; i < text.len; i++) {
     uint8_t c = (uint8_t)text.ptr[i];
@@ -736,7 +739,7 @@ static inline void bext_write_json_string(bext_writer *writer, bext_str text) {
 }
 
 /* One more field of a list of pairs, for bext_respond. */
-static inline void bext_write_pair(bext_writer *writer, bext_str name, bext_str value) {
+BEXT_SHARED_ void bext_write_pair(bext_writer *writer, bext_str name, bext_str value) {
   bext_write(writer, name);
   bext_write_char(writer, '\0');
   bext_write(writer, value);
@@ -752,7 +755,7 @@ static inline bext_str bext_text(const bext_writer *writer) {
 #define BEXT_BASE64URL_ "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 /* Without padding (RFC 4648 §5). */
-static inline void bext_write_base64url(bext_writer *writer, bext_str bytes) {
+BEXT_SHARED_ void bext_write_base64url(bext_writer *writer, bext_str bytes) {
   uint32_t bits = 0;
   int count = 0;
   for (size_t i = 0; i < bytes.len; i++) {
@@ -773,7 +776,7 @@ static inline int bext_base64url_digit_(char c) {
 }
 
 /* The bytes, in the arena. None: it is not base64url without padding. */
-static inline bext_str bext_from_base64url(bext_str text) {
+BEXT_SHARED_ bext_str bext_from_base64url(bext_str text) {
   char *bytes = (char *)bext_alloc(text.len + 1);
   size_t len = 0;
   uint32_t bits = 0;
@@ -796,7 +799,7 @@ static inline int bext_hex_digit_(char c) {
 }
 
 /* The bytes, in the arena. None: it is not pairs of hexadecimal digits. */
-static inline bext_str bext_from_hex(bext_str text) {
+BEXT_SHARED_ bext_str bext_from_hex(bext_str text) {
   char *bytes = (char *)bext_alloc(text.len / 2 + 1);
   if (bytes == NULL || text.ptr == NULL || text.len % 2 == 1) return bext_none();
   for (size_t i = 0; i < text.len; i += 2) {
@@ -833,7 +836,7 @@ static inline const char *bext_json_digits_(const char *at, const char *end) {
   return at == start ? NULL : at;
 }
 
-static inline const char *bext_json_number_(const char *at, const char *end) {
+BEXT_SHARED_ const char *bext_json_number_(const char *at, const char *end) {
   if (at < end && *at == '-') at++;
   if (at < end && *at == '0') at++;
   else if ((at = bext_json_digits_(at, end)) == NULL) return NULL;
@@ -847,7 +850,7 @@ static inline const char *bext_json_number_(const char *at, const char *end) {
 }
 
 /* One character of UTF-8 (RFC 3629 §4). */
-static inline const char *bext_utf8_char_(const char *at, const char *end) {
+BEXT_SHARED_ const char *bext_utf8_char_(const char *at, const char *end) {
   uint8_t first = (uint8_t)*at;
   if (first < 0x80) return at + 1;
   int more = first >= 0xc2 && first < 0xe0 ? 1 : (first & 0xf0) == 0xe0 ? 2 : first >= 0xf0 && first < 0xf5 ? 3 : 0;
@@ -860,7 +863,7 @@ static inline const char *bext_utf8_char_(const char *at, const char *end) {
   return at + 1 + more;
 }
 
-static inline const char *bext_json_string_(const char *at, const char *end) {
+BEXT_SHARED_ const char *bext_json_string_(const char *at, const char *end) {
   if (at == end || *at++ != '"') return NULL;
   while (at < end && *at != '"') {
     if ((uint8_t)*at < 0x20) return NULL;
@@ -882,7 +885,7 @@ static inline const char *bext_json_string_(const char *at, const char *end) {
   return at < end ? at + 1 : NULL;
 }
 
-__attribute__((weak)) const char *bext_json_value_(const char *at, const char *end, int levels) {
+BEXT_SHARED_ const char *bext_json_value_(const char *at, const char *end, int levels) {
   if (at == end || levels == 0) return NULL;
   if (*at == '"') return bext_json_string_(at, end);
   if (*at == 't') return bext_json_word_(at, end, BEXT_STR("true"));
@@ -909,7 +912,7 @@ __attribute__((weak)) const char *bext_json_value_(const char *at, const char *e
 }
 
 /* The one value of the text, without the white space around it; none: it is not JSON. */
-static inline bext_str bext_json(bext_str text) {
+BEXT_SHARED_ bext_str bext_json(bext_str text) {
   if (text.ptr == NULL) return bext_none();
   const char *end = text.ptr + text.len;
   const char *start = bext_json_space_(text.ptr, end);
@@ -924,7 +927,7 @@ static inline bool bext_json_is_object(bext_str json) {
 }
 
 /* The text of a JSON string, in the arena where it has escapes. None: it is not a string. */
-static inline bext_str bext_json_text(bext_str json) {
+BEXT_SHARED_ bext_str bext_json_text(bext_str json) {
   bext_str value = bext_json(json);
   if (value.ptr == NULL || value.ptr[0] != '"') return bext_none();
   bext_str inner = bext_view(value.ptr + 1, value.len - 2);
@@ -973,7 +976,7 @@ static inline bext_str bext_json_text(bext_str json) {
  * The next member of a JSON object, or item of a JSON list (its name is none): `for (bext_str rest = bext_json(text), name, value;
  * bext_json_next(&rest, &name, &value);) …`. Names and values are JSON.
  */
-static inline bool bext_json_next(bext_str *rest, bext_str *name, bext_str *value) {
+BEXT_SHARED_ bool bext_json_next(bext_str *rest, bext_str *name, bext_str *value) {
   const char *end = rest->ptr + rest->len;
   if (rest->len < 2 || (end[-1] != '}' && end[-1] != ']')) return false;
   bool object = end[-1] == '}';
@@ -994,7 +997,7 @@ static inline bool bext_json_next(bext_str *rest, bext_str *name, bext_str *valu
 }
 
 /* The member's value, as JSON; of several with this name the last. None: there is none, or `object` is no JSON object. */
-static inline bext_str bext_json_get(bext_str object, bext_str name) {
+BEXT_SHARED_ bext_str bext_json_get(bext_str object, bext_str name) {
   bext_str found = bext_none();
   bext_str rest = bext_json_is_object(object) ? bext_json(object) : bext_none();
   for (bext_str key, value; bext_json_next(&rest, &key, &value);)
@@ -1006,6 +1009,31 @@ static inline bext_str bext_json_get(bext_str object, bext_str name) {
 static inline int64_t bext_json_int(bext_str json, int64_t fallback) {
   int64_t value;
   return bext_parse_int(json, &value) ? value : fallback;
+}
+
+/* A JSON number; the last bit or two may be off. @return whether it is one. */
+BEXT_SHARED_ bool bext_json_number(bext_str json, double *value) {
+  json = bext_json(json);
+  if (json.ptr == NULL || (json.ptr[0] != '-' && bext_json_digits_(json.ptr, json.ptr + 1) == NULL)) return false;
+  double sum = 0;
+  int32_t exponent = 0, explicit_exponent = 0;
+  size_t i = json.ptr[0] == '-' ? 1 : 0;
+  for (bool fraction = false; i < json.len && (json.ptr[i] | 0x20) != 'e'; i++) {
+    if (json.ptr[i] == '.') {
+      fraction = true;
+    } else {
+      sum = sum * 10 + (json.ptr[i] - '0');
+      if (fraction) exponent--;
+    }
+  }
+  bool smaller = i + 1 < json.len && json.ptr[i + 1] == '-';
+  for (i += smaller || (i + 1 < json.len && json.ptr[i + 1] == '+') ? 2 : 1; i < json.len; i++)
+    if (explicit_exponent < 1000000) explicit_exponent = explicit_exponent * 10 + (json.ptr[i] - '0');
+  exponent += smaller ? -explicit_exponent : explicit_exponent;
+  for (; exponent > 0 && sum != 0 && sum < __builtin_inf(); exponent--) sum *= 10;
+  for (; exponent < 0 && sum != 0; exponent++) sum /= 10;
+  *value = json.ptr[0] == '-' ? -sum : sum;
+  return true;
 }
 
 #ifdef __cplusplus
