@@ -23,6 +23,18 @@ export const EVENT = {
   return: 6,
   /** An instruction that costs by the count on top of the stack; its value is an index into `SIZED_COSTS`. */
   sized: 7,
+  /** A loop that turned out to have other loops or calls in it. Never written. */
+  plainLoop: 8,
+  /** A loop without loops and calls in it, and no parameters: its check can leave it. `resumes` says where its type ends. */
+  tightLoop: 9,
+  /** The checked charge of a tight loop. */
+  tightLoopCharge: 10,
+  /** Behind the end of a tight loop; its value is the event of its charge. */
+  tightLoopEnd: 11,
+  /** `br` or `br_if` to a label outside the innermost loop; its value is the label, `resumes` where the instruction ends. */
+  leavingBranch: 12,
+  /** The same of a `br_table`; its value is the label of the innermost loop. */
+  leavingTable: 13,
 } as const
 
 /**
@@ -50,6 +62,8 @@ export class BodyScan {
   /** By depth of open block: is it a loop, does a branch leave it, and which charge does the code after a loop belong to. */
   #isLoop = new Uint8Array(256)
   #isTarget = new Uint8Array(256)
+  /** By depth of open block: the event of a loop. */
+  #loopEvent = new Int32Array(256)
   #outer = new Int32Array(256)
   /** By depth of open block: operands below it, its parameters and its results. */
   #base = new Int32Array(256)
@@ -81,6 +95,8 @@ export class BodyScan {
     /** Operands on the stack; not exact in code that cannot be reached, which is not compiled. */
     let height = 0
     let joined = 0
+    /** Depth of the innermost loop while it may be a tight one, or 0. */
+    let tight = 0
     this.#openBlock(0, false, sink)
     for (;;) {
       const start = reader.at
@@ -93,6 +109,12 @@ export class BodyScan {
             if (depth === 0) {
               this.#checkJoinedValues(joined, bodyStart)
               return
+            }
+            if (depth === tight) {
+              this.#endTightLoop(depth, reader.at)
+              // The loop has three more blocks around it.
+              joined += 2 * (locals + atLeastZero(this.#base[depth]!))
+              tight = 0
             }
             // What follows a loop is reached only from the loop's last instruction: the run goes on.
             if (this.#isLoop[depth] === 1) current = everyBlock ? current : this.#outer[depth]!
@@ -130,21 +152,26 @@ export class BodyScan {
           this.#blockType(reader, depth, height)
           if (opcode === OP.loop) {
             this.hasLoop = true
+            tight = everyBlock && this.#parameters[depth] === 0 ? depth : 0
+            if (tight > 0) this.#loopEvent[depth] = this.#add(EVENT.plainLoop, start, 0, reader.at)
             current = this.#addCharge(EVENT.checkedCharge, reader.at)
           } else if (opcode === OP.if && everyBlock) {
             this.#isTarget[depth] = 1
             current = this.#addCharge(EVENT.charge, reader.at)
           }
           break
-        case IMMEDIATE.branch:
-          this.#branchTarget(reader, depth)
+        case IMMEDIATE.branch: {
+          const label = this.#branchTarget(reader, depth)
+          if (tight > depth - label) this.#add(EVENT.leavingBranch, start, label, reader.at)
           if (opcode === OP.brIf) height--
           joined += locals + atLeastZero(height)
           if (everyBlock) current = opcode === OP.brIf ? this.#addCharge(EVENT.charge, reader.at) : sink
           break
+        }
         case IMMEDIATE.branchTable: {
           const targets = reader.count("branch table") + 1
           for (let i = 0; i < targets; i++) this.#branchTarget(reader, depth)
+          if (tight > 0) this.#add(EVENT.leavingTable, start, depth - tight, reader.at)
           // Branches to the same label share their code.
           joined += Math.min(targets, depth + 1) * (locals + atLeastZero(height))
           if (everyBlock) current = sink
@@ -156,6 +183,7 @@ export class BodyScan {
           else {
             if (opcode === OP.returnCall) current = this.#tailCall(start, sink)
             this.calls++
+            tight = 0
             this.#add(EVENT.call, start, index, reader.at)
             joined += locals + atLeastZero(height)
             height += this.#resultsMinusParameters(this.#module.typeOf(index, start))
@@ -167,6 +195,7 @@ export class BodyScan {
           reader.u32()
           if (opcode === OP.returnCallIndirect) current = this.#tailCall(start, sink)
           this.calls++
+          tight = 0
           this.#add(EVENT.callIndirect, start, 0, reader.at)
           joined += locals + atLeastZero(height)
           height += this.#resultsMinusParameters(type) - 1
@@ -291,11 +320,19 @@ export class BodyScan {
     return this.#module.resultCounts[type]! - this.#module.parameterCounts[type]!
   }
 
-  #branchTarget(reader: Reader, depth: number): void {
+  #branchTarget(reader: Reader, depth: number): number {
     const offset = reader.at
     const label = reader.u32()
     if (label > depth) invalid(`no label ${label}`, offset)
     this.#isTarget[depth - label] = 1
+    return label
+  }
+
+  #endTightLoop(depth: number, position: number): void {
+    const event = this.#loopEvent[depth]!
+    this.kinds[event] = EVENT.tightLoop
+    this.kinds[event + 1] = EVENT.tightLoopCharge
+    this.#add(EVENT.tightLoopEnd, position, event + 1)
   }
 
   #tailCall(start: number, sink: number): number {
@@ -307,6 +344,7 @@ export class BodyScan {
     if (depth === this.#isLoop.length) {
       this.#isLoop = grown(this.#isLoop, Uint8Array)
       this.#isTarget = grown(this.#isTarget, Uint8Array)
+      this.#loopEvent = grown(this.#loopEvent, Int32Array)
       this.#outer = grown(this.#outer, Int32Array)
       this.#base = grown(this.#base, Int32Array)
       this.#parameters = grown(this.#parameters, Int32Array)

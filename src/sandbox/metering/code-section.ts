@@ -1,6 +1,6 @@
 import { BodyScan, EVENT } from "./body-scan.ts"
 import { type Declarations, expectEnd } from "./declarations.ts"
-import { FuelCode, type FuelPlace } from "./fuel-code.ts"
+import { FuelCode, type FuelPlace, TIGHT_LOOP_LABELS } from "./fuel-code.ts"
 import { I32, OP } from "./instructions.ts"
 import type { ModuleLimits } from "./limits.ts"
 import { checkLimit, invalid } from "./module-rejected.ts"
@@ -157,6 +157,7 @@ export class CodeSection {
       out.s32(this.#module.resultBlockTypes[body.type]!)
     }
     let copied = body.codeStart
+    let inTightLoop = false
     for (let event = 1; event < count; event++) {
       const kind = kinds[event]!
       const position = positions[event]!
@@ -171,6 +172,8 @@ export class CodeSection {
         continue
       }
       if (kind === EVENT.return && !place.cached) continue
+      if (kind === EVENT.plainLoop) continue
+      if ((kind === EVENT.leavingBranch || kind === EVENT.leavingTable) && !inTightLoop) continue
       out.copy(bytes, copied, position)
       copied = position
       switch (kind) {
@@ -197,6 +200,25 @@ export class CodeSection {
         case EVENT.sized:
           fuel.chargeSized(out, place, value)
           break
+        case EVENT.tightLoop:
+          fuel.openTightLoop(out, bytes, position + 1, resumes[event]!)
+          inTightLoop = true
+          break
+        case EVENT.tightLoopCharge:
+          fuel.chargeTightLoop(out, place, value)
+          break
+        case EVENT.tightLoopEnd:
+          fuel.closeTightLoop(out, place, values[value]!)
+          inTightLoop = false
+          break
+        case EVENT.leavingBranch:
+          out.op(bytes[position]!, value + TIGHT_LOOP_LABELS)
+          copied = resumes[event]!
+          break
+        case EVENT.leavingTable:
+          this.#writeTable(bytes, position, value)
+          copied = resumes[event]!
+          break
       }
     }
     // With a cached counter the body's own `end` closes the block.
@@ -204,6 +226,17 @@ export class CodeSection {
     if (place.cached) {
       fuel.save(out, place)
       out.u8(OP.end)
+    }
+  }
+
+  /** Copies a `br_table`, and lets the labels above `loop` pass the blocks around the loop. */
+  #writeTable(bytes: Uint8Array, position: number, loop: number): void {
+    const reader = new Reader(bytes, position + 1)
+    const targets = reader.u32()
+    this.#out.op(bytes[position]!, targets)
+    for (let i = 0; i <= targets; i++) {
+      const label = reader.u32()
+      this.#out.u32(label > loop ? label + TIGHT_LOOP_LABELS : label)
     }
   }
 

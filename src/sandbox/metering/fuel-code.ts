@@ -6,6 +6,9 @@ import type { Writer } from "./writer.ts"
 
 const PAGE_BYTES = 65_536
 
+/** How many more labels there are inside a tight loop than in the original. */
+export const TIGHT_LOOP_LABELS = 3
+
 /** Where the code of one function finds the counter. */
 export interface FuelPlace {
   /** A local of the counter's type. */
@@ -46,6 +49,44 @@ export class FuelCode {
     else out.op(OP.globalGet, this.#global)
     this.#subtract(out, cost)
     this.#store(out, place, checked)
+  }
+
+  /**
+   * Opens the blocks around a loop whose check leaves it when it fails. A loop without a call in it is what V8 unrolls, and
+   * keeps in registers.
+   * @param blockType - Of the loop, as it is encoded; without parameters.
+   */
+  openTightLoop(out: Writer, bytes: Uint8Array, typeStart: number, typeEnd: number): void {
+    out.u8(OP.block)
+    out.copy(bytes, typeStart, typeEnd)
+    out.u8(OP.loop)
+    out.copy(bytes, typeStart, typeEnd)
+    out.op(OP.block, VOID)
+  }
+
+  /** Subtracts `cost` at the begin of a tight loop, and leaves it when the counter is negative. */
+  chargeTightLoop(out: Writer, place: FuelPlace, cost: number): void {
+    out.op(OP.localGet, place.local)
+    this.#subtract(out, cost)
+    out.op(OP.localTee, place.local)
+    this.#constant(out, 0)
+    out.u8(OP.i64LtS)
+    this.unlikely.push(out.length)
+    out.op(OP.brIf, 1)
+  }
+
+  /** Gets more fuel behind a tight loop, gives back what the turn cost, and begins the turn again. */
+  closeTightLoop(out: Writer, place: FuelPlace, cost: number): void {
+    out.op(OP.br, 2)
+    out.u8(OP.end)
+    out.op(OP.localGet, place.local)
+    out.op(OP.call, this.#slow)
+    this.#constant(out, cost)
+    out.u8(OP.i64Add)
+    out.op(OP.localSet, place.local)
+    out.op(OP.br, 0)
+    out.u8(OP.end)
+    out.u8(OP.end)
   }
 
   /** Charges and checks an instruction by the count on top of the stack, which stays there. */

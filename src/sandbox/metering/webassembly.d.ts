@@ -43,6 +43,12 @@ declare namespace WebAssembly {
     valueOf(): unknown
   }
 
+  /** Source: WebAssembly JavaScript Promise Integration. */
+  class Suspending {
+    constructor(fn: (...args: never[]) => unknown)
+  }
+  function promising(fn: ExportValue): (...args: never[]) => Promise<unknown>
+
   class CompileError extends Error {}
   class LinkError extends Error {}
   class RuntimeError extends Error {}
