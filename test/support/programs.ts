@@ -1,58 +1,122 @@
-import { accessSync, constants } from "node:fs"
+import { spawnSync } from "node:child_process"
+import { accessSync, constants, existsSync } from "node:fs"
 import { delimiter, join } from "node:path"
 
 /** A program outside npm that some tests drive. */
 export interface TestProgram {
   readonly command: string
-  readonly debianPackage: string
+  /** Debian packages that bring it. Empty: Debian's is of no use, see `source`. */
+  readonly debianPackages: readonly string[]
   /** The tests that are skipped without it. */
   readonly usedBy: string
+  /** Whether the program at this path can do what the tests need; default: every one can. */
+  readonly suits?: (path: string) => boolean
+  /** Where else it comes from. */
+  readonly source?: string
 }
 
 export const CHROMIUM: TestProgram = {
   command: "chromium",
-  debianPackage: "chromium",
+  debianPackages: ["chromium"],
   usedBy: "the example site and the admin listener in a real browser",
 }
 export const NGINX: TestProgram = {
   command: "nginx",
-  debianPackage: "nginx-light",
+  debianPackages: ["nginx-light"],
   usedBy: "the reverse proxy in front of a real nginx",
 }
 
 export const FAKETIME: TestProgram = {
   command: "faketime",
-  debianPackage: "faketime",
+  debianPackages: ["faketime"],
   usedBy: "steps of the system's clock under a running server",
 }
 
-export const CLANG: TestProgram = {
+export const CLANG: TestProgram = { command: "clang", debianPackages: ["clang"], usedBy: "plugins in C" }
+export const WASM_LD: TestProgram = { command: "wasm-ld", debianPackages: ["lld"], usedBy: "plugins in C and Rust" }
+
+/** clang that also has a C library and its own runtime library for WebAssembly. */
+export const WASI_CLANG: TestProgram = {
   command: "clang",
-  debianPackage: "clang",
-  usedBy: "guests in C",
-}
-/** clang's linker for WebAssembly. */
-export const WASM_LD: TestProgram = {
-  command: "wasm-ld",
-  debianPackage: "lld",
-  usedBy: "guests in C",
+  debianPackages: ["wasi-libc", "libclang-rt-14-dev-wasm32"],
+  usedBy: "plugins in C with a C library",
+  suits: (path) =>
+    ["libc.a", "libclang_rt.builtins-wasm32.a"].every((file) =>
+      existsSync(ask(path, "--target=wasm32-wasi", `-print-file-name=${file}`)),
+    ),
 }
 
-export const TEST_PROGRAMS: readonly TestProgram[] = [CHROMIUM, NGINX, FAKETIME, CLANG, WASM_LD]
+/** Another rustc may come first on PATH and lack the target. */
+export const WASM_RUSTC: TestProgram = {
+  command: "rustc",
+  debianPackages: ["rustc", "libstd-rust-dev-wasm32"],
+  usedBy: "plugins in Rust",
+  suits: (path) => existsSync(join(ask(path, "--print", "sysroot"), "lib/rustlib/wasm32-unknown-unknown/lib")),
+}
+export const CARGO: TestProgram = { command: "cargo", debianPackages: ["cargo"], usedBy: "plugins in Rust" }
+
+export const GO: TestProgram = {
+  command: "go",
+  debianPackages: [],
+  usedBy: "plugins in Go",
+  suits: (path) => isGo124(ask(path, "env", "GOVERSION")),
+  source: "Go 1.24 or newer from https://go.dev/dl",
+}
+
+export const TEST_PROGRAMS: readonly TestProgram[] = [
+  CHROMIUM,
+  NGINX,
+  FAKETIME,
+  CLANG,
+  WASM_LD,
+  WASI_CLANG,
+  WASM_RUSTC,
+  CARGO,
+  GO,
+]
 
 export function isInstalled(program: TestProgram): boolean {
   return findProgram(program) !== undefined
 }
 
+const found = new Map<TestProgram, string>()
+
 /** Absolute path of the program, looked for in PATH and in the folders of system programs. */
-export function findProgram({ command }: TestProgram): string | undefined {
+export function findProgram(program: TestProgram): string | undefined {
+  const known = found.get(program)
+  if (known !== undefined) return known
   const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/usr/bin"]
-  return folders.map((folder) => join(folder, command)).find(isExecutable)
+  const paths = new Set(folders.map((folder) => join(folder, program.command)))
+  const path = [...paths].find((path) => isExecutable(path) && (program.suits?.(path) ?? true))
+  if (path !== undefined) found.set(program, path)
+  return path
 }
 
-/** For `it(title, { skip: missing(CHROMIUM) }, …)`: the reason, or false when the program is there. */
-export function missing(program: TestProgram): string | false {
-  return isInstalled(program) ? false : `${program.command} is not installed (Debian package ${program.debianPackage})`
+/**
+ * For `it(title, { skip: missing(CHROMIUM) }, …)`: the reason, or false when every program is there.
+ * @throws {Error} with CI=true, where nothing is skipped.
+ */
+export function missing(...programs: readonly TestProgram[]): string | false {
+  const absent = programs.filter((program) => !isInstalled(program))
+  if (absent.length === 0) return false
+  const reason = absent.map((program) => `${program.command} is not installed (${whence(program)})`).join("; ")
+  if (process.env.CI === "true") throw new Error(reason)
+  return reason
+}
+
+/** Where the program comes from, for people. */
+export function whence({ debianPackages, source }: TestProgram): string {
+  return source ?? `Debian package${debianPackages.length === 1 ? "" : "s"} ${debianPackages.join(", ")}`
+}
+
+/** The one line that the program answers; empty when it fails. */
+function ask(path: string, ...args: string[]): string {
+  return spawnSync(path, args, { encoding: "utf8", timeout: 30_000 }).stdout?.trim() ?? ""
+}
+
+function isGo124(version: string): boolean {
+  const match = /^go(\d+)\.(\d+)/.exec(version)
+  return match !== null && (Number(match[1]) > 1 || Number(match[2]) >= 24)
 }
 
 function isExecutable(path: string): boolean {
