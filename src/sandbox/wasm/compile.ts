@@ -33,8 +33,10 @@ export interface CompilerOptions {
 /** Far more than the largest module within the limits takes, also on a machine with better things to do. */
 const TIMEOUT_MS = 10_000
 const PAGE_BYTES = 64 * 1024
+/** Source: WebAssembly Core 3.0 §4.2.10. */
+const MOST_PAGES = 65_536
 /** Modules kept although nobody has them, for a plugin that is unloaded and loaded again: bytes of metered code. */
-const RECENT_BYTES = 16 * 1024 * 1024
+const RECENT_BYTES = 4 * 1024 * 1024
 /** Counted for each module on top of its code. */
 const MODULE_BYTES = 32 * 1024
 
@@ -63,7 +65,7 @@ class CachingCompiler implements Compiler {
   async compile(plugin: string, bytes: Uint8Array, memoryBytes: number): Promise<CompiledGuest> {
     try {
       checkPreamble(bytes)
-      return await this.#find(bytes, Math.floor(memoryBytes / PAGE_BYTES))
+      return await this.#find(bytes, Math.min(Math.floor(memoryBytes / PAGE_BYTES), MOST_PAGES))
     } catch (error) {
       throw fromPlainError(toPlainError(error), plugin)
     }
@@ -76,7 +78,7 @@ class CachingCompiler implements Compiler {
 
   #find(bytes: Uint8Array, pages: number): CompiledGuest | Promise<CompiledGuest> {
     const content = `${createHash("sha256").update(bytes).digest("base64")} ${pages}`
-    const known = this.#known.get(content)?.deref()
+    const known = this.#recent.get(content) ?? this.#known.get(content)?.deref()
     if (known !== undefined) return known
     return this.#underway.get(content) ?? this.#start(content, bytes, pages)
   }

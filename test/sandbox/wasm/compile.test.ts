@@ -1,5 +1,10 @@
 import assert from "node:assert/strict"
-import { describe, it } from "node:test"
+import { execFile } from "node:child_process"
+import { describe, it, type TestContext } from "node:test"
+import { promisify } from "node:util"
+import { cachedDataVersionTag, setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import type { Worker } from "node:worker_threads"
 import { PluginError } from "../../../src/errors.ts"
 import { DEFAULT_MODULE_LIMITS } from "../../../src/sandbox/metering/limits.ts"
 import { type Compiler, createCompiler } from "../../../src/sandbox/wasm/compile.ts"
@@ -143,12 +148,7 @@ describe("a compiler tells what is not a module", () => {
     ["a preamble without version", Uint8Array.of(0, 0x61, 0x73, 0x6d, 1), "E_WASM_INVALID", /end at byte 5/],
     ["another version", Uint8Array.of(0, 0x61, 0x73, 0x6d, 2, 0, 0, 0), "E_WASM_INVALID", /at byte 4/],
     ["a component", Uint8Array.of(0, 0x61, 0x73, 0x6d, 0x0d, 0, 1, 0), "E_WASM_UNSUPPORTED", /component.*core modules/],
-    [
-      "a file over 4 MiB",
-      Buffer.concat([ANSWER, Buffer.alloc(4 * MIB)]),
-      "E_WASM_LIMIT",
-      /module size in bytes: 41\d+ /,
-    ],
+    ["a file too large", padded(DEFAULT_MODULE_LIMITS.moduleBytes + 1), "E_WASM_LIMIT", /module size in bytes: \d+ is/],
   ]
   for (const [what, bytes, code, says] of cases)
     it(what, async () => {
@@ -193,7 +193,7 @@ describe("a compiler and a module made to keep it busy", () => {
   const bombs: [what: string, bytes: Uint8Array, says: RegExp][] = [
     ["140,000 loops over 1,000 locals", moduleOfBodies(loops(140_000, 1000)), /function size in bytes: 980005/],
     ["480 loops over 1,000 locals", moduleOfBodies(loops(480, 1000)), /values joined in one function: \d+ is over/],
-    ["many functions that stay below", moduleOfBodies(...repeatBody(40, loops(330, 999))), /values joined in all/],
+    ["many functions that stay below", moduleOfBodies(...repeatBody(100, loops(160, 999))), /values joined in all/],
     ["two thousand blocks in each other", moduleOfBodies(nested(2000)), /nested blocks: 1001/],
     ["50,001 functions", moduleOfBodies(...repeatBody(50_001, [0, 0x0b])), /functions: 50001/],
     ["2,000 locals", moduleOfBodies(loops(1, 2000)), /locals.*2000/],
@@ -211,11 +211,123 @@ describe("a compiler and a module made to keep it busy", () => {
 
   it("compiles what is just within the limits while the calling thread goes on", async () => {
     await using compiler = createCompiler()
-    const compiled = compiler.compile("guest", moduleOfBodies(...repeatBody(18, loops(320, 500))), MIB)
+    const compiled = compiler.compile("guest", moduleOfBodies(...repeatBody(18, loops(100, 500))), MIB)
     assert((await turnsUntil(compiled)) > 10)
     await compiled
   })
 })
+
+describe("a compiler's thread", () => {
+  it("is given up when a module takes too long: the message says how long, and the next module has a thread again", async (t) => {
+    const threads = watchThreads(t)
+    await using compiler = createCompiler({ timeoutMs: 1 })
+    for (const number of [1, 2]) {
+      const error = await failure(compiler, numbered(number))
+      assert.equal(error.code, "E_WASM_LIMIT")
+      assert.match(error.message, /took more than 0.001 s: split its largest functions/)
+    }
+    assert.equal(threads.length, 2)
+  })
+
+  it("fails only the module at hand when it ends, even in the middle of it", async (t) => {
+    const threads = watchThreads(t)
+    await using compiler = createCompiler()
+    const before = cachedDataVersionTag()
+    const first = failure(compiler, LARGE)
+    const second = compiler.compile("guest", ANSWER, MIB)
+    await flagsOtherThan(before)
+    await threads[0]!.terminate()
+    assert.match((await first).message, /the compiler's thread ended \[E_INTERNAL\]/)
+    assert(WebAssembly.Module.exports((await second).module).length > 0)
+    assert.equal(threads.length, 2)
+  })
+
+  it("is started for the first module and used for the next ones", async (t) => {
+    const threads = watchThreads(t)
+    await using compiler = createCompiler()
+    assert.equal(threads.length, 0)
+    await Promise.all([1, 2, 3, 4].map((number) => compiler.compile("guest", numbered(number), MIB)))
+    await failure(compiler, ANSWER.subarray(0, 20))
+    await compiler.compile("guest", numbered(5), MIB)
+    assert.equal(threads.length, 1)
+  })
+
+  it("has V8 compile everything at once while it works, and nothing afterwards", async () => {
+    await using compiler = createCompiler()
+    const before = cachedDataVersionTag()
+    const compiled = compiler.compile("guest", LARGE, MIB)
+    await flagsOtherThan(before)
+    await compiled
+    assert.equal(cachedDataVersionTag(), before)
+  })
+
+  it("does not keep a process alive", async () => {
+    const script = `
+      const { createCompiler } = await import(${JSON.stringify(new URL("../../../src/sandbox/wasm/compile.ts", import.meta.url).href)})
+      const compiler = createCompiler()
+      await compiler.compile("guest", Uint8Array.of(${ANSWER}), ${MIB})
+      process.on("exit", () => console.log("compiled", compiler.compiled))`
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", script], {
+      timeout: 60_000,
+    })
+    assert.equal(stdout, "compiled 1\n")
+  })
+})
+
+describe("a compiler's memory", () => {
+  it("lets go of modules that nobody has, except the latest", async () => {
+    await using compiler = createCompiler()
+    const first = new WeakRef((await compiler.compile("guest", numbered(0), MIB)).module)
+    for (let number = 1; number <= 200; number++) await compiler.compile("guest", numbered(number), MIB)
+    await collected(first)
+    await compiler.compile("guest", numbered(200), MIB)
+    assert.equal(compiler.compiled, 201)
+    await compiler.compile("guest", numbered(0), MIB)
+    assert.equal(compiler.compiled, 202)
+  })
+
+  it("knows a module again as long as anybody has an instance of it", async () => {
+    await using compiler = createCompiler()
+    const instance = await (async () => {
+      const { module, metered } = await compiler.compile("guest", numbered(0), MIB)
+      return new WebAssembly.Instance(module, { [metered.refill.module]: { [metered.refill.name]: () => 0 } })
+    })()
+    const other = new WeakRef((await compiler.compile("guest", numbered(1), MIB)).module)
+    for (let number = 2; number <= 200; number++) await compiler.compile("guest", numbered(number), MIB)
+    await collected(other)
+    await compiler.compile("guest", numbered(0), MIB)
+    assert.equal(compiler.compiled, 201)
+    assert(instance.exports.answer !== undefined)
+  })
+})
+
+/** Takes about a second to meter and compile. */
+const LARGE = moduleOfBodies(...repeatBody(40, [1, 1, 0x7e, 0x20, 0, ...repeat(80_000, [0x20, 0, 0x7f]), 0x1a, 0x0b]))
+
+/** Waits until V8 compiles a module: the tag is made from its flags. */
+async function flagsOtherThan(tag: number): Promise<void> {
+  while (cachedDataVersionTag() === tag) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** Threads that are started during a test. */
+function watchThreads(t: TestContext): Worker[] {
+  const threads: Worker[] = []
+  const add = (worker: Worker) => threads.push(worker)
+  process.on("worker", add)
+  t.after(() => process.off("worker", add))
+  return threads
+}
+
+async function collected(reference: WeakRef<object>): Promise<void> {
+  setFlagsFromString("--expose-gc")
+  const collect: () => void = runInNewContext("gc")
+  for (let tries = 0; tries < 50; tries++) {
+    await new Promise((resolve) => setImmediate(resolve))
+    collect()
+    if (reference.deref() === undefined) return
+  }
+  assert.fail("it is still held")
+}
 
 function repeatBody(count: number, body: readonly number[]): (readonly number[])[] {
   return Array.from({ length: count }, () => body)
