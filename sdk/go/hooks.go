@@ -2,7 +2,6 @@ package bext
 
 import (
 	"errors"
-	"math"
 	"runtime"
 	"strconv"
 	"strings"
@@ -13,8 +12,8 @@ import (
 const (
 	next     = 0
 	answered = 1
-	// failed is none of the host's own errors: the failure is the plugin's.
-	failed = math.MinInt32
+	// failed is no refusal of the host: those begin at -2.
+	failed = -1
 )
 
 // HandleRequest is for on_request (capability middleware): runs before the app, and may answer in its place.

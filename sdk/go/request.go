@@ -87,7 +87,7 @@ func (r *Request) Respond(status int, body []byte, headers ...Field) error {
 
 // RespondText is Respond with text and its content type.
 func (r *Request) RespondText(status int, text string, headers ...Field) error {
-	plain := Field{"content-type", "text/plain;charset=UTF-8"}
+	plain := Field{"content-type", "text/plain; charset=utf-8"}
 	return r.Respond(status, []byte(text), append([]Field{plain}, headers...)...)
 }
 

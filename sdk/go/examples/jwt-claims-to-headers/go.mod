@@ -1,0 +1,7 @@
+module jwt-claims-to-headers
+
+go 1.24
+
+require bext v0.0.0
+
+replace bext => ../..
