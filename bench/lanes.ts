@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs"
 import { Agent, get } from "node:http"
 import { join } from "node:path"
+import { InstanceAccount } from "../src/sandbox/limits/instance-account.ts"
 import { createQuickjsTier } from "../src/sandbox/quickjs/tier.ts"
 import type { HookCall, Sandbox } from "../src/sandbox/sandbox.ts"
 import { median } from "./measure.ts"
@@ -158,7 +159,7 @@ const ROOM = 50
 
 /** A thousand plugins with room for fifty: every call finds its instance evicted. */
 async function measureReturn(): Promise<Row[]> {
-  const tier = await createQuickjsTier({ maxMachines: ROOM, maxBytes: 2 ** 31 })
+  const tier = await createQuickjsTier(new InstanceAccount({ maxInstances: ROOM, maxBytes: 2 ** 31 }))
   const folder = temporaryFolder()
   write(folder, "guest", `let calls = 0\nexport function onServerStop() { calls++ }`)
   const source = { name: "guest", folder: join(folder, "guest"), entry: join(folder, "guest", "index.js") }

@@ -1,4 +1,5 @@
 import type { Config } from "./config/schema.ts"
+import { InstanceAccount } from "./sandbox/limits/instance-account.ts"
 import type { SandboxTier, Tier } from "./sandbox/sandbox.ts"
 
 const MIB = 1024 * 1024
@@ -9,6 +10,7 @@ const MIB = 1024 * 1024
  */
 export async function createTiers(sandbox?: Config["sandbox"]): Promise<ReadonlyMap<Tier, SandboxTier>> {
   const { createQuickjsTier } = await import("./sandbox/quickjs/tier.ts")
-  const ceiling = sandbox && { maxMachines: sandbox.max_instances, maxBytes: sandbox.max_guest_memory_mb * MIB }
-  return new Map([["quickjs", await createQuickjsTier(ceiling)]])
+  const ceiling = sandbox && { maxInstances: sandbox.max_instances, maxBytes: sandbox.max_guest_memory_mb * MIB }
+  const account = new InstanceAccount(ceiling)
+  return new Map([["quickjs", await createQuickjsTier(account)]])
 }

@@ -1,6 +1,7 @@
 import { type ErrorCode, PluginError } from "../../errors.ts"
 import type { GuestServices, GuestStorage } from "../../host/services.ts"
 import { type Budget, BudgetSpent } from "../limits/budget.ts"
+import { MAX_DELAY_MS, watchCall } from "../limits/watch-call.ts"
 import type { Exchange, InstanceMode, Json, Limits } from "../sandbox.ts"
 import type { Base } from "./base.ts"
 import type { Call, Task } from "./call.ts"
@@ -14,7 +15,6 @@ import type { Machine, MachineHost } from "./machine.ts"
 import type { MachinePool } from "./machine-pool.ts"
 import type { GuestModules } from "./modules.ts"
 import { OPERATIONS } from "./ops.ts"
-import { MAX_DELAY_MS, watchCall } from "./watch-call.ts"
 
 /** What all instances of one guest share. */
 export interface GuestSetup {

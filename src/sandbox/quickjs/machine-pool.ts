@@ -1,54 +1,41 @@
+import { type Evictable, type InstanceAccount, NoRoom } from "../limits/instance-account.ts"
 import type { Base } from "./base.ts"
 import { LAYOUT } from "./binary.ts"
 import { emptyImage, type Image, restore } from "./image.ts"
 import { Machine } from "./machine.ts"
-import type { MachineAccount, MachineCeiling } from "./machine-account.ts"
 
+const PAGE_BYTES = 65_536
+const STACK_PAGES = Math.floor((LAYOUT.heapStart - LAYOUT.dataEnd) / PAGE_BYTES)
 /** Idle machines kept for the next guest that needs one. */
 const MAX_IDLE = 8
 /** A machine that grew this far above its image is given back to the system: its pages would stay resident. */
 const HIGH_WATER_BYTES = 4 * 1024 * 1024
 
-/** A guest whose instances at rest can be given up. */
-export interface Evictable {
-  /** When it was called last, on the clock of performance.now(); null: nothing of it is at rest. */
-  readonly restsSinceMs: number | null
-  /** Gives the machine of an instance at rest back to the pool. */
-  evict(): void
-}
-
-/** There is no room under the ceiling, and nothing at rest that could make some. */
-export class NoRoom extends Error {}
-
 /**
- * The machines of a thread. Any of them can become an instance of any guest with the same memory limit. When the ceiling
- * is reached, idle ones go first, then instances at rest, the one longest without a call first.
+ * The machines of a thread. Any of them can become an instance of any guest with the same memory limit. Idle
+ * ones are given up before any guest's instance.
  */
-export class MachinePool {
-  readonly account: MachineAccount
+export class MachinePool implements Evictable {
+  readonly account: InstanceAccount
   readonly #base: Base
   readonly #empty: Image
   readonly #idle: Machine[] = []
-  readonly #guests = new Set<Evictable>()
 
-  constructor(base: Base, account: MachineAccount) {
+  constructor(base: Base, account: InstanceAccount) {
     this.#base = base
     this.#empty = emptyImage(base.image)
     this.account = account
+    account.register(this)
   }
 
-  register(guest: Evictable): void {
-    this.#guests.add(guest)
+  get restsSinceMs(): number | null {
+    return this.#idle.length > 0 ? Number.NEGATIVE_INFINITY : null
   }
 
-  unregister(guest: Evictable): void {
-    this.#guests.delete(guest)
-  }
-
-  /** Gives up what is over a lower ceiling, as far as it is at rest. */
-  limitTo(ceiling: MachineCeiling): void {
-    this.account.ceiling = ceiling
-    while (this.account.over && this.#makeRoom());
+  /** Gives up an idle machine. */
+  evict(): void {
+    const idle = this.#idle.shift()
+    if (idle !== undefined) this.#drop(idle)
   }
 
   /**
@@ -94,53 +81,26 @@ export class MachinePool {
   }
 
   #make(maxPages: number): Machine {
-    while (!this.account.admit(LAYOUT.initialPages)) {
-      if (!this.#makeRoom()) throw new NoRoom()
+    while (!this.account.admit(heapBytes(LAYOUT.initialPages))) {
+      if (!this.account.makeRoom()) throw new NoRoom()
       const evicted = this.#takeIdle(maxPages)
       if (evicted !== undefined) return evicted
     }
     try {
       return new Machine(this.#base.module, maxPages, this.#growth)
     } catch (error) {
-      this.account.dismiss(LAYOUT.initialPages)
+      this.account.dismiss(heapBytes(LAYOUT.initialPages))
       throw error
     }
   }
 
   readonly #growth = {
-    grow: (pages: number): boolean => {
-      while (!this.account.grow(pages)) if (!this.#makeRoom()) return false
-      return true
-    },
-    shrink: (pages: number): void => this.account.shrink(pages),
-  }
-
-  /** Gives up one machine, or one instance, whose machine is idle then. @returns false when there is none. */
-  #makeRoom(): boolean {
-    const idle = this.#idle.shift()
-    if (idle !== undefined) {
-      this.#drop(idle)
-      return true
-    }
-    const oldest = this.#oldest()
-    oldest?.evict()
-    return oldest !== null
-  }
-
-  #oldest(): Evictable | null {
-    let oldest: Evictable | null = null
-    let oldestMs = Number.POSITIVE_INFINITY
-    for (const guest of this.#guests) {
-      const sinceMs = guest.restsSinceMs
-      if (sinceMs === null || sinceMs >= oldestMs) continue
-      oldest = guest
-      oldestMs = sinceMs
-    }
-    return oldest
+    grow: (pages: number): boolean => this.account.grow(pages * PAGE_BYTES),
+    shrink: (pages: number): void => this.account.shrink(pages * PAGE_BYTES),
   }
 
   #drop(machine: Machine): void {
-    this.account.dismiss(machine.pages)
+    this.account.dismiss(heapBytes(machine.pages))
   }
 
   #replace(machine: Machine, image: Image): Machine {
@@ -153,14 +113,19 @@ export class MachinePool {
       return machine
     }
     machine.host = null
-    this.account.shrink(machine.pages - other.pages)
+    this.account.shrink((machine.pages - other.pages) * PAGE_BYTES)
     restore(other, image, "nothing")
     return other
   }
 }
 
+/** What a machine of so many pages takes: those of the C stack are reserved, and hardly ever touched. */
+function heapBytes(pages: number): number {
+  return (pages - STACK_PAGES) * PAGE_BYTES
+}
+
 function isSwollen(machine: Machine, image: Image): boolean {
-  return machine.bytes.length > Math.max(image.end, image.heapEnd, LAYOUT.initialPages * 65_536) + HIGH_WATER_BYTES
+  return machine.bytes.length > Math.max(image.end, image.heapEnd, LAYOUT.initialPages * PAGE_BYTES) + HIGH_WATER_BYTES
 }
 
 /**
@@ -168,6 +133,6 @@ function isSwollen(machine: Machine, image: Image): boolean {
  * because this build cannot ask its allocator for them.
  */
 function pagesFor(memoryBytes: number): number {
-  const pages = Math.ceil((LAYOUT.heapStart + memoryBytes) / 65_536)
+  const pages = Math.ceil((LAYOUT.heapStart + memoryBytes) / PAGE_BYTES)
   return Math.min(Math.max(pages, LAYOUT.initialPages), 32_768)
 }

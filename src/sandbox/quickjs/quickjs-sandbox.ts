@@ -1,12 +1,12 @@
 import { PluginError } from "../../errors.ts"
 import type { HookName } from "../../hooks.ts"
+import { type Evictable, NoRoom } from "../limits/instance-account.ts"
 import type { GuestCopy, GuestState, HookCall, Json, MovableSandbox } from "../sandbox.ts"
 import { LAYOUT } from "./binary.ts"
 import { Call, nextCallId } from "./call.ts"
 import { type QuickjsState, toCopy } from "./guest-copy.ts"
 import { captureImage } from "./image.ts"
 import { type GuestSetup, Instance } from "./instance.ts"
-import { type Evictable, NoRoom } from "./machine-pool.ts"
 
 /** One loaded guest: its image, and the instances made from it. */
 export class QuickjsSandbox implements MovableSandbox, Evictable {
@@ -29,7 +29,7 @@ export class QuickjsSandbox implements MovableSandbox, Evictable {
     this.#setup = setup
     this.#first = first
     this.hooks = hooks
-    setup.pool.register(this)
+    setup.pool.account.register(this)
   }
 
   get generation(): number {
@@ -124,7 +124,7 @@ export class QuickjsSandbox implements MovableSandbox, Evictable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposed) return
     this.#disposed = true
-    this.#setup.pool.unregister(this)
+    this.#setup.pool.account.unregister(this)
     for (const instance of [this.#first, this.#shared, ...this.#leased]) {
       instance?.stop("E_GUEST_EXITED", "the plugin was unloaded")
     }

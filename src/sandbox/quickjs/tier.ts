@@ -1,6 +1,7 @@
 import { PluginError } from "../../errors.ts"
 import { HOOK_NAMES, type HookName } from "../../hooks.ts"
 import type { GuestServices } from "../../host/services.ts"
+import { InstanceAccount, type InstanceCeiling } from "../limits/instance-account.ts"
 import type { GuestCopy, GuestSource, HookCall, InstanceMode, Limits, Sandbox, SandboxTier } from "../sandbox.ts"
 import { type Base, bootBase } from "./base.ts"
 import { compileQuickjs } from "./binary.ts"
@@ -12,7 +13,6 @@ import { type GuestSetup, Instance } from "./instance.ts"
 import { libraryOf } from "./library.ts"
 import { LibraryImages } from "./library-images.ts"
 import type { Machine } from "./machine.ts"
-import { divideCeiling, MachineAccount, type MachineCeiling } from "./machine-account.ts"
 import { MachinePool } from "./machine-pool.ts"
 import { loadGuestModules } from "./modules.ts"
 import { OP_CODES } from "./ops.ts"
@@ -21,12 +21,10 @@ import { noRoom, QuickjsSandbox } from "./quickjs-sandbox.ts"
 /** What evaluating a guest's top level may take. It blocks the thread, so it is short. */
 const LOAD_LIMITS = { cpuMs: 1000, wallMs: 5000, fuel: 0 }
 
-const DEFAULT_CEILING: MachineCeiling = { maxMachines: 2000, maxBytes: 2048 * 1024 * 1024 }
-
 /** What a lane needs to make the same tier. */
 interface TierParts {
   readonly base: Base
-  readonly ceiling: MachineCeiling
+  readonly ceiling: InstanceCeiling
   /** What this thread's clock said at an instant, and the clock both threads share. */
   readonly clock: { readonly ownMs: number; readonly sharedMs: number }
   /** The operations this thread's code knows, by which the prelude in the base calls them. */
@@ -35,11 +33,11 @@ interface TierParts {
 
 /**
  * The default tier: Bellard's QuickJS as WebAssembly, in this thread.
- * @param ceiling - What the instances of all guests may take together, those of lanes included.
+ * @param account - What the instances of all guests of this thread are counted on.
  * @throws {Error} when the installed engine is not the pinned one.
  */
-export async function createQuickjsTier(ceiling: MachineCeiling = DEFAULT_CEILING): Promise<SandboxTier> {
-  return createTier(bootBase(compileQuickjs()), ceiling, 0)
+export async function createQuickjsTier(account = new InstanceAccount()): Promise<SandboxTier> {
+  return createTier(bootBase(compileQuickjs()), account, 0)
 }
 
 /**
@@ -51,11 +49,11 @@ export function createQuickjsLaneTier(parts: unknown): SandboxTier {
   const { base, ceiling, clock, operations } = parts as TierParts
   if (operations !== OPERATION_NAMES) throw new Error("bext was updated on disk; restart it")
   const offsetMs = clock.ownMs + (sharedClock() - clock.sharedMs) - performance.now()
-  return createTier(base, ceiling, offsetMs)
+  return createTier(base, new InstanceAccount(ceiling), offsetMs)
 }
 
-function createTier(base: Base, ceiling: MachineCeiling, clockOffsetMs: number): SandboxTier {
-  const pool = new MachinePool(base, new MachineAccount(ceiling))
+function createTier(base: Base, account: InstanceAccount, clockOffsetMs: number): SandboxTier {
+  const pool = new MachinePool(base, account)
   const libraries = new LibraryImages(base, pool)
   const copied = new CopiedGuests(base, pool, clockOffsetMs)
   return {
@@ -64,16 +62,14 @@ function createTier(base: Base, ceiling: MachineCeiling, clockOffsetMs: number):
       load({ base, pool, clockOffsetMs }, libraries, source, services, limits, instance),
     moving: {
       openThread(): TierParts {
-        const { serving, lane } = divideCeiling(ceiling)
-        pool.limitTo(serving)
         const clock = { ownMs: performance.now() + clockOffsetMs, sharedMs: sharedClock() }
-        return { base, ceiling: lane, clock, operations: OPERATION_NAMES }
+        return { base, ceiling: account.divide(), clock, operations: OPERATION_NAMES }
       },
       revive(copy: GuestCopy, services: GuestServices) {
         const { hooks } = copy as QuickjsCopy
         return new QuickjsSandbox(copied.toSetup(copy as QuickjsCopy, services), null, new Set(hooks))
       },
-      closeThread: () => pool.limitTo(ceiling),
+      closeThread: () => account.unite(),
     },
   }
 }

@@ -67,8 +67,9 @@ export interface Entry {
   readonly args: readonly (number | bigint)[]
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: what a module passes is told by its import's type, checked at load
-export type ImportedFunction = (...args: any[]) => number | bigint | undefined | Promise<number | bigint | undefined>
+/** What it gets is told by its import's type, checked at load. */
+// biome-ignore lint/suspicious/noConfusingVoidType: functions without a result
+export type ImportedFunction = (...args: never[]) => number | bigint | void | Promise<number | bigint | undefined>
 
 /** One instance, as an ABI sees it. */
 export interface Guest {

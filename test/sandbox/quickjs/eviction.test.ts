@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, it, type TestContext } from "node:test"
+import { InstanceAccount } from "../../../src/sandbox/limits/instance-account.ts"
 import { createQuickjsLaneTier, createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
 import type { MovableSandbox, Sandbox } from "../../../src/sandbox/sandbox.ts"
 import { RecordingExchange } from "../../contracts/recording-exchange.ts"
@@ -31,8 +32,8 @@ export function onRequest() {
 
 const EVERYTHING = 4096 * MIB
 
-async function tierWith(ceiling: { maxMachines?: number; maxBytes?: number }) {
-  return createQuickjsTier({ maxMachines: 10_000, maxBytes: EVERYTHING, ...ceiling })
+async function tierWith(ceiling: { maxInstances?: number; maxBytes?: number }) {
+  return createQuickjsTier(new InstanceAccount({ maxInstances: 10_000, maxBytes: EVERYTHING, ...ceiling }))
 }
 
 async function loadAll(t: TestContext, sources: readonly string[], ceiling: object, options: WrittenGuest = {}) {
@@ -59,7 +60,7 @@ function sum(guests: readonly Sandbox[], field: "instances" | "evictions"): numb
 describe("the ceiling of instances", () => {
   it("gives up the instance longest at rest, which begins with its image again: generation + 1", async (t) => {
     const services = new RecordingServices()
-    const [a, b, c] = (await loadAll(t, [COUNTER, COUNTER, COUNTER], { maxMachines: 2 }, { services })) as [
+    const [a, b, c] = (await loadAll(t, [COUNTER, COUNTER, COUNTER], { maxInstances: 2 }, { services })) as [
       Sandbox,
       Sandbox,
       Sandbox,
@@ -78,7 +79,7 @@ describe("the ceiling of instances", () => {
     const guests = await loadAll(
       t,
       Array.from({ length: 100 }, () => COUNTER),
-      { maxMachines: 5 },
+      { maxInstances: 5 },
     )
     for (let round = 0; round < 3; round++) {
       for (const guest of guests) assert.equal(await ask(guest), "1")
@@ -89,7 +90,7 @@ describe("the ceiling of instances", () => {
 
   it("refuses a call when every instance is at work, and never gives up one that is", async (t) => {
     for (const path of ["/wait", "/behind"]) {
-      const [a, b] = (await loadAll(t, [COUNTER, COUNTER], { maxMachines: 1 })) as [Sandbox, Sandbox]
+      const [a, b] = (await loadAll(t, [COUNTER, COUNTER], { maxInstances: 1 })) as [Sandbox, Sandbox]
       const working = ask(a, path)
       if (path === "/behind") await working
       await assert.rejects(ask(b), { code: "E_OVERLOADED", message: /sandbox\.max_instances/ })
@@ -101,7 +102,7 @@ describe("the ceiling of instances", () => {
   })
 
   it("counts and gives up fresh instances, too", async (t) => {
-    const [a, b] = (await loadAll(t, [COUNTER, COUNTER], { maxMachines: 3 }, { instance: "fresh" })) as [
+    const [a, b] = (await loadAll(t, [COUNTER, COUNTER], { maxInstances: 3 }, { instance: "fresh" })) as [
       Sandbox,
       Sandbox,
     ]
@@ -112,7 +113,7 @@ describe("the ceiling of instances", () => {
   })
 
   it("counts what was given back: guests come and go without end", async () => {
-    const tier = await tierWith({ maxMachines: 2 })
+    const tier = await tierWith({ maxInstances: 2 })
     for (let i = 0; i < 30; i++) {
       await using guest = await writeGuest(tier, i % 2 === 0 ? COUNTER : GROWER, { limits: { memoryBytes: 32 * MIB } })
       assert.equal(await ask(guest), "1")
@@ -190,7 +191,7 @@ export function onRequest() {
 
 describe("the ceiling of a process with a lane", () => {
   it("is divided: neither thread can keep the other from working", async (t) => {
-    const tier = await tierWith({ maxMachines: 4, maxBytes: 64 * MIB })
+    const tier = await tierWith({ maxInstances: 4, maxBytes: 64 * MIB })
     const guests: Sandbox[] = []
     for (let i = 0; i < 4; i++) {
       const guest = await writeGuest(tier, COUNTER)

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
+import { InstanceAccount } from "../../../src/sandbox/limits/instance-account.ts"
 import { bootBase } from "../../../src/sandbox/quickjs/base.ts"
 import { compileQuickjs } from "../../../src/sandbox/quickjs/binary.ts"
 import { libraryOf } from "../../../src/sandbox/quickjs/library.ts"
 import { LibraryImages } from "../../../src/sandbox/quickjs/library-images.ts"
-import { MachineAccount } from "../../../src/sandbox/quickjs/machine-account.ts"
 import { MachinePool } from "../../../src/sandbox/quickjs/machine-pool.ts"
 import { createQuickjsTier } from "../../../src/sandbox/quickjs/tier.ts"
 import { RecordingExchange } from "../../contracts/recording-exchange.ts"
@@ -49,7 +49,7 @@ describe("guests that use the same library files", async () => {
 describe("images of the library", () => {
   const base = bootBase(compileQuickjs())
   const images = () =>
-    new LibraryImages(base, new MachinePool(base, new MachineAccount({ maxMachines: 100, maxBytes: 2 ** 30 })))
+    new LibraryImages(base, new MachinePool(base, new InstanceAccount({ maxInstances: 100, maxBytes: 2 ** 30 })))
 
   it("can be made of every file whose evaluation asks for nothing of a guest, and of no other", () => {
     const { shared, own } = libraryOf(() => true)

@@ -1,0 +1,330 @@
+import { PluginError } from "../../errors.ts"
+import type { HookName } from "../../hooks.ts"
+import { type Evictable, NoRoom } from "../limits/instance-account.ts"
+import { watchCall } from "../limits/watch-call.ts"
+import type { HookCall, Json, Sandbox } from "../sandbox.ts"
+import { type Image, imageBytes } from "./image.ts"
+import { type GuestSetup, Instance, NO_CALL } from "./instance.ts"
+import { WasmCall } from "./wasm-call.ts"
+
+const PAGE_BYTES = 65_536
+/** Calls that may wait for a shared instance whose guest waits. */
+const MAX_TURNS = 1000
+
+/** One loaded guest: its image, and the instances made from it. */
+export class WasmSandbox implements Sandbox, Evictable {
+  readonly hooks: ReadonlySet<HookName>
+  readonly #setup: GuestSetup
+  /** The instance the guest was loaded in, until it is ready. */
+  #first: Instance | null
+  /** What memory and globals were when it became ready; null: not yet, or they are not all of its state. */
+  #image: Image | null = null
+  /** What a new instance's memory holds before the image. */
+  readonly #contents: readonly [number, number][]
+  /** How it became ready, to do it again for a guest without image. */
+  #startCall: HookCall | null = null
+  #isReady = false
+  #shared: Instance | null = null
+  #generation = 0
+  #evictions = 0
+  /** Fresh instances, all at rest with the image in them. */
+  readonly #idle: Instance[] = []
+  readonly #leased = new Set<Instance>()
+  /** Calls whose turn has not come: the guest waits in the shared instance. */
+  readonly #turns = new Set<WasmCall>()
+  #lastCallMs = 0
+  #disposed = false
+
+  /** @param contents - What the memory of a new instance holds. */
+  constructor(setup: GuestSetup, first: Instance, contents: readonly [number, number][], hooks: ReadonlySet<HookName>) {
+    this.#setup = setup
+    this.#first = first
+    this.#contents = contents
+    this.hooks = hooks
+    setup.account.register(this)
+  }
+
+  get generation(): number {
+    return this.#generation
+  }
+
+  get memoryBytes(): number {
+    const memories = this.#all().reduce((sum, { bytes }) => sum + bytes, 0)
+    return memories + (this.#image === null ? 0 : imageBytes(this.#image))
+  }
+
+  get instances(): number {
+    return this.#all().length
+  }
+
+  get evictions(): number {
+    return this.#evictions
+  }
+
+  get busyMs(): number {
+    return this.#setup.usage.busyMs
+  }
+
+  get entries(): number {
+    return this.#setup.usage.entries
+  }
+
+  get idle(): boolean {
+    return this.#first === null && this.#leased.size === 0 && this.#turns.size === 0 && this.#sharedRests()
+  }
+
+  get restsSinceMs(): number | null {
+    return this.#idle.length > 0 || (this.#shared !== null && this.#sharedRests()) ? this.#lastCallMs : null
+  }
+
+  async ready(start: HookCall | null): Promise<void> {
+    const first = this.#first
+    if (first === null) throw new Error("ready was called twice")
+    const { inexact } = this.#setup.compiled.metered
+    if (start !== null && this.hooks.has(start.hook)) {
+      const call = new WasmCall(start, performance.now())
+      first.onSettled = () => call.answer?.()
+      first.start(call, performance.now())
+      if (!call.done && inexact !== null) first.stop(this.#cannotStartAgain(inexact))
+      if (!call.done) {
+        await new Promise<void>((resolve) => {
+          call.answer = resolve
+        })
+      }
+      if (call.failure !== null) throw call.failure
+      this.#startCall = start
+    }
+    if (this.#disposed) throw this.#gone()
+    if (inexact === null) this.#image = first.capture()
+    this.#isReady = true
+    this.#first = null
+    this.#lastCallMs = performance.now()
+    if (this.#setup.mode === "shared") this.#shared = this.#settled(first)
+    else this.#idle.push(this.#settled(first))
+  }
+
+  call(request: HookCall): Json | undefined | Promise<Json | undefined> {
+    const nowMs = request.nowMs ?? performance.now()
+    this.#lastCallMs = nowMs
+    const call = new WasmCall(request, nowMs)
+    if (this.#setup.mode === "shared") {
+      if (this.#turns.size > 0 || this.#shared?.running != null) return this.#queue(call)
+      this.#shared ??= this.#open()
+      return this.#run(this.#shared, call, nowMs)
+    }
+    return this.#run(this.#lease(), call, nowMs)
+  }
+
+  evict(): void {
+    this.#evictions++
+    const instance = this.#idle.pop()
+    if (instance !== undefined) {
+      this.#drop(instance)
+      return
+    }
+    if (this.#shared === null) return
+    this.#drop(this.#shared)
+    this.#shared = null
+    this.#generation++
+    this.#setup.services.log("debug", "its instance was given up to make room for others; module state begins anew")
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.#setup.account.unregister(this)
+    for (const call of [...this.#turns]) this.#giveUp(call, this.#gone())
+    for (const instance of this.#all()) {
+      const call = instance.running
+      instance.stop(this.#gone())
+      if (call !== null) instance.onSettled?.(call)
+    }
+    for (const instance of this.#all()) this.#drop(instance)
+    this.#first = null
+    this.#shared = null
+    this.#leased.clear()
+    this.#idle.length = 0
+  }
+
+  // --- One call
+
+  #run(instance: Instance, call: WasmCall, nowMs: number): Json | undefined | Promise<Json | undefined> {
+    instance.start(call, nowMs)
+    if (!call.done) return answerOf(call)
+    call.request.leftMs = instance.leftMs
+    this.#after(instance)
+    if (call.failure !== null) throw call.failure
+    return call.result
+  }
+
+  /** The instance is not needed by its call any more. */
+  #after(instance: Instance): void {
+    if (this.#disposed) return
+    if (this.#setup.mode === "fresh") this.#release(instance)
+    else if (instance.broken) {
+      this.#generation++
+      this.#shared = this.#renewed(instance)
+    }
+  }
+
+  /** A call that had to wait is done. */
+  #settle(instance: Instance, call: WasmCall): void {
+    this.#after(instance)
+    call.answer?.()
+    this.#nextTurn()
+  }
+
+  #settled(instance: Instance): Instance {
+    instance.onSettled = (call) => this.#settle(instance, call)
+    return instance
+  }
+
+  // --- Turns at a shared instance
+
+  #queue(call: WasmCall): Promise<Json | undefined> {
+    if (this.#turns.size >= MAX_TURNS) {
+      throw new PluginError("E_OVERLOADED", this.#setup.name, `${MAX_TURNS} calls already wait for its instance`)
+    }
+    this.#turns.add(call)
+    watchCall(call, (code, what, cause) => {
+      this.#giveUp(call, new PluginError(code, this.#setup.name, `${what}; it waited for its turn`, { cause }))
+    })
+    return answerOf(call)
+  }
+
+  #giveUp(call: WasmCall, error: PluginError): void {
+    this.#turns.delete(call)
+    call.unwatch?.()
+    call.fail(error)
+    call.answer?.()
+  }
+
+  #nextTurn(): void {
+    while (!this.#disposed && this.#turns.size > 0 && this.#sharedRests()) {
+      const [call] = this.#turns as Set<WasmCall>
+      this.#turns.delete(call!)
+      call!.unwatch?.()
+      try {
+        this.#shared ??= this.#open()
+        const instance = this.#shared
+        instance.start(call!, performance.now())
+        if (!call!.done) return
+        this.#after(instance)
+      } catch (error) {
+        call!.fail(error as PluginError)
+      }
+      call!.answer?.()
+    }
+  }
+
+  #sharedRests(): boolean {
+    return this.#shared === null || this.#shared.running === null
+  }
+
+  // --- Instances
+
+  #all(): Instance[] {
+    return [this.#shared, this.#first, ...this.#idle, ...this.#leased].filter((one) => one !== null)
+  }
+
+  #lease(): Instance {
+    const { name, limits } = this.#setup
+    const idle = this.#idle.pop()
+    if (idle === undefined && this.#leased.size >= limits.maxInstances) {
+      throw new PluginError("E_OVERLOADED", name, `all ${limits.maxInstances} instances are waiting`)
+    }
+    const instance = idle ?? this.#open()
+    this.#leased.add(instance)
+    return instance
+  }
+
+  /** Wipes a fresh instance for the next request. */
+  #release(instance: Instance): void {
+    this.#leased.delete(instance)
+    const renewed = this.#renewed(instance)
+    if (renewed !== null) this.#idle.push(renewed)
+  }
+
+  /** @returns the instance with the image in it once more; null when the next call has to make another one. */
+  #renewed(instance: Instance): Instance | null {
+    if (this.#image !== null && !instance.abandoned && instance.restore(this.#image, "anything")) return instance
+    this.#drop(instance)
+    return null
+  }
+
+  /** @throws {PluginError} `E_OVERLOADED`, `E_GUEST_EXITED`, and what a guest without image fails with when it starts again. */
+  #open(): Instance {
+    if (this.#disposed || !this.#isReady) throw this.#gone()
+    const instance = this.#settled(openInstance(this.#setup, this.#image?.pages))
+    if (this.#image !== null) instance.restore(this.#image, this.#contents)
+    else this.#startAgain(instance)
+    return instance
+  }
+
+  /** Memory and globals are not all of this guest's state, so it goes the way it came. */
+  #startAgain(instance: Instance): void {
+    const calls: [WasmCall, (call: WasmCall, nowMs: number) => void][] = []
+    const nowMs = performance.now()
+    calls.push([new WasmCall(NO_CALL, nowMs, "the start function"), (call, at) => instance.boot(call, at)])
+    if (this.#startCall !== null)
+      calls.push([new WasmCall(this.#startCall, nowMs), (call, at) => instance.start(call, at)])
+    for (const [call, run] of calls) {
+      run(call, performance.now())
+      if (!call.done) instance.stop(this.#gone())
+      if (call.failure === null) continue
+      this.#drop(instance)
+      throw call.failure
+    }
+  }
+
+  #cannotStartAgain(inexact: string): PluginError {
+    const what = `on_server_start may not wait in a module whose instances cannot be copied (${inexact})`
+    return new PluginError("E_PLUGIN_LOAD_FAILED", this.#setup.name, what)
+  }
+
+  #drop(instance: Instance): void {
+    this.#setup.account.dismiss(instance.bytes)
+  }
+
+  #gone(): PluginError {
+    const what = this.#disposed ? "the plugin was unloaded" : "it is not ready"
+    return new PluginError("E_GUEST_EXITED", this.#setup.name, what)
+  }
+}
+
+/**
+ * Makes an instance for which there is room, giving up others.
+ * @param pages - What its memory will have, at once.
+ * @throws {PluginError} `E_OVERLOADED`.
+ */
+export function openInstance(setup: GuestSetup, pages?: number): Instance {
+  const { account, name, compiled } = setup
+  const initial = (compiled.metered.memory?.initialPages ?? 0) * PAGE_BYTES
+  const more = Math.max((pages ?? 0) * PAGE_BYTES - initial, 0)
+  try {
+    while (!account.admit(initial + more)) if (!account.makeRoom()) throw new NoRoom()
+  } catch (error) {
+    throw noRoom(name, error)
+  }
+  account.shrink(more)
+  try {
+    return new Instance(setup)
+  } catch (error) {
+    account.dismiss(initial)
+    throw noRoom(name, error)
+  }
+}
+
+function noRoom(name: string, cause: unknown): PluginError {
+  const what =
+    cause instanceof NoRoom
+      ? "no room for another instance (sandbox.max_instances, sandbox.max_guest_memory_mb), and none at rest to give up"
+      : "the system has no memory for another instance"
+  return new PluginError("E_OVERLOADED", name, what, { cause })
+}
+
+function answerOf(call: WasmCall): Promise<Json | undefined> {
+  return new Promise((resolve, reject) => {
+    call.answer = () => (call.failure === null ? resolve(call.result) : reject(call.failure))
+  })
+}
