@@ -6,7 +6,7 @@ import { createGuardedFetch } from "./fetch.ts"
 import { GuestLog } from "./guest-log.ts"
 import { QueuePush } from "./queue.ts"
 import { Secrets } from "./secrets.ts"
-import type { GuestServices } from "./services.ts"
+import type { GrantedService, GuestServices } from "./services.ts"
 import { PartitionStorage } from "./storage.ts"
 
 /** Tenants whose storage is bound to the plugin. Without `[[tenants]]` clients make up as many as they like. */
@@ -26,6 +26,8 @@ export interface ServiceOptions {
   readonly quotaBytes: number
   /** Those it may push to, `permissions.queues`. */
   readonly queues: readonly QueueSettings[]
+  /** The bodies it reads, as its manifest declares. Default none. */
+  readonly body?: "none" | "request" | "response" | "both"
   /** Largest body of a fetch, in either direction. */
   readonly messageBytes: number
 }
@@ -77,7 +79,7 @@ export function createGuestServices(host: Host, options: ServiceOptions): BoundS
   }
   return {
     config: deepFreeze(structuredClone(options.config)),
-    granted: (service) => (service === "fetch" ? permissions.allowed_urls : options.queues).length > 0,
+    granted: (service) => isGranted(options, service),
     storage,
     prepare: (tenant) => storage(tenant).prepare(),
     fetch: (request, signal) => guardedFetch(request, AbortSignal.any([signal, disposed.signal])),
@@ -98,6 +100,12 @@ export function createGuestServices(host: Host, options: ServiceOptions): BoundS
       log.tellDropped()
     },
   }
+}
+
+function isGranted({ permissions, queues, body = "none" }: ServiceOptions, service: GrantedService): boolean {
+  if (service === "fetch") return permissions.allowed_urls.length > 0
+  if (service === "queue") return queues.length > 0
+  return body === "both" || service === `${body}_body`
 }
 
 function deepFreeze(value: Json): Json {

@@ -7,11 +7,14 @@ import type { Json } from "../sandbox/sandbox.ts"
 
 export type LogLevel = "debug" | "info" | "warn" | "error"
 
+/** Without it, every such request is refused at once. */
+export type GrantedService = "fetch" | "queue" | "request_body" | "response_body"
+
 export interface GuestServices {
   /** The plugin's own configuration section, schema defaults applied, deeply frozen. */
   readonly config: Json
-  /** Whether the plugin was granted any URL, any queue. Without, every such request is refused at once. */
-  granted(service: "fetch" | "queue"): boolean
+  /** Whether the plugin was granted any URL, any queue; whether its manifest says that it reads this body. */
+  granted(service: GrantedService): boolean
   /** Storage partition of this plugin for one tenant (null: none). The same object for the same tenant. */
   storage(tenant: string | null): GuestStorage
   /**

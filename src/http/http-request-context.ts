@@ -36,6 +36,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
   tenantId: string | null = null
   siteId: string | null = null
   extensions: Map<string, string> | null = null
+  slots: Map<string, string> | null = null
   response: ResponseState | null = null
   traceparent: string | null = null
   timings: { name: string; durationMs: number }[] | null = null

@@ -91,6 +91,8 @@ export interface RequestContext {
   siteId: string | null
   /** "plugin.key" → value; null until somebody sets one. */
   extensions: Map<string, string> | null
+  /** Plugin → what its tier keeps from on_request to on_response of this request; null until one does. */
+  slots?: Map<string, string> | null
   /** Set by an answer or by the handler. */
   response: ResponseState | null
   /** W3C traceparent of the span that stands for this request, set by tracing at 500. */

@@ -49,6 +49,7 @@ export type ExchangeContext = Pick<
 > & {
   readonly requestBody: Pick<RequestBody, "present" | "bytes" | "replace">
   readonly upgrade?: Pick<UpgradeRequest, "protocol"> | null
+  slots?: Map<string, string> | null
 }
 
 /**
@@ -196,6 +197,14 @@ export class GuestExchange implements PortableExchange {
     staged.extensions.set(full, value.toWellFormed())
   }
 
+  get slot(): string | null {
+    return this.#staged?.slot ?? this.#context.slots?.get(this.#access.plugin) ?? null
+  }
+
+  set slot(value: string | null) {
+    this.#stage(this.#writable).slot = value
+  }
+
   body(side: Side): Uint8Array {
     this.#checkDeclared(side)
     if (this.#staged !== null && this.#staged.body !== null && side === this.#writable) return this.#staged.body
@@ -263,6 +272,7 @@ export class GuestExchange implements PortableExchange {
           ? null
           : { status: response.status, headers: response.headers.raw, body: this.#responseData(response) },
       extensions: context.extensions === null ? [] : [...context.extensions],
+      slot: this.slot,
     }
   }
 
@@ -280,6 +290,7 @@ export class GuestExchange implements PortableExchange {
     staged.siteId = changes.siteId
     staged.answer = answer === null ? null : { ...answer, headers: HeaderList.borrow([...answer.headers]) }
     staged.status = changes.status
+    staged.slot = changes.slot
     this.#staged = staged
   }
 
@@ -288,7 +299,7 @@ export class GuestExchange implements PortableExchange {
     const staged = this.#staged
     this.close()
     if (staged === null) return null
-    const { headers, body, extensions, path, user, tenantId, siteId, answer, status } = staged
+    const { headers, body, extensions, path, user, tenantId, siteId, answer, status, slot } = staged
     return {
       headers: headers?.raw ?? null,
       body,
@@ -302,6 +313,7 @@ export class GuestExchange implements PortableExchange {
           ? null
           : { status: answer.status, headers: answer.headers.raw, body: answer.body as Uint8Array },
       status,
+      slot,
     }
   }
 
@@ -311,6 +323,7 @@ export class GuestExchange implements PortableExchange {
     this.close()
     if (staged === null) return
     if (staged.extensions !== null) this.#commitExtensions(staged.extensions)
+    if (staged.slot !== null) this.#commitSlot(staged.slot)
     if (this.#writable === "request") this.#commitRequest(staged)
     else this.#commitResponse(staged)
   }
@@ -353,6 +366,11 @@ export class GuestExchange implements PortableExchange {
   #commitExtensions(changes: Map<string, string>): void {
     this.#context.extensions ??= new Map()
     for (const [key, value] of changes) this.#context.extensions.set(key, value)
+  }
+
+  #commitSlot(value: string): void {
+    this.#context.slots ??= new Map()
+    this.#context.slots.set(this.#access.plugin, value)
   }
 
   #headers(side: Side): HeaderList | undefined {
@@ -474,6 +492,7 @@ class Staged {
   tenantId: string | null | undefined = undefined
   siteId: string | null | undefined = undefined
   answer: ResponseState | null = null
+  slot: string | null = null
   /** on_response. */
   status: number | null = null
 }

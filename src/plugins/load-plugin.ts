@@ -73,6 +73,7 @@ export async function loadPlugin(
     secrets: new Map(Object.entries(entry.secrets).map(([key, secret]) => [key, secret.reveal()])),
     quotaBytes: limits.storageBytes,
     queues: permissions.queues.map((queue) => toQueueSettings(queue, config.queues[queue])),
+    body: found.manifest.sandbox.body,
     messageBytes: limits.sandbox.messageBytes,
   }
   const services = createGuestServices(host, rights)

@@ -196,6 +196,12 @@ export interface Exchange {
   setExtension(key: string, value: string): void
 
   /**
+   * What the tier set in this plugin's on_request of this request and reads in its on_response; null: nothing, or the call
+   * failed. Nobody else sees it, and it is no guest's to set.
+   */
+  slot: string | null
+
+  /**
    * The buffered body. Request side: as the client sent it, content coding removed. Response side: in on_response only.
    * @throws {PluginError} `E_BODY_NOT_DECLARED`.
    */
@@ -248,6 +254,7 @@ export interface ExchangeData {
     readonly body: Uint8Array | "stream" | null
   } | null
   readonly extensions: readonly (readonly [string, string])[]
+  readonly slot: string | null
 }
 
 /** What a call changed; null or undefined: nothing. */
@@ -265,4 +272,5 @@ export interface ExchangeChanges {
     readonly body: Uint8Array | null
   } | null
   readonly status: number | null
+  readonly slot: string | null
 }

@@ -20,6 +20,7 @@ export class RecordingExchange implements PortableExchange {
   answer: { status: number; headers: (readonly [string, string])[]; body: Uint8Array } | null = null
   readonly lists = { request: HeaderList.from([["x-one", "1"]]), response: HeaderList.empty() }
   readonly extensions = new Map<string, string>()
+  slot: string | null = null
   readonly bodies: Record<Side, Uint8Array> = { request: Buffer.from("body"), response: Buffer.alloc(0) }
 
   constructor(path: string, writable: Side = "request") {
@@ -76,7 +77,21 @@ export class RecordingExchange implements PortableExchange {
     this.answer = { status, headers: [...headers], body }
   }
   toData(): ExchangeData {
-    const { method, path, query, host, clientAddress, requestId, upgrade, user, tenantId, siteId, status, lists } = this
+    const {
+      method,
+      path,
+      query,
+      host,
+      clientAddress,
+      requestId,
+      upgrade,
+      user,
+      tenantId,
+      siteId,
+      status,
+      lists,
+      slot,
+    } = this
     const body = this.bodies.response
     return {
       side: this.writable,
@@ -95,6 +110,7 @@ export class RecordingExchange implements PortableExchange {
       requestBody: { present: true, bytes: this.bodies.request },
       response: this.writable === "request" ? null : { status, headers: lists.response.raw, body },
       extensions: [...this.extensions],
+      slot,
     }
   }
   adopt(changes: ExchangeChanges): void {
@@ -104,6 +120,7 @@ export class RecordingExchange implements PortableExchange {
     for (const [key, value] of extensions) this.extensions.set(key, value)
     this.path = changes.path ?? this.path
     this.status = changes.status ?? this.status
+    this.slot = changes.slot ?? this.slot
     if (answer === null) return
     this.answer = { status: answer.status, headers: pairs(answer.headers), body: answer.body ?? new Uint8Array(0) }
   }

@@ -49,6 +49,18 @@ describe("guest services", () => {
     assert.equal(impostor.storage(null).get("k"), undefined)
   })
 
+  it("say which bodies the manifest declares", async (t) => {
+    const { host, options } = await bind(t, {})
+    const bodies = (body: "none" | "request" | "response" | "both") => {
+      const services = createGuestServices(host, { ...options, body })
+      return [services.granted("request_body"), services.granted("response_body")]
+    }
+    assert.deepEqual(bodies("none"), [false, false])
+    assert.deepEqual(bodies("request"), [true, false])
+    assert.deepEqual(bodies("response"), [false, true])
+    assert.deepEqual(bodies("both"), [true, true])
+  })
+
   it("tell a secret only when it was granted and mapped", async (t) => {
     const secrets = new Map([
       ["KEY", "s3cret"],

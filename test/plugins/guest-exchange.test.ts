@@ -7,6 +7,7 @@ import type { RequestContext } from "../../src/message/request-context.ts"
 import type { GuestAccess } from "../../src/plugins/guest-access.ts"
 import { GuestExchange } from "../../src/plugins/guest-exchange.ts"
 import { HeaderAccess } from "../../src/plugins/header-access.ts"
+import { toContext } from "../../src/plugins/lanes/copied-context.ts"
 import { pathsBefore } from "../../src/plugins/path-history.ts"
 import type { Json, Side } from "../../src/sandbox/sandbox.ts"
 import { type ContextInput, requestContext, response, textOf } from "./request-context.ts"
@@ -574,5 +575,51 @@ describe("answers", () => {
     empty.exchange.setBody("response", Buffer.from("ignored"))
     empty.exchange.commit()
     assert.equal(empty.context.response!.body, null)
+  })
+})
+
+describe("the slot of a plugin's tier", () => {
+  const later = ({ context }: Call): RequestContext => {
+    context.response = response("page")
+    return context
+  }
+  const accessOf = (plugin: string): GuestAccess => ({
+    plugin,
+    headers: new HeaderAccess(plugin, { sensitive_headers: [], set_cookies: [], identity: false }, [], () => {}),
+    permissions: { identity: false, rewrite_path: false },
+    body: "none",
+    maxBodyBytes: 1024,
+    maxAnswerBytes: 2048,
+  })
+  const as = (plugin: string, context: RequestContext) => new GuestExchange(accessOf(plugin), context, "response", null)
+
+  it("is there in on_response of the same request, for the same plugin only", () => {
+    const first = onRequest()
+    assert.equal(first.exchange.slot, null)
+    first.exchange.slot = "7"
+    assert.equal(first.exchange.slot, "7")
+    first.exchange.commit()
+    const context = later(first)
+    assert.equal(as("probe", context).slot, "7")
+    assert.equal(as("other", context).slot, null)
+    assert.equal(as("other", context).extension("probe.slot"), undefined)
+  })
+
+  it("is empty when the call failed", () => {
+    const first = onRequest()
+    first.exchange.slot = "7"
+    first.exchange.close()
+    assert.equal(as("probe", later(first)).slot, null)
+  })
+
+  it("comes back from a lane and goes into one", () => {
+    const first = onRequest()
+    const lane = new GuestExchange(accessOf("probe"), toContext(first.exchange.toData(), "probe"), "request", null)
+    lane.slot = "7"
+    first.exchange.adopt(lane.takeChanges()!)
+    first.exchange.commit()
+    const second = as("probe", later(first))
+    const copy = new GuestExchange(accessOf("probe"), toContext(second.toData(), "probe"), "response", null)
+    assert.equal(copy.slot, "7")
   })
 })

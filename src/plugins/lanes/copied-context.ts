@@ -5,7 +5,7 @@ import type { ExchangeData } from "../../sandbox/sandbox.ts"
 import type { ExchangeContext } from "../guest-exchange.ts"
 
 /** A request as its copy in another thread knows it. It is looked at, never answered: changes go back as data. */
-export function toContext(data: ExchangeData): ExchangeContext {
+export function toContext(data: ExchangeData, plugin: string): ExchangeContext {
   const { method, path, query, scheme, host, clientAddress, requestId, upgrade, tenantId, siteId, response } = data
   return {
     method,
@@ -23,6 +23,7 @@ export function toContext(data: ExchangeData): ExchangeContext {
     requestHeaders: HeaderList.borrow([...data.requestHeaders]),
     requestBody: new CopiedBody(data.requestBody),
     extensions: new Map(data.extensions),
+    slots: data.slot === null ? null : new Map([[plugin, data.slot]]),
     response: response === null ? null : toResponse(response),
   }
 }

@@ -148,7 +148,8 @@ class LaneServer {
       return
     }
     const { exchange: data } = call
-    const exchange = data === null ? null : new GuestExchange(guest.access, toContext(data), data.side, null)
+    const exchange =
+      data === null ? null : new GuestExchange(guest.access, toContext(data, guest.access.plugin), data.side, null)
     let result: Json | undefined | Promise<Json | undefined>
     try {
       result = this.#call(guest, owed, exchange)

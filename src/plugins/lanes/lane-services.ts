@@ -2,6 +2,7 @@ import { fromPlainError, PluginError } from "../../errors.ts"
 import type { Host } from "../../host/create-host.ts"
 import { createGuestServices } from "../../host/create-services.ts"
 import type {
+  GrantedService,
   GuestFetchRequest,
   GuestFetchResponse,
   GuestMessage,
@@ -84,7 +85,7 @@ export class LaneServices implements GuestServices {
     this.config = this.#bound.config
   }
 
-  granted(service: "fetch" | "queue"): boolean {
+  granted(service: GrantedService): boolean {
     return this.#bound.granted(service)
   }
 
