@@ -35,6 +35,8 @@ export const EVENT = {
   leavingBranch: 12,
   /** The same of a `br_table`; its value is the label of the innermost loop. */
   leavingTable: 13,
+  /** A `call` of a function that does not touch the counter; value and end as of `call`. */
+  callOfLeaf: 14,
 } as const
 
 /**
@@ -50,7 +52,15 @@ export class BodyScan {
   hasLoop = false
   hasSized = false
   calls = 0
+  /** Calls of functions that do not touch the counter; they are among the calls. */
+  leafCalls = 0
   charges = 0
+  /** Event of the run of the body's first call; the sink if there is none. */
+  firstCallRun = 0
+  /** Charges before this event and not before `firstCallRun` are of code in the first call's block. */
+  firstCallEnd = 0
+  /** The first call's block has all of the body's calls in it, and none is in code that cannot be reached. */
+  callsTogether = true
   /** See `ModuleLimits.joinedValues`; over all bodies so far. */
   joinedValues = 0
   /** The first instruction, over all bodies, that changes what is in neither memory nor globals, with its offset. */
@@ -88,7 +98,12 @@ export class BodyScan {
     this.hasLoop = false
     this.hasSized = false
     this.calls = 0
+    this.leafCalls = 0
     this.charges = 0
+    this.firstCallRun = 0
+    this.firstCallEnd = -1
+    this.callsTogether = true
+    let firstCallDepth = 0
     const sink = this.#add(EVENT.sink, reader.at)
     let current = everyBlock ? this.#addCharge(EVENT.checkedCharge, reader.at) : sink
     let depth = 0
@@ -106,6 +121,7 @@ export class BodyScan {
       switch (IMMEDIATES[opcode]) {
         case IMMEDIATE.none:
           if (opcode === OP.end) {
+            if (depth === firstCallDepth && this.firstCallEnd < 0) this.firstCallEnd = this.count
             if (depth === 0) {
               this.#checkJoinedValues(joined, bodyStart)
               return
@@ -123,6 +139,7 @@ export class BodyScan {
             joined += locals + atLeastZero(height)
             depth--
           } else if (opcode === OP.else) {
+            if (depth === firstCallDepth && this.firstCallEnd < 0) this.firstCallEnd = this.count
             height = this.#base[depth]! + this.#parameters[depth]!
             joined += locals + atLeastZero(height)
             if (everyBlock) current = this.#addCharge(EVENT.charge, reader.at)
@@ -181,10 +198,15 @@ export class BodyScan {
           const index = reader.u32()
           if (opcode === OP.refFunc) this.#add(EVENT.functionReference, start, index, reader.at)
           else {
-            if (opcode === OP.returnCall) current = this.#tailCall(start, sink)
-            this.calls++
+            const { prepaid, isLeaf } = this.#module
+            const callee = index - this.#module.importedFunctions
+            if (current !== sink) this.values[current]! += Math.max(prepaid[callee] ?? 0, 0)
+            const toLeaf = opcode === OP.call && isLeaf[callee] === 1
+            if (toLeaf) this.leafCalls++
+            firstCallDepth = this.#noteCall(current, depth, firstCallDepth)
             tight = 0
-            this.#add(EVENT.call, start, index, reader.at)
+            this.#add(toLeaf ? EVENT.callOfLeaf : EVENT.call, start, index, reader.at)
+            if (opcode === OP.returnCall) current = this.#tailCall(start, sink)
             joined += locals + atLeastZero(height)
             height += this.#resultsMinusParameters(this.#module.typeOf(index, start))
           }
@@ -193,10 +215,10 @@ export class BodyScan {
         case IMMEDIATE.callIndirect: {
           const type = this.#typeIndex(reader)
           reader.u32()
-          if (opcode === OP.returnCallIndirect) current = this.#tailCall(start, sink)
-          this.calls++
+          firstCallDepth = this.#noteCall(current, depth, firstCallDepth)
           tight = 0
           this.#add(EVENT.callIndirect, start, 0, reader.at)
+          if (opcode === OP.returnCallIndirect) current = this.#tailCall(start, sink)
           joined += locals + atLeastZero(height)
           height += this.#resultsMinusParameters(type) - 1
           break
@@ -333,6 +355,15 @@ export class BodyScan {
     this.kinds[event] = EVENT.tightLoop
     this.kinds[event + 1] = EVENT.tightLoopCharge
     this.#add(EVENT.tightLoopEnd, position, event + 1)
+  }
+
+  /** @returns Depth of the first call's block. */
+  #noteCall(run: number, depth: number, firstCallDepth: number): number {
+    const first = this.calls++ === 0
+    if (first) this.firstCallRun = run
+    // The sink is event 0.
+    if (run === 0 || this.firstCallEnd >= 0) this.callsTogether = false
+    return first ? depth : firstCallDepth
   }
 
   #tailCall(start: number, sink: number): number {

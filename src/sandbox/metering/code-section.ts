@@ -8,8 +8,12 @@ import type { Profile } from "./profiles.ts"
 import { Reader } from "./reader.ts"
 import { Writer } from "./writer.ts"
 
-/** A function without a loop that costs at most this is charged once, at its entry, for all of its instructions. */
+/** A function without a loop that costs at most this is charged once, for all of its instructions. */
 const SMALL_FUNCTION_COST = 64
+/** Of that, at most this is left to callers to pay, so that paths on which the function calls nothing touch no counter. */
+const MOST_PREPAID = 24
+/** Larger bodies are not asked for it. */
+const PREPAID_BODY_BYTES = 256
 /** V8's own limit. */
 const MOST_LOCALS = 50_000
 
@@ -22,8 +26,11 @@ interface Body {
   readonly end: number
 }
 
-/** Which charges of a body are written; "first": one at the entry, for the whole function. */
-type Charges = "all" | "first" | "none"
+/**
+ * Which charges of a body are written; "first": one at the entry, for the whole function; "call": one in front of its
+ * first call, for all that callers have not paid.
+ */
+type Charges = "all" | "first" | "call" | "none"
 
 /** Rewrites the function bodies and adds the slow path behind them. */
 export class CodeSection {
@@ -54,8 +61,9 @@ export class CodeSection {
     if (count !== functions.length) invalid(`${functions.length} functions but ${count} bodies`, reader?.at ?? 0)
     out.u32(count + this.#module.addedFunctions)
     if (reader !== undefined) {
+      if (this.#profile.trust === "untrusted") this.#planPrepaid(new Reader(reader.bytes, reader.at, reader.end))
       functions.forEach((type, index) => {
-        this.#rewriteFunction(reader, type)
+        this.#rewriteFunction(reader, type, index)
         out.sized(this.#out)
         this.#hint(this.#module.importedFunctions + 1 + index)
       })
@@ -99,13 +107,42 @@ export class CodeSection {
     unlikely.length = 0
   }
 
-  #rewriteFunction(section: Reader, type: number): void {
+  /**
+   * Finds the functions that callers pay for, wholly or up to their first call. They have no loop, and a call of any kind
+   * in them comes behind their check, so no circle of calls is without one. Nobody pays in front of a call by the host:
+   * an exported function is not one of those that charge nothing.
+   */
+  #planPrepaid(section: Reader): void {
+    const { functionTypes, prepaid, isLeaf, isExported } = this.#module
+    for (let index = 0; index < functionTypes.length; index++) {
+      const size = section.u32()
+      const start = section.at
+      section.skip(size)
+      if (size > PREPAID_BODY_BYTES) continue
+      this.#scanBody(new Reader(section.bytes, start, section.at), functionTypes[index]!)
+      const { hasLoop, hasSized, calls, callsTogether, firstCallRun, firstCallEnd } = this.#scan
+      const total = this.#cost(0, this.#scan.count)
+      if (hasLoop || hasSized || !callsTogether || total > SMALL_FUNCTION_COST) continue
+      if (calls === 0 && isExported[index] === 1) continue
+      const left = calls === 0 ? 0 : this.#cost(firstCallRun, firstCallEnd)
+      if (total - left > MOST_PREPAID) continue
+      prepaid[index] = total - left
+      isLeaf[index] = calls === 0 ? 1 : 0
+    }
+    this.#scan.joinedValues = 0
+  }
+
+  #rewriteFunction(section: Reader, type: number, index: number): void {
     const offset = section.at
     const size = section.u32()
     checkLimit("function size in bytes", size, this.#limits?.functionBytes ?? Infinity, offset)
     const start = section.at
     section.skip(size)
-    const reader = new Reader(section.bytes, start, section.at)
+    const body = this.#scanBody(new Reader(section.bytes, start, section.at), type)
+    this.#writeFunction(section.bytes, body, this.#plan(size, index))
+  }
+
+  #scanBody(reader: Reader, type: number): Body {
     const localGroups = reader.count("local group")
     const localsStart = reader.at
     let locals = this.#module.parameterCounts[type]!
@@ -119,27 +156,30 @@ export class CodeSection {
     if (reader.at !== reader.end) invalid("bytes after the end of the function", reader.at)
     this.#place.local = locals
     this.#place.countLocal = locals + 1
-    this.#writeFunction(section.bytes, { type, localGroups, localsStart, codeStart, end: reader.end }, this.#plan(size))
+    return { type, localGroups, localsStart, codeStart, end: reader.end }
   }
 
-  #plan(size: number): Charges {
+  #plan(size: number, index: number): Charges {
     if (this.#profile.trust === "trusted") {
       this.#place.cached = false
       if (size <= this.#profile.unmeteredAboveBytes) return "all"
       this.unmetered++
       return "none"
     }
-    const { hasLoop, charges, calls } = this.#scan
-    const small = !hasLoop && this.#totalCost() <= SMALL_FUNCTION_COST
+    const { hasLoop, charges, calls, leafCalls } = this.#scan
+    this.#place.cached = false
+    if (this.#module.prepaid[index]! >= 0) return calls === 0 ? "none" : "call"
+    if (!hasLoop && this.#cost(0, this.#scan.count) <= SMALL_FUNCTION_COST) return "first"
     // A cached counter is saved and loaded around every call; one in the global is loaded and saved at every charge.
-    this.#place.cached = !small && (hasLoop || charges > calls + 1)
-    return small ? "first" : "all"
+    this.#place.cached = hasLoop || charges > calls - leafCalls + 1
+    return "all"
   }
 
-  #totalCost(): number {
-    const { kinds, values, count } = this.#scan
+  /** What the runs cost that start from one event to another. */
+  #cost(from: number, to: number): number {
+    const { kinds, values } = this.#scan
     let total = 0
-    for (let event = 0; event < count; event++)
+    for (let event = from; event < to; event++)
       if (kinds[event] === EVENT.charge || kinds[event] === EVENT.checkedCharge) total += values[event]!
     return total
   }
@@ -163,12 +203,12 @@ export class CodeSection {
       const position = positions[event]!
       const value = values[event]!
       if (kind === EVENT.charge || kind === EVENT.checkedCharge) {
-        const first = event === 1
-        const checked = kind === EVENT.checkedCharge
-        if (charges === "none" || (charges === "first" && !first) || (value === 0 && !checked)) continue
+        const checked = kind === EVENT.checkedCharge || charges !== "all"
+        const cost = this.#chargeAt(event, charges)
+        if (cost === null || (cost === 0 && !checked)) continue
         out.copy(bytes, copied, position)
         copied = position
-        fuel.charge(out, place, this.#cost(value, charges), checked, first)
+        fuel.charge(out, place, cost, checked, event === 1)
         continue
       }
       if (kind === EVENT.return && !place.cached) continue
@@ -179,6 +219,10 @@ export class CodeSection {
       switch (kind) {
         case EVENT.functionReference:
           out.op(OP.refFunc, this.#module.moveFunction(value, position))
+          copied = resumes[event]!
+          break
+        case EVENT.callOfLeaf:
+          out.op(OP.call, this.#module.moveFunction(value, position))
           copied = resumes[event]!
           break
         case EVENT.call:
@@ -249,8 +293,19 @@ export class CodeSection {
     if (needsCount) this.#out.op(1, I32)
   }
 
-  #cost(value: number, charges: Charges): number {
-    if (this.#profile.trust === "trusted") return Math.min(value, this.#profile.maxLoopCharge)
-    return charges === "first" ? this.#totalCost() : value
+  /** What to charge where a run starts, or null for nothing. */
+  #chargeAt(event: number, charges: Charges): number | null {
+    const { values, count, firstCallRun, firstCallEnd } = this.#scan
+    switch (charges) {
+      case "none":
+        return null
+      case "first":
+        return event === 1 ? this.#cost(0, count) : null
+      case "call":
+        return event === firstCallRun ? this.#cost(firstCallRun, firstCallEnd) : null
+      case "all":
+        if (this.#profile.trust === "trusted") return Math.min(values[event]!, this.#profile.maxLoopCharge)
+        return values[event]!
+    }
   }
 }

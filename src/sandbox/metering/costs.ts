@@ -9,8 +9,9 @@ export const COSTS = new Uint8Array(256).fill(1)
 for (const structure of [0x01, OP.block, OP.loop, OP.else, OP.end]) COSTS[structure] = 0
 COSTS[OP.call] = 5
 COSTS[OP.returnCall] = 5
-COSTS[OP.callIndirect] = 7
-COSTS[OP.returnCallIndirect] = 7
+// What is called may be a function that its callers pay for; which one is not known.
+COSTS[OP.callIndirect] = 12
+COSTS[OP.returnCallIndirect] = 12
 // V8 leaves wasm code to write a function into a table.
 COSTS[OP.tableSet] = 100
 

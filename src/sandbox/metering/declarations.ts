@@ -34,6 +34,15 @@ export class Declarations {
   readonly importedFunctionTypes: number[] = []
   /** Own functions' types. */
   readonly functionTypes: number[] = []
+  /**
+   * By own function: what a direct call pays for it, in front of what it charges by itself; -1 for a function that charges
+   * everything by itself.
+   */
+  prepaid = new Int8Array(0)
+  /** By own function: 1 if it charges nothing by itself, and so does not touch the counter. */
+  isLeaf = new Uint8Array(0)
+  /** By own function: 1 if the host may call it by name. */
+  isExported = new Uint8Array(0)
   globalCount = 0
   /** Indices of own mutable globals that JavaScript can read and write. */
   readonly mutableGlobals: number[] = []
@@ -153,6 +162,9 @@ export class Declarations {
       out.u32(type)
     }
     if (reader !== undefined) expectEnd(reader)
+    this.prepaid = new Int8Array(count).fill(-1)
+    this.isLeaf = new Uint8Array(count)
+    this.isExported = new Uint8Array(count)
     out.u32(this.typeCount + METER_TYPE.slow)
     if (this.#profile.trust === "trusted") return
     out.u32(this.typeCount + METER_TYPE.get)
@@ -213,6 +225,8 @@ export class Declarations {
       const offset = reader.at
       const index = reader.u32()
       const moved = kind === EXTERNAL.function ? this.moveFunction(index, offset) : index
+      if (kind === EXTERNAL.function && index >= this.importedFunctions)
+        this.isExported[index - this.importedFunctions] = 1
       this.exportShapes.set(readName(reader.bytes, start), this.#externShape(kind, index, offset))
       if (!this.#keepsExport(reader.bytes, start, nameEnd)) continue
       kept.copy(reader.bytes, start, nameEnd)
@@ -234,9 +248,10 @@ export class Declarations {
   /** @returns The start function's index in the new numbering. */
   start(reader: Reader): number {
     const offset = reader.at
-    const index = this.moveFunction(reader.u32(), offset)
+    const index = reader.u32()
     expectEnd(reader)
-    return index
+    if (index >= this.importedFunctions) this.isExported[index - this.importedFunctions] = 1
+    return this.moveFunction(index, offset)
   }
 
   /** Source: WebAssembly Core 3.0 §5.5.12, the eight forms of an element segment. */

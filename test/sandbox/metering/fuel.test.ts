@@ -49,8 +49,35 @@ describe("fuel counts", () => {
       (func $leaf (nop) (drop (i32.const 1)))
       (func $tail (return_call $leaf))
       (func (export "f") (loop) (call $leaf) (call_indirect (type $t) (i32.const 0)) (call $tail)))`
-    // Each call 5, an indirect one 7 and its index 1; the leaf 2.
-    assert.equal(cost(calls), 5 + 2 + (1 + 7 + 2) + (5 + (5 + 2)))
+    // Each call 5, an indirect one 12 whatever small function it calls, and its index 1; the leaf 2.
+    assert.equal(cost(calls), 5 + 2 + (1 + 12) + (5 + (5 + 2)))
+  })
+
+  it("a small function without calls where it is called, and nothing where it is called indirectly", () => {
+    const leaf = `(func $leaf (result i32) ${"(i32.eqz ".repeat(20)} (i32.const 1) ${")".repeat(20)})`
+    const large = `(func $large (result i32) ${"(i32.eqz ".repeat(24)} (i32.const 1) ${")".repeat(24)})`
+    const call = (what: string) =>
+      cost(`(module (type $t (func (result i32))) (table funcref (elem $leaf $large))
+      ${leaf} ${large} (func (export "f") (loop) (drop ${what})))`)
+    assert.equal(call("(call $leaf)"), 1 + 5 + 21)
+    assert.equal(call("(call $large)"), 1 + 5 + 25)
+    assert.equal(call("(call_indirect (type $t) (i32.const 0))"), 1 + 12 + 1)
+    assert.equal(call("(call_indirect (type $t) (i32.const 1))"), 1 + 12 + 1 + 25)
+  })
+
+  it("a recursive function at the branch that calls, and what is in front of it where the function is called", () => {
+    const recursive = (depth: number) =>
+      cost(
+        `(module (func $f (param i32) (result i32)
+          (if (result i32) (local.get 0) (then (call $f (i32.sub (local.get 0) (i32.const 1)))) (else (i32.const 7))))
+        (func (export "f") (param i32) (loop) (drop (call $f (local.get 0)))))`,
+        depth,
+      )
+    // local.get and if, and the other branch, are paid by the caller.
+    const entry = 2 + 1
+    assert.equal(recursive(0), 2 + 5 + entry)
+    assert.equal(recursive(1) - recursive(0), 3 + 5 + entry)
+    assert.equal(recursive(1000) - recursive(999), 3 + 5 + entry)
   })
 
   it("a small function without a loop in one piece, whatever it does", () => {
