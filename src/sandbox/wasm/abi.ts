@@ -49,9 +49,10 @@ export interface Binding {
   initialise?(): void
   /**
    * Writes what the hook is given into the guest and names the export to run. Guest code (its allocator) may run here.
+   * @returns null when the guest has nothing to do with this call.
    * @throws {PluginError} `E_LIMIT_MESSAGE`.
    */
-  enter(call: HookCall): Entry
+  enter(call: HookCall): Entry | null
   /**
    * The export returned `result`.
    * @returns what `Sandbox.call` returns.

@@ -191,8 +191,13 @@ export class Instance implements Guest {
     this.#begin(call, nowMs)
     let entered = false
     try {
-      const { exportName, args } = this.#binding.enter(call.request)
+      const next = this.#binding.enter(call.request)
       entered = true
+      if (next === null) {
+        this.#settle(call, () => undefined)
+        return
+      }
+      const { exportName, args } = next
       const entry = this.#entry(exportName)
       const result = args.length === 0 ? entry() : entry(...args)
       if (this.setup.waiting.length === 0) this.#settle(call, () => this.#binding.leave(call.request, result as number))
