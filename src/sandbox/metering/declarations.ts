@@ -195,7 +195,8 @@ export class Declarations {
     for (let i = 0; i < count && reader !== undefined; i++) {
       const offset = reader.at
       const type = this.#globalType(reader, out)
-      if (type === "mut v128") this.hiddenState ??= `a mutable global of type v128 at byte ${offset}`
+      // JavaScript cannot read a vector, and a reference leads into the instance it came from.
+      if (/^mut (?:v128|funcref|externref)$/.test(type)) this.hiddenState ??= `a ${type.slice(4)} global at byte ${offset}`
       else if (type.startsWith("mut ")) this.mutableGlobals.push(this.globalCount)
       this.#constantExpression(reader, out)
       this.globalCount++
