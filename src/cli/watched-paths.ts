@@ -26,6 +26,7 @@ function sourcesOf(name: string, entry: PluginConfig, project: string): { folder
   try {
     const found = resolvePlugin(name, entry, project)
     if (!found.synthesised) return { folder: found.folder, paths: [found.folder] }
+    if (found.manifest.sandbox.type !== "quickjs") return { folder: found.folder, paths: [found.entry] }
     // A single file may import its neighbours; what else lies there is none of its business.
     const neighbours = readdirSync(found.folder).filter((file) => /\.([cm]?[jt]s|json)$/.test(file))
     return { folder: found.folder, paths: neighbours.map((file) => join(found.folder, file)) }

@@ -12,6 +12,14 @@ export function checkManifest({ manifest, sandbox, transform }: Manifest): Probl
     const what = "missing: the nsjail tier has no default entry"
     problems.push({ path: ["manifest", "entry"], what, fixes: ['add to [manifest]: entry = "main.py"'] })
   }
+  if (sandbox.type === "quickjs" && manifest.entry?.endsWith(".wasm")) {
+    const what = 'a WebAssembly module runs in the wasm tier; type is "quickjs"'
+    problems.push({ path: ["manifest", "entry"], what, fixes: ['add to [sandbox]: type = "wasm"'] })
+  }
+  if (sandbox.type === "wasm" && /\.[cm]?[jt]sx?$/.test(manifest.entry ?? "")) {
+    const what = 'JavaScript and TypeScript run in the quickjs tier; type is "wasm"'
+    problems.push({ path: ["manifest", "entry"], what, fixes: ['write in [sandbox]: type = "quickjs"'] })
+  }
   if (sandbox.type !== "nsjail") {
     for (const key of ["interpreter", "data_dir"] as const) {
       if (!sandbox[key]) continue

@@ -397,7 +397,7 @@ const plugin = z
     fuel: z
       .partialRecord(z.enum(HOOK_NAMES), z.int().min(1))
       .default({})
-      .describe("Instructions per call of a hook (wasm)"),
+      .describe("Fuel per call of a hook (wasm): about one unit for each instruction"),
     grant: grant().optional().describe("What the operator allows of what the manifest asks"),
     secrets: z.record(secretName(), secret()).default({}).describe('Secret name → "env:NAME"'),
   })
@@ -442,6 +442,7 @@ const ceilings = z.strictObject({
   max_memory_mb: z.int().min(1).optional().describe("Guest memory, MiB"),
   max_cpu_ms: z.int().min(1).optional().describe("CPU time per call, ms"),
   max_time_ms: z.int().min(1).optional().describe("Wall time per call, ms"),
+  max_fuel: z.int().min(1).optional().describe("Fuel per call of any hook (wasm)"),
   storage_quota_kb: z.int().min(0).optional().describe("Storage per tenant, KiB"),
   max_fetch_per_minute: z.int().min(0).optional().describe("Fetches per minute"),
   max_body: size().optional().describe("Largest body"),

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { BextError } from "../errors.ts"
 import { HeaderList } from "../message/header-list.ts"
-import type { RequestContext, ResponseState, User } from "../message/request-context.ts"
+import type { RequestContext, ResponseState, Timing, User } from "../message/request-context.ts"
 import type { BodyBudget } from "./body-budget.ts"
 import type { Connection } from "./connection.ts"
 import { normaliseTarget } from "./normalise-path.ts"
@@ -39,7 +39,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
   slots: Map<string, string> | null = null
   response: ResponseState | null = null
   traceparent: string | null = null
-  timings: { name: string; durationMs: number }[] | null = null
+  timings: Timing[] | null = null
   snapshot: object | null = null
   readonly incoming: IncomingMessage
   readonly outgoing: ServerResponse

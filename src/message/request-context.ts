@@ -11,6 +11,14 @@ export interface User {
 /** The body of a message: nothing, text, bytes, or a stream that is read once. */
 export type Body = null | string | Uint8Array | Readable
 
+/** What a middleware took; there may be several of one name. */
+export interface Timing {
+  readonly name: string
+  readonly durationMs: number
+  /** Units of fuel (wasm tier). */
+  readonly fuel?: number
+}
+
 /** A response on its way out. `body` null means no content; the writer computes framing headers. */
 export interface ResponseState {
   /** Final status, 200 to 599 (RFC 9110 §15), or 101 when the request has an `upgrade` that leads somewhere. */
@@ -99,8 +107,8 @@ export interface RequestContext {
   traceparent: string | null
   /** Values of RateLimit-Policy and RateLimit for the response, set by the rate limiter at 200. */
   rateLimit?: { readonly policy: string; readonly state: string } | null
-  /** Names and durations for Server-Timing; null unless this request asked for it and may have it. */
-  timings: { name: string; durationMs: number }[] | null
+  /** For Server-Timing; null unless this request asked for it and may have it. */
+  timings: Timing[] | null
   /** The snapshot (configuration, routes, plugins) that took this request and stays with it to its end. */
   snapshot?: object | null
   /** Aborted when the client goes away before the response was written. Made when first read. */

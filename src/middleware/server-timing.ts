@@ -16,7 +16,8 @@ export function createTimingPolicy(config: TracingConfig): (context: RequestCont
 
 /**
  * Puts on every response, refused requests included, what helps to find it again: `X-Request-Id`, and `Server-Timing`
- * with one entry for each middleware (both hooks together) and `total` since accept, in milliseconds.
+ * with one entry for each middleware (both hooks together) and `total` since accept, in milliseconds; the description of a
+ * wasm plugin says how much fuel it used.
  * Source: W3C Server Timing §3.
  */
 export function createResponseTracing(): Middleware {
@@ -42,8 +43,14 @@ function isLocal({ clientAddress }: RequestContext): boolean {
 }
 
 function toServerTiming(context: RequestContext): string {
-  const sums = new Map<string, number>()
-  for (const { name, durationMs } of context.timings ?? []) sums.set(name, (sums.get(name) ?? 0) + durationMs)
-  sums.set("total", performance.now() - context.startedAtMs)
-  return Array.from(sums, ([name, ms]) => `${name.replace(/[^\w-]/g, "_")};dur=${ms.toFixed(3)}`).join(", ")
+  const sums = new Map<string, { ms: number; fuel: number }>()
+  for (const { name, durationMs, fuel = 0 } of context.timings ?? []) {
+    const sum = sums.get(name) ?? { ms: 0, fuel: 0 }
+    sums.set(name, { ms: sum.ms + durationMs, fuel: sum.fuel + fuel })
+  }
+  sums.set("total", { ms: performance.now() - context.startedAtMs, fuel: 0 })
+  return Array.from(sums, ([name, { ms, fuel }]) => {
+    const entry = `${name.replace(/[^\w-]/g, "_")};dur=${ms.toFixed(3)}`
+    return fuel === 0 ? entry : `${entry};desc="${fuel} fuel"`
+  }).join(", ")
 }

@@ -98,13 +98,15 @@ export class HookRunner {
     const stats = this.stats.hook("on_server_start")
     const startedAtMs = performance.now()
     stats.calls++
+    const call = this.#call("on_server_start", params, null)
     try {
       await services.prepare(null)
-      await sandbox.ready(this.#call("on_server_start", params, null))
+      await sandbox.ready(call)
     } catch (error) {
       throw this.#failed("on_server_start", error, null)
     } finally {
       stats.latency.record(performance.now() - startedAtMs)
+      this.#countFuel(call, null)
     }
   }
 
@@ -143,13 +145,15 @@ export class HookRunner {
     }
     const startedAtMs = performance.now()
     stats.calls++
+    const call = this.#call(hook, params, tenant)
     try {
       await services.prepare(tenant)
-      await sandbox.call(this.#call(hook, params, tenant))
+      await sandbox.call(call)
     } catch (error) {
       this.#failed(hook, error, requestId)
     }
     stats.latency.record(performance.now() - startedAtMs)
+    this.#countFuel(call, null)
   }
 
   /** The plugin is about to be unloaded: writes what was counted but not logged yet. */
@@ -161,29 +165,33 @@ export class HookRunner {
   #deliver(hook: HookName, params: readonly Json[], tenant: string | null): void | Promise<void> {
     const stats = this.stats.hook(hook)
     const startedAtMs = performance.now()
+    const call = this.#call(hook, params, tenant)
     stats.calls++
     let result: Json | undefined | Promise<Json | undefined>
     try {
-      result = this.#parts.sandbox.call(this.#call(hook, params, tenant))
+      result = this.#parts.sandbox.call(call)
     } catch (error) {
       recordTime(stats, startedAtMs)
+      this.#countFuel(call, null)
       throw this.#failed(hook, error, null)
     }
     if (!(result instanceof Promise)) {
       recordTime(stats, startedAtMs)
+      this.#countFuel(call, null)
       return
     }
     stats.busyMs += performance.now() - startedAtMs
-    return this.#delivered(hook, startedAtMs, result)
+    return this.#delivered(call, startedAtMs, result)
   }
 
-  async #delivered(hook: HookName, startedAtMs: number, waiting: Promise<unknown>): Promise<void> {
+  async #delivered(call: HookCall, startedAtMs: number, waiting: Promise<unknown>): Promise<void> {
     try {
       await waiting
     } catch (error) {
-      throw this.#failed(hook, error, null)
+      throw this.#failed(call.hook, error, null)
     } finally {
-      this.stats.hook(hook).latency.record(performance.now() - startedAtMs)
+      this.stats.hook(call.hook).latency.record(performance.now() - startedAtMs)
+      this.#countFuel(call, null)
     }
   }
 
@@ -199,23 +207,27 @@ export class HookRunner {
       result = sandbox.call(call)
     } catch (error) {
       recordTime(stats, startedAtMs)
+      this.#countFuel(call, context.timings)
       exchange.close()
       return this.fail(hook, context, error)
     }
     if (result instanceof Promise) {
       stats.busyMs += performance.now() - startedAtMs
-      return this.#finish(hook, context, exchange, startedAtMs, result)
+      return this.#finish(call, context, exchange, startedAtMs, result)
     }
-    return this.#settle(hook, context, exchange, result, recordTime(stats, startedAtMs, call.leftMs))
+    const nowMs = recordTime(stats, startedAtMs, call.leftMs)
+    this.#countFuel(call, context.timings)
+    return this.#settle(hook, context, exchange, result, nowMs)
   }
 
   async #finish(
-    hook: HookName,
+    call: RequestCall,
     context: RequestContext,
     exchange: GuestExchange,
     startedAtMs: number,
     waiting: Promise<Json | undefined>,
   ): Promise<void> {
+    const { hook } = call
     let result: Json | undefined
     try {
       result = await waiting
@@ -224,6 +236,7 @@ export class HookRunner {
       return this.fail(hook, context, error)
     } finally {
       this.stats.hook(hook).latency.record(performance.now() - startedAtMs)
+      this.#countFuel(call, context.timings)
     }
     return this.#settle(hook, context, exchange, result, performance.now())
   }
@@ -245,6 +258,13 @@ export class HookRunner {
     exchange.close()
     const what = `${hook} answered with a value instead of through its exchange`
     this.fail(hook, context, new PluginError("E_GUEST_RESULT_INVALID", this.#parts.access.plugin, what))
+  }
+
+  /** What a call used, once it is over; nothing in tiers that do not count. */
+  #countFuel({ hook, fuelUsed = 0 }: HookCall, timings: RequestContext["timings"]): void {
+    if (fuelUsed === 0) return
+    this.stats.hook(hook).fuel += fuelUsed
+    timings?.push({ name: this.#parts.access.plugin, durationMs: 0, fuel: fuelUsed })
   }
 
   /** The plugin is out of service. @throws {PluginError} `E_PLUGIN_QUARANTINED`, when that closes the request. */
@@ -290,6 +310,7 @@ class RequestCall implements HookCall {
   readonly tenant: string | null
   readonly nowMs: number
   leftMs: number | undefined = undefined
+  fuelUsed = 0
   readonly #context: RequestContext
 
   constructor(

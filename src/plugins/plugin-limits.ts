@@ -50,7 +50,8 @@ function toCallLimits(
     const wall = capped(wallMs ?? row.wallMs, ceilings.max_time_ms)
     // A start or a build may compute for long: it happens once, and its failure is seen by who started it.
     const cpu = row.onFailure === "fail" ? row.cpuMs : capped(cpuMs ?? row.cpuMs, ceilings.max_cpu_ms)
-    limits[hook] = { cpuMs: Math.min(cpu, wall), wallMs: wall, fuel: config.fuel[hook] ?? row.fuel }
+    const fuel = capped(config.fuel[hook] ?? row.fuel, ceilings.max_fuel)
+    limits[hook] = { cpuMs: Math.min(cpu, wall), wallMs: wall, fuel }
   }
   return limits as Record<HookName, CallLimits>
 }

@@ -71,6 +71,8 @@ export interface HookStatsSnapshot {
   readonly failures: Readonly<Record<string, number>>
   /** Milliseconds on the serving thread, entry to first wait. */
   readonly busyMs: number
+  /** Units of fuel all calls used; 0 in a tier that does not count. */
+  readonly fuel: number
   readonly latency: readonly LatencyBucket[]
   /** Milliseconds of all calls together, waits included. */
   readonly latencySumMs: number
@@ -79,6 +81,7 @@ export interface HookStatsSnapshot {
 export class HookStats {
   calls = 0
   busyMs = 0
+  fuel = 0
   readonly failures = new Map<ErrorCode, number>()
   readonly latency = new LatencyHistogram()
 
@@ -87,6 +90,7 @@ export class HookStats {
       calls: this.calls,
       failures: Object.fromEntries(this.failures),
       busyMs: this.busyMs,
+      fuel: this.fuel,
       latency: this.latency.buckets(),
       latencySumMs: this.latency.sumMs,
     }

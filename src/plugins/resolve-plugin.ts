@@ -68,7 +68,7 @@ function fromPath(name: string, path: string, tier: Tier | undefined, project: s
   const entry = realpathSync(path)
   const local = isInside(root, entry)
   const folder = manifestFolder(dirname(entry), local ? root : dirname(entry))
-  if (folder !== undefined) return { ...withManifest(name, folder), entry, local }
+  if (folder !== undefined) return { ...withEntry(name, folder, entry), local }
   return {
     manifest: synthesise(name, entry, tier ?? tierOf(entry)),
     synthesised: true,
@@ -94,6 +94,14 @@ function withManifest(name: string, folder: string): Omit<ResolvedPlugin, "entry
   return { manifest, synthesised: false, folder, owner: folder }
 }
 
+/** The manifest says the tier, and JavaScript is what it says when it says nothing. */
+function withEntry(name: string, folder: string, entry: string): Omit<ResolvedPlugin, "local"> {
+  const plugin = withManifest(name, folder)
+  if (tierOf(entry) !== "wasm" || plugin.manifest.sandbox.type !== "quickjs") return { ...plugin, entry }
+  const what = `${entry} is a WebAssembly module; add [sandbox] type = "wasm" to ${join(folder, "plugin.toml")}`
+  throw new PluginError("E_PLUGIN_MANIFEST_INVALID", name, what)
+}
+
 /** The nearest folder with a plugin.toml, from `folder` up to `root`. */
 function manifestFolder(folder: string, root: string): string | undefined {
   for (let at = folder; ; at = dirname(at)) {
@@ -112,8 +120,11 @@ function findEntry(name: string, folder: string, { manifest, sandbox }: Manifest
   const candidates = manifest.entry === undefined ? ENTRIES[sandbox.type] : [manifest.entry]
   const found = candidates.map((path) => join(folder, path)).find((path) => isFile(path))
   if (found === undefined) {
-    const what = `${folder} has no ${candidates.join(", ")}; name the plugin's code with entry in [manifest]`
-    throw new PluginError("E_PLUGIN_NOT_FOUND", name, what)
+    const isModule = sandbox.type === "quickjs" && isFile(join(folder, "plugin.wasm"))
+    const hint = isModule
+      ? 'but a plugin.wasm: add [sandbox] type = "wasm" to plugin.toml'
+      : "name the plugin's code with entry in [manifest]"
+    throw new PluginError("E_PLUGIN_NOT_FOUND", name, `${folder} has no ${candidates.join(", ")}; ${hint}`)
   }
   const entry = realpathSync(found)
   if (isInside(folder, entry)) return entry

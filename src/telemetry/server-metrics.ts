@@ -156,13 +156,15 @@ function pluginFamilies(plugins: readonly PluginStatus[]): MetricFamily[] {
 function hookFamilies(plugins: readonly PluginStatus[]): MetricFamily[] {
   const calls: Row[] = []
   const cpu: Row[] = []
+  const fuel: Row[] = []
   const failures: Row[] = []
   const durations: MetricValue[] = []
-  for (const { name: plugin, stats } of plugins) {
+  for (const { name: plugin, tier, stats } of plugins) {
     for (const [hook, counts] of Object.entries(stats.hooks)) {
       const labels = { plugin, hook }
       calls.push([labels, counts.calls])
       cpu.push([labels, counts.busyMs / 1000])
+      if (tier === "wasm") fuel.push([labels, counts.fuel])
       for (const [code, count] of Object.entries(counts.failures)) failures.push([{ ...labels, code }, count])
       durations.push(...callDurations(labels, counts))
     }
@@ -171,6 +173,7 @@ function hookFamilies(plugins: readonly PluginStatus[]): MetricFamily[] {
     family("bext_plugin_calls_total", "counter", "Calls of a plugin's hook", calls),
     family("bext_plugin_failures_total", "counter", "Calls that failed, by error code", failures),
     family("bext_plugin_cpu_seconds_total", "counter", "Time on the thread that runs the guest", cpu),
+    family("bext_plugin_fuel_total", "counter", "Fuel that its calls used, in units of about one instruction", fuel),
     {
       name: "bext_plugin_call_duration_seconds",
       help: "From entry to the end of a call, waits included",

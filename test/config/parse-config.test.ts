@@ -273,6 +273,11 @@ max_memory_mb = 128
     ["a key one level too high", "[plugins.a]\nmax_memory_mb = 3", /max_memory_mb belongs in \[plugins\.a\.limits\]/],
     ["a plugin's setting in the wrong table", "[plugins.a]\nhsts = 3", /settings go in \[plugins\.a\.config\]/],
     ["a hook in camelCase", "[plugins.a.fuel]\nonRequest = 3", /did you mean on_request\?/],
+    ["a hook that there is not", "[plugins.a.fuel]\non_reqest = 3", /on_reqest: .*did you mean on_request\?/],
+    ["no fuel", "[plugins.a.fuel]\non_request = 0", /plugins\.a\.fuel\.on_request: expected at least 1, found 0/],
+    ["less than no fuel", "[plugins.a.fuel]\ncleanup = -5", /expected at least 1, found -5/],
+    ["half a unit of fuel", "[plugins.a.fuel]\ncleanup = 0.5", /expected a whole number, found 0\.5/],
+    ["a ceiling without fuel", "[sandbox.ceilings]\nmax_fuel = 0", /max_fuel: expected at least 1, found 0/],
     [
       "fuel on another tier",
       'plugins.a = { sandbox = "quickjs", fuel = { on_request = 3 } }',

@@ -131,6 +131,16 @@ describe("a mistake in a manifest", () => {
       `${HEAD}[sandbox]\ntype = "nsjail"`,
       /manifest\.entry: missing: the nsjail tier has no default entry/,
     ],
+    [
+      "a module for JavaScript",
+      `${HEAD}entry = "build/geo.wasm"`,
+      /4:9 manifest\.entry: a WebAssembly module runs in the wasm tier; .* \| add to \[sandbox\]: type = "wasm"/,
+    ],
+    [
+      "JavaScript for WebAssembly",
+      `${HEAD}entry = "index.ts"\n[sandbox]\ntype = "wasm"`,
+      /manifest\.entry: JavaScript and TypeScript run in the quickjs tier/,
+    ],
     ["an interpreter elsewhere", `${HEAD}[sandbox]\ninterpreter = "python3"`, /only the nsjail tier has this/],
     ["a body without middleware", `${HEAD}[sandbox]\nbody = "request"`, /only middleware sees bodies/],
     ["transform settings without transform", `${HEAD}[transform]\nmatches = ["*.ts"]`, /does not name "transform"/],

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
 import { BextError } from "../../src/errors.ts"
+import type { RequestContext } from "../../src/message/request-context.ts"
 import { createResponseTracing, createTimingPolicy } from "../../src/middleware/server-timing.ts"
 import { createContext, middlewareConfig, type RequestInit, serve } from "./serve.ts"
 
@@ -53,6 +54,17 @@ describe("response-tracing", () => {
       assert.deepEqual(headers.getAll("x-request-id"), [context.requestId])
       assert.equal(headers.has("server-timing"), false)
     }
+  })
+
+  it("says how much fuel a plugin used in both hooks together", async () => {
+    const burn = (fuel: number) => (context: RequestContext) => {
+      context.timings?.push({ name: "geo", durationMs: 0, fuel })
+    }
+    const plugin = { name: "geo", priority: 600, kind: "plugin" as const, onRequest: burn(40), onResponse: burn(2) }
+    const { headers } = await serve([createResponseTracing(), plugin], createContext({ headers: [ASKS] }), {
+      wantsTimings: policy("on"),
+    })
+    assert.match(headers.getAll("server-timing").join(), /^geo;dur=\d+\.\d{3};desc="42 fuel", .*total;dur=[\d.]+$/)
   })
 
   it("lists the time of each middleware, and the total, beside the app's own entries", async () => {

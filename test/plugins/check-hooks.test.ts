@@ -44,6 +44,15 @@ describe("checkHooks", () => {
     check('"middleware"', ["on_request", "on_response"], 'body = "both"')
   })
 
+  it("writes hooks as the author of the plugin does", () => {
+    const wasm = "type = 'wasm'"
+    assert.throws(() => check("", [], wasm), mismatch(/a function called on_request or on_response/))
+    assert.throws(() => check('"middleware"', ["on_server_start"], wasm), mismatch(/exports on_server_start without/))
+    assert.throws(() => check('"middleware"', [], wasm), mismatch(/exports none of on_request, on_response/))
+    const body = `${wasm}\nbody = "request"`
+    assert.throws(() => check('"middleware"', ["on_response"], body), mismatch(/exports no on_request/))
+  })
+
   it("names the capabilities of a set of hooks once each", () => {
     assert.deepEqual(capabilitiesOf(new Set<HookName>(["on_response", "on_request", "cleanup"])), [
       "middleware",

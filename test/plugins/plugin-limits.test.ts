@@ -56,6 +56,12 @@ describe("mergeLimits", () => {
     assert.equal(limits("max_body = '5mb'").sandbox.messageBytes, MIB)
   })
 
+  it("gives no hook more fuel than the ceiling", () => {
+    const { calls } = limits("type = 'wasm'", { fuel: { cleanup: 90_000_000 } }, { max_fuel: 30_000_000 })
+    const { on_request, on_server_start, cleanup } = calls
+    assert.deepEqual([on_request.fuel, on_server_start.fuel, cleanup.fuel], [20_000_000, 30_000_000, 30_000_000])
+  })
+
   it("takes fuel from the operator", () => {
     const { calls } = limits("type = 'wasm'", { fuel: { on_request: 7 } })
     assert.deepEqual([calls.on_request.fuel, calls.on_response.fuel], [7, 20_000_000])

@@ -89,6 +89,21 @@ describe("resolvePlugin", () => {
     assert.throws(() => resolve(folder, "geo"), { code: "E_PLUGIN_NOT_FOUND", message: /src\/index\.ts.*index\.js/ })
   })
 
+  it("tells the author of a module what plugin.toml lacks", (t) => {
+    const folder = project(t, {
+      "plugins/geo/plugin.toml": manifest("geo"),
+      "plugins/geo/plugin.wasm": "",
+      "geo/plugin.toml": manifest("geo"),
+      "geo/target/geo.wasm": "",
+    })
+    const message = /plugin\.wasm: add \[sandbox\] type = "wasm" to plugin\.toml/
+    assert.throws(() => resolve(folder, "geo"), { code: "E_PLUGIN_NOT_FOUND", message })
+    assert.throws(() => resolve(folder, "geo", { path: "geo/target/geo.wasm" }), {
+      code: "E_PLUGIN_MANIFEST_INVALID",
+      message: /geo\.wasm is a WebAssembly module; add \[sandbox\] type = "wasm" to .*geo\/plugin\.toml/,
+    })
+  })
+
   it("refuses an entry that leads out of the folder, also by a symbolic link", (t) => {
     const folder = project(t, {
       "secret.js": "",

@@ -97,6 +97,19 @@ describe("the metrics of a process", () => {
     assert.equal(sample("bext_plugin_memory_bytes", 'bext_plugin_memory_bytes{plugin="geo"}'), 1000)
   })
 
+  it("have the fuel of each hook for plugins that are metered, and for no others", () => {
+    const [metered, other] = [new PluginStats(), new PluginStats()]
+    metered.hook("on_request").fuel = 1234
+    metered.hook("cleanup").fuel = 0
+    other.hook("on_request").calls = 1
+    const plugins = [{ ...plugin("geo", metered), tier: "wasm" as const }, plugin("hello", other)]
+    const families = parseMetrics(writeMetrics(serverMetrics(parts({ plugins })), "prometheus"))
+    assert.deepEqual(Object.fromEntries(families.get("bext_plugin_fuel_total")!.samples), {
+      'bext_plugin_fuel_total{hook="on_request",plugin="geo"}': 1234,
+      'bext_plugin_fuel_total{hook="cleanup",plugin="geo"}': 0,
+    })
+  })
+
   it("can be read in both formats, empty or not", () => {
     const families = [...serverMetrics(parts({ plugins: [] })), ...controlMetrics(control)]
     const prometheus = parseMetrics(writeMetrics(families, "prometheus"))

@@ -365,6 +365,8 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     const home = this.#home
     if (!isMovable(home)) {
       this.#stay(`${reason}; but this sandbox cannot change threads`)
+      // It never will: nobody has to hear of it again.
+      this.#notBeforeMs = Number.POSITIVE_INFINITY
       return
     }
     this.#starting = true
