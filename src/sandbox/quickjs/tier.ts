@@ -2,6 +2,7 @@ import { PluginError } from "../../errors.ts"
 import { HOOK_NAMES, type HookName } from "../../hooks.ts"
 import type { GuestServices } from "../../host/services.ts"
 import { InstanceAccount, type InstanceCeiling } from "../limits/instance-account.ts"
+import { sharedClock } from "../limits/shared-clock.ts"
 import type { GuestCopy, GuestSource, HookCall, InstanceMode, Limits, Sandbox, SandboxTier } from "../sandbox.ts"
 import { type Base, bootBase } from "./base.ts"
 import { compileQuickjs } from "./binary.ts"
@@ -75,11 +76,6 @@ function createTier(base: Base, account: InstanceAccount, clockOffsetMs: number)
 }
 
 const OPERATION_NAMES = Object.keys(OP_CODES).join()
-
-/** Milliseconds on a monotonic clock that all threads of the process share. */
-function sharedClock(): number {
-  return Number(process.hrtime.bigint()) / 1e6
-}
 
 async function load(
   parts: Pick<GuestSetup, "base" | "pool" | "clockOffsetMs">,

@@ -19,7 +19,7 @@ export interface Abi {
    * Makes the functions for one instance. Nothing of the guest exists yet, its memory included.
    * @param shape - Of the module: functions it does not import need not be made. Absent: all are.
    */
-  bind(guest: Guest, shape?: ModuleShape): Binding
+  bind(guest: Guest, shape: ModuleShape): Binding
 }
 
 export interface CheckedModule {

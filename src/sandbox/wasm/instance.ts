@@ -75,7 +75,7 @@ export class Instance implements Guest {
     const { metered, module } = compiled
     this.setup = setup
     this.#fuel = new Fuel(this.#budget)
-    this.#binding = abi.bind(this)
+    this.#binding = abi.bind(this, metered.shape)
     const refill = { [metered.refill.module]: { [metered.refill.name]: this.#fuel.refill } }
     const instance = new WebAssembly.Instance(module, { ...this.#imports(), ...refill })
     this.#exports = instance.exports

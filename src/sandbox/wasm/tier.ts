@@ -1,31 +1,73 @@
 import { readFile, stat } from "node:fs/promises"
 import { PluginError } from "../../errors.ts"
 import type { GuestServices } from "../../host/services.ts"
-import { InstanceAccount } from "../limits/instance-account.ts"
-import type { GuestSource, InstanceMode, Limits, Sandbox, SandboxTier } from "../sandbox.ts"
-import type { Abi, WaitingImport } from "./abi.ts"
-import { BEXT_ABI } from "./bext/abi.ts"
-import { type CompiledGuest, type Compiler, createCompiler } from "./compile.ts"
+import { InstanceAccount, type InstanceCeiling } from "../limits/instance-account.ts"
+import { sharedClock } from "../limits/shared-clock.ts"
+import type { GuestCopy, GuestSource, InstanceMode, Limits, Sandbox, SandboxTier } from "../sandbox.ts"
+import type { WaitingImport } from "./abi.ts"
+import { abiOf } from "./abis.ts"
+import { type Compiler, createCompiler } from "./compile.ts"
+import { toSetup, type WasmCopy } from "./guest-copy.ts"
 import { type GuestSetup, NO_CALL } from "./instance.ts"
 import { WasmCall } from "./wasm-call.ts"
-import { openInstance, WasmSandbox } from "./wasm-sandbox.ts"
+import { type LoadedGuest, MovableWasmSandbox, openInstance, WasmSandbox } from "./wasm-sandbox.ts"
 
 /** Far more than the largest module that is let in. */
 const MAX_FILE_BYTES = 64 * 1024 * 1024
+
+/** What a lane needs to make the same tier. */
+interface TierParts {
+  readonly ceiling: InstanceCeiling
+  /** What this thread's clock said at an instant, and the clock both threads share. */
+  readonly clock: { readonly ownMs: number; readonly sharedMs: number }
+}
+
+interface Tier {
+  readonly account: InstanceAccount
+  readonly compiler: Compiler
+  readonly clockOffsetMs: number
+}
 
 /**
  * The tier for WebAssembly modules: run by V8, in this thread, rewritten so that they count what they use.
  * @param account - What the instances of all guests of this thread are counted on.
  */
 export function createWasmTier(account = new InstanceAccount(), compiler: Compiler = createCompiler()): SandboxTier {
+  return createTier({ account, compiler, clockOffsetMs: 0 })
+}
+
+/**
+ * The same tier in a lane. Nothing is compiled again.
+ * @param parts - What `openThread` of the tier in the serving thread gave.
+ */
+export function createWasmLaneTier(parts: unknown): SandboxTier {
+  const { ceiling, clock } = parts as TierParts
+  const clockOffsetMs = clock.ownMs + (sharedClock() - clock.sharedMs) - performance.now()
+  return createTier({ account: new InstanceAccount(ceiling), compiler: createCompiler(), clockOffsetMs })
+}
+
+function createTier(tier: Tier): SandboxTier {
+  const { account, clockOffsetMs } = tier
   return {
     tier: "wasm",
-    load: (source, services, limits, mode) => load({ account, compiler }, source, services, limits, mode),
+    load: (source, services, limits, mode) => load(tier, source, services, limits, mode),
+    moving: {
+      openThread(): TierParts {
+        const clock = { ownMs: performance.now() + clockOffsetMs, sharedMs: sharedClock() }
+        return { ceiling: account.divide(), clock }
+      },
+      revive(copy: GuestCopy, services: GuestServices) {
+        const { hooks, image, contents } = copy as WasmCopy
+        const setup = toSetup(copy as WasmCopy, services, account, clockOffsetMs)
+        return new MovableWasmSandbox(setup, { first: null, hooks: new Set(hooks), image, contents })
+      },
+      closeThread: () => account.unite(),
+    },
   }
 }
 
 async function load(
-  { account, compiler }: { readonly account: InstanceAccount; readonly compiler: Compiler },
+  { account, compiler, clockOffsetMs }: Tier,
   source: GuestSource,
   services: GuestServices,
   limits: Limits,
@@ -33,7 +75,7 @@ async function load(
 ): Promise<Sandbox> {
   const { name } = source
   const compiled = await compiler.compile(name, await readModule(source), limits.memoryBytes)
-  const abi = abiOf(compiled)
+  const abi = abiOf(compiled.metered.shape)
   const { hooks, waiting } = abi.check(name, compiled.metered.shape)
   const setup: GuestSetup = {
     name,
@@ -45,16 +87,19 @@ async function load(
     account,
     waiting: granted(waiting, services),
     usage: { busyMs: 0, entries: 0 },
-    clockOffsetMs: 0,
+    clockOffsetMs,
   }
   const first = openInstance(setup)
-  const contents = first.contents()
+  const guest: LoadedGuest = { first, hooks, image: null, contents: first.contents() }
   const nowMs = performance.now()
   const call = new WasmCall(NO_CALL, nowMs, "its start")
   first.boot(call, nowMs)
-  if (call.failure === null) return new WasmSandbox(setup, first, contents, hooks)
-  account.dismiss(first.bytes)
-  throw call.failure
+  if (call.failure !== null) {
+    account.dismiss(first.bytes)
+    throw call.failure
+  }
+  // What cannot be copied stays in this thread.
+  return compiled.metered.inexact === null ? new MovableWasmSandbox(setup, guest) : new WasmSandbox(setup, guest)
 }
 
 async function readModule({ name, entry, noteFile }: GuestSource): Promise<Uint8Array> {
@@ -66,10 +111,6 @@ async function readModule({ name, entry, noteFile }: GuestSource): Promise<Uint8
   } catch (cause) {
     throw new PluginError("E_PLUGIN_LOAD_FAILED", name, `${entry}: ${(cause as Error).message}`, { cause })
   }
-}
-
-function abiOf(_: CompiledGuest): Abi {
-  return BEXT_ABI
 }
 
 /** Where nothing is granted the guest is refused without a wait, so it can be entered plainly. */

@@ -2,7 +2,8 @@ import { PluginError } from "../../errors.ts"
 import type { HookName } from "../../hooks.ts"
 import { type Evictable, NoRoom } from "../limits/instance-account.ts"
 import { watchCall } from "../limits/watch-call.ts"
-import type { HookCall, Json, Sandbox } from "../sandbox.ts"
+import type { GuestCopy, GuestState, HookCall, Json, MovableSandbox, Sandbox } from "../sandbox.ts"
+import { toCopy, type WasmState } from "./guest-copy.ts"
 import { type Image, imageBytes } from "./image.ts"
 import { type GuestSetup, Instance, NO_CALL } from "./instance.ts"
 import { WasmCall } from "./wasm-call.ts"
@@ -10,6 +11,16 @@ import { WasmCall } from "./wasm-call.ts"
 const PAGE_BYTES = 65_536
 /** Calls that may wait for a shared instance whose guest waits. */
 const MAX_TURNS = 1000
+
+/** What a sandbox begins with. */
+export interface LoadedGuest {
+  readonly hooks: ReadonlySet<HookName>
+  /** The instance it was loaded in; null: it came from another thread, with an image. */
+  readonly first: Instance | null
+  readonly image: Image | null
+  /** What the memory of a new instance holds before the image: [begin, end), ascending. */
+  readonly contents: readonly (readonly [number, number])[]
+}
 
 /** One loaded guest: its image, and the instances made from it. */
 export class WasmSandbox implements Sandbox, Evictable {
@@ -19,8 +30,7 @@ export class WasmSandbox implements Sandbox, Evictable {
   #first: Instance | null
   /** What memory and globals were when it became ready; null: not yet, or they are not all of its state. */
   #image: Image | null = null
-  /** What a new instance's memory holds before the image. */
-  readonly #contents: readonly [number, number][]
+  readonly #contents: LoadedGuest["contents"]
   /** How it became ready, to do it again for a guest without image. */
   #startCall: HookCall | null = null
   #isReady = false
@@ -35,10 +45,11 @@ export class WasmSandbox implements Sandbox, Evictable {
   #lastCallMs = 0
   #disposed = false
 
-  /** @param contents - What the memory of a new instance holds. */
-  constructor(setup: GuestSetup, first: Instance, contents: readonly [number, number][], hooks: ReadonlySet<HookName>) {
+  constructor(setup: GuestSetup, { first, image, contents, hooks }: LoadedGuest) {
     this.#setup = setup
     this.#first = first
+    this.#image = image
+    this.#isReady = first === null
     this.#contents = contents
     this.hooks = hooks
     setup.account.register(this)
@@ -123,17 +134,36 @@ export class WasmSandbox implements Sandbox, Evictable {
       return
     }
     if (this.#shared === null) return
-    this.#drop(this.#shared)
-    this.#shared = null
-    this.#generation++
+    this.#giveUp(this.#shared)
     this.#setup.services.log("debug", "its instance was given up to make room for others; module state begins anew")
+  }
+
+  /** As `MovableSandbox`. */
+  protected toCopy(): GuestCopy {
+    if (this.#image === null) throw new Error(`${this.#setup.name}: it is not ready`)
+    return toCopy(this.#setup, { hooks: this.hooks, image: this.#image, contents: this.#contents })
+  }
+
+  /** As `MovableSandbox`. */
+  protected takeShared(): GuestState {
+    const shared = this.#atRest()
+    const state: WasmState = { tier: "wasm", instance: shared?.capture() ?? null }
+    if (shared !== null) this.#giveUp(shared)
+    return state
+  }
+
+  /** As `MovableSandbox`. */
+  protected putShared({ instance }: WasmState): void {
+    const shared = this.#atRest()
+    if (shared !== null) this.#giveUp(shared)
+    if (instance !== null) this.#shared = this.#open(instance)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposed) return
     this.#disposed = true
     this.#setup.account.unregister(this)
-    for (const call of [...this.#turns]) this.#giveUp(call, this.#gone())
+    for (const call of [...this.#turns]) this.#endTurn(call, this.#gone())
     for (const instance of this.#all()) {
       const call = instance.running
       instance.stop(this.#gone())
@@ -187,12 +217,12 @@ export class WasmSandbox implements Sandbox, Evictable {
     }
     this.#turns.add(call)
     watchCall(call, (code, what, cause) => {
-      this.#giveUp(call, new PluginError(code, this.#setup.name, `${what}; it waited for its turn`, { cause }))
+      this.#endTurn(call, new PluginError(code, this.#setup.name, `${what}; it waited for its turn`, { cause }))
     })
     return answerOf(call)
   }
 
-  #giveUp(call: WasmCall, error: PluginError): void {
+  #endTurn(call: WasmCall, error: PluginError): void {
     this.#turns.delete(call)
     call.unwatch?.()
     call.fail(error)
@@ -227,6 +257,19 @@ export class WasmSandbox implements Sandbox, Evictable {
     return [this.#shared, this.#first, ...this.#idle, ...this.#leased].filter((one) => one !== null)
   }
 
+  /** The shared instance, if there is one. Fresh ones remember nothing, so it does not matter what they are doing. */
+  #atRest(): Instance | null {
+    if (this.#setup.mode === "shared" && !this.idle)
+      throw new Error(`${this.#setup.name}: its state was asked for while it is at work`)
+    return this.#shared
+  }
+
+  #giveUp(shared: Instance): void {
+    this.#drop(shared)
+    this.#shared = null
+    this.#generation++
+  }
+
   #lease(): Instance {
     const { name, limits } = this.#setup
     const idle = this.#idle.pop()
@@ -253,10 +296,10 @@ export class WasmSandbox implements Sandbox, Evictable {
   }
 
   /** @throws {PluginError} `E_OVERLOADED`, `E_GUEST_EXITED`, and what a guest without image fails with when it starts again. */
-  #open(): Instance {
+  #open(image = this.#image): Instance {
     if (this.#disposed || !this.#isReady) throw this.#gone()
-    const instance = this.#settled(openInstance(this.#setup, this.#image?.pages))
-    if (this.#image !== null) instance.restore(this.#image, this.#contents)
+    const instance = this.#settled(openInstance(this.#setup, image?.pages))
+    if (image !== null) instance.restore(image, this.#contents)
     else this.#startAgain(instance)
     return instance
   }
@@ -289,6 +332,21 @@ export class WasmSandbox implements Sandbox, Evictable {
   #gone(): PluginError {
     const what = this.#disposed ? "the plugin was unloaded" : "it is not ready"
     return new PluginError("E_GUEST_EXITED", this.#setup.name, what)
+  }
+}
+
+/** One whose memory and globals are all of its state. */
+export class MovableWasmSandbox extends WasmSandbox implements MovableSandbox {
+  copy(): GuestCopy {
+    return this.toCopy()
+  }
+
+  takeState(): GuestState {
+    return this.takeShared()
+  }
+
+  putState(state: GuestState): void {
+    this.putShared(state as WasmState)
   }
 }
 

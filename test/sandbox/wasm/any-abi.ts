@@ -8,7 +8,7 @@ import type { Abi, Guest, WaitingImport } from "../../../src/sandbox/wasm/abi.ts
 import { createCompiler } from "../../../src/sandbox/wasm/compile.ts"
 import { NO_CALL } from "../../../src/sandbox/wasm/instance.ts"
 import { WasmCall } from "../../../src/sandbox/wasm/wasm-call.ts"
-import { openInstance, WasmSandbox } from "../../../src/sandbox/wasm/wasm-sandbox.ts"
+import { MovableWasmSandbox, openInstance, type WasmSandbox } from "../../../src/sandbox/wasm/wasm-sandbox.ts"
 import { RecordingServices } from "../../contracts/recording-services.ts"
 import { LIMITS } from "../../contracts/sandbox-contract.ts"
 
@@ -84,5 +84,5 @@ export async function loadAny(wat: string, options: AnyGuestOptions = {}): Promi
   const call = new WasmCall(NO_CALL, performance.now(), "its start")
   first.boot(call, performance.now())
   if (call.failure !== null) throw call.failure
-  return new WasmSandbox(setup, first, contents, hooks)
+  return new MovableWasmSandbox(setup, { first, image: null, contents, hooks })
 }
