@@ -5,6 +5,8 @@ const I64 = 0x7e
 const F32 = 0x7d
 const F64 = 0x7c
 const NUMBERS = [I32, I64, F32, F64]
+const ACTIVE_SEGMENT = 0
+const PASSIVE_SEGMENT = 1
 
 interface FunctionType {
   readonly parameters: readonly number[]
@@ -80,8 +82,13 @@ class Generator {
       this.#code = saved
       contents.u8(0x0b)
     })
+    const segment = this.#functions.map(() => this.#below(this.#functions.length)).slice(0, 3)
     const exported = [
-      ...functionTypes.slice(1).map((_, i) => ({ name: `f${i}`, kind: 0, index: i + 1 })),
+      // What only the module itself calls may be charged at its calls.
+      ...functionTypes
+        .slice(1)
+        .map((_, i) => ({ name: `f${i}`, kind: 0, index: i + 1 }))
+        .filter(({ index }) => index === 1 || this.#below(3) > 0),
       { name: "memory", kind: 2, index: 0 },
       { name: "table", kind: 1, index: 0 },
       ...this.#globals.map((_, index) => ({ name: `g${index}`, kind: 3, index })),
@@ -90,11 +97,22 @@ class Generator {
       contents.name(name)
       contents.op(kind, index)
     })
-    section(out, 9, [0], (_, contents) => {
-      for (const byte of [0, 0x41, 0, 0x0b, 5]) contents.u8(byte)
-      for (let i = 0; i < 5; i++) contents.u32(this.#below(this.#functions.length))
+    section(out, 9, [ACTIVE_SEGMENT, PASSIVE_SEGMENT], (kind, contents) => {
+      if (kind === ACTIVE_SEGMENT) {
+        for (const byte of [0, 0x41, 0, 0x0b, 5]) contents.u8(byte)
+        for (let i = 0; i < 5; i++) contents.u32(this.#below(this.#functions.length))
+        return
+      }
+      for (const byte of [1, 0, segment.length]) contents.u8(byte)
+      for (const index of segment) contents.u32(index)
     })
+    out.op(12, 1)
+    out.u8(1)
     section(out, 10, bodies, (body, contents) => contents.sized(body))
+    section(out, 11, [0], (_, contents) => {
+      contents.u8(1)
+      contents.name("passive data")
+    })
     return out.finish()
   }
 
@@ -104,12 +122,12 @@ class Generator {
     this.#locals = [...type.parameters, ...own]
     this.#labels = [type.results]
     this.#results = type.results
-    this.#size = 10 + this.#below(150)
+    this.#size = this.#below(3) === 0 ? this.#below(12) : 10 + this.#below(150)
     this.#code.u32(own.length)
     for (const local of own) this.#code.op(1, local)
     this.#mayCall = this.#below(6) > 0
     if (this.#mayCall) this.#step()
-    this.#statements(4)
+    this.#statements(this.#below(3) === 0 ? 1 : 4)
     this.#values(type.results, 2)
     this.#code.u8(0x0b)
     return this.#code
@@ -137,7 +155,7 @@ class Generator {
     this.#size--
     const code = this.#code
     const simple = depth <= 0
-    switch (this.#below(simple ? 8 : 18)) {
+    switch (this.#below(simple ? 8 : 20)) {
       case 0: {
         const local = this.#below(this.#locals.length + 1)
         const type = this.#locals[local]
@@ -233,9 +251,22 @@ class Generator {
         this.#call(callee, depth, this.#below(3) === 0)
         return
       }
+      case 18:
+        this.#segment()
+        return
+      case 19: {
+        // A call that is the only one of a branch: what is in front of it may be paid by callers.
+        if (!this.#mayCall) return
+        this.#value(I32, 1)
+        code.op(0x04, 0x40)
+        this.#call(this.#below(this.#functions.length), 1, false)
+        code.u8(0x0b)
+        return
+      }
       case 17: {
         if (this.#below(8) === 0) {
           code.u8(0x00)
+          this.#deadCode()
           return
         }
         // table.grow, table.fill or table.set, with null or a function of the table
@@ -256,6 +287,54 @@ class Generator {
         if (kind === 0) code.u8(0x1a)
       }
     }
+  }
+
+  /** Operands are of any type and there are enough of them; nothing of it runs. */
+  #deadCode(): void {
+    const code = this.#code
+    for (let count = this.#below(4); count > 0; count--)
+      switch (this.#below(6)) {
+        case 0:
+          code.u8(0x1a)
+          break
+        case 1: // i32.add
+          code.u8(0x6a)
+          code.u8(0x1a)
+          break
+        case 2: // select of i64
+          code.op(0x1c, 1)
+          code.u8(I64)
+          code.u8(0x1a)
+          break
+        case 3: {
+          const label = this.#below(this.#labels.length)
+          code.op(0x0d, label)
+          for (const _ of this.#labels[this.#labels.length - 1 - label]!) code.u8(0x1a)
+          break
+        }
+        case 4:
+          code.u8(0x03)
+          code.u8(0x40)
+          code.op(0x0c, 0)
+          code.u8(0x0b)
+          break
+        default: {
+          const callee = this.#below(this.#functions.length)
+          code.op(0x10, callee)
+          for (const _ of this.#functions[callee]!.results) code.u8(0x1a)
+        }
+      }
+  }
+
+  /** memory.init, data.drop, table.init, elem.drop or table.copy */
+  #segment(): void {
+    const code = this.#code
+    const kind = this.#pick([8, 9, 12, 13, 14])
+    if (kind !== 9 && kind !== 13)
+      for (let operand = 0; operand < 3; operand++) this.#constant(I32, this.#below(kind === 8 ? 5 : 3))
+    code.u8(0xfc)
+    code.op(kind, kind === 12 || kind === 13 ? 1 : 0)
+    if (kind !== 9 && kind !== 13) code.u8(0)
   }
 
   #block(opcode: number, parameters: readonly number[], results: readonly number[], depth: number): void {

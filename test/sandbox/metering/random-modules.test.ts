@@ -1,32 +1,78 @@
+import assert from "node:assert/strict"
+import { execFileSync } from "node:child_process"
 import { it } from "node:test"
+import { fileURLToPath } from "node:url"
+import { countFuel, FIRST_SEED, type FuelCounts, imports, MODULES, refillSteps } from "./random-fuel.ts"
 import { randomModule } from "./random-module.ts"
 import { assertSameBehaviour } from "./same-behaviour.ts"
 import { random } from "./support.ts"
 
-const SEEDS = 400
+/** Slices small enough to stop a guest almost everywhere, and as large as a host uses. */
+const SLICES = [1, 7, 1000, 100_000]
 
-it("keeps the behaviour of randomly generated modules", () => {
-  for (let seed = 1; seed <= SEEDS; seed++) {
+forEachSeed(
+  "keeps the behaviour of randomly generated modules, stopped at random fuel and continued",
+  MODULES,
+  (seed) => {
+    const slice = SLICES[seed % SLICES.length]!
+    assertSameBehaviour(randomModule(random(seed)), ARGUMENTS, { imports, beforeCall: refillSteps, slice })
+    return true
+  },
+)
+
+forEachSeed(
+  "counts the same whatever the slices are, also where the host looks during imports",
+  MODULES / 10,
+  (seed) => {
     const original = randomModule(random(seed))
-    try {
-      assertSameBehaviour(original, ARGUMENTS, { imports, beforeCall: refillSteps })
-    } catch (error) {
-      throw new Error(`seed ${seed}`, { cause: error })
-    }
+    const [first, ...others] = SLICES.map((slice) => countFuel(original, { slice }))
+    for (const other of others) assert.deepEqual(other, first)
+    return first!.seen.length > 0 && first!.calls.some((call) => call.used > 0)
+  },
+)
+
+forEachSeed("passes with exactly what a call costs, and fails with one unit less", MODULES / 10, (seed) => {
+  const original = randomModule(random(seed))
+  const { calls } = countFuel(original, { slice: 100_000 })
+  const paid = calls.flatMap(({ used, trapped }, call) => (used > 0 && !trapped ? [{ call, used }] : []))
+  const chosen = paid[seed % paid.length]
+  if (chosen === undefined) return false
+  for (const slice of SLICES) {
+    const callWith = (budget: number): FuelCounts["calls"][number] =>
+      countFuel(original, { slice, budget, of: chosen.call }).calls[chosen.call]!
+    assert.deepEqual(callWith(chosen.used), { used: chosen.used, trapped: false, stopped: false })
+    assert.equal(callWith(chosen.used - 1).stopped, true)
   }
+  return true
 })
+
+it("counts the same in another process", () => {
+  const count = Math.min(MODULES / 10, 50)
+  const script = fileURLToPath(new URL("random-fuel.ts", import.meta.url))
+  const run = () => execFileSync(process.execPath, [script, String(count)], { encoding: "utf8", timeout: 300_000 })
+  const here = Array.from({ length: count }, (_, index) =>
+    countFuel(randomModule(random(FIRST_SEED + index)), { slice: 1000 }),
+  )
+  const there = run()
+  assert.deepEqual(JSON.parse(there), here)
+  assert.equal(run(), there)
+})
+
+/** @param check - Tells whether the module has what the check is about; every fifth has to. */
+function forEachSeed(title: string, count: number, check: (seed: number) => boolean): void {
+  it(title, () => {
+    let telling = 0
+    for (let seed = FIRST_SEED; seed < FIRST_SEED + count; seed++)
+      try {
+        if (check(seed)) telling++
+      } catch (error) {
+        throw new Error(`seed ${seed}`, { cause: error })
+      }
+    assert(telling > count / 5, `only ${telling} of ${count} modules tell anything`)
+  })
+}
 
 /** For every mixture of parameter types; a bigint for a number is a TypeError on both sides. */
 const ARGUMENTS = [0, 1].flatMap((value) =>
   Array.from({ length: 8 }, (_, bits) => [0, 1, 2].map((place) => ((bits >> place) & 1 ? BigInt(value) : value * 3.5))),
 )
-
-function imports(): WebAssembly.Imports {
-  let calls = 0
-  return { host: { f: (value: number) => value + ++calls } }
-}
-
-/** Global 0 counts the steps a generated module may still take. */
-function refillSteps(exports: WebAssembly.Exports): void {
-  if (exports.g0 instanceof WebAssembly.Global) exports.g0.value = 300
-}

@@ -8,10 +8,10 @@ import { type Exported, MeteredInstance } from "./support.ts"
 export function assertSameBehaviour(
   original: Uint8Array,
   argumentLists: readonly (readonly unknown[])[],
-  { imports = () => ({}), names, beforeCall = () => {} }: Options = {},
+  { imports = () => ({}), names, beforeCall = () => {}, slice = 1e9 }: Options = {},
 ): MeteredInstance {
   const plain = new WebAssembly.Instance(new WebAssembly.Module(original), imports())
-  const metered = new MeteredInstance(original, { imports: imports(), budget: 1e12, slice: 1e9 })
+  const metered = new MeteredInstance(original, { imports: imports(), budget: 1e12, slice })
   const meteredExports: WebAssembly.Exports = metered.instance.exports
   assert.deepEqual(
     Object.keys(plain.exports),
@@ -39,6 +39,8 @@ interface Options {
   /** Only these exports are called. */
   readonly names?: readonly string[]
   readonly beforeCall?: (exports: WebAssembly.Exports) => void
+  /** Units that the host grants at a time; small ones stop the guest often, for it to go on. */
+  readonly slice?: number
 }
 
 /** What a call gives back, in a form that compares: NaN payloads and the sign of zero are kept by `deepEqual`. */

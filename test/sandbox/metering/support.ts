@@ -47,7 +47,9 @@ export class MeteredInstance {
   readonly instance: WebAssembly.Instance
   granted = 0
   refills = 0
-  readonly #budget: number
+  /** The guest asked for more than its budget. */
+  refused = false
+  #budget: number
   readonly #slice: number
 
   constructor(
@@ -82,9 +84,18 @@ export class MeteredInstance {
     return this.granted - this.left
   }
 
+  /** Begins to count anew. */
+  begin(budget: number): void {
+    this.#budget = budget
+    this.granted = 0
+    this.refused = false
+    this.left = 0
+  }
+
   #refill(): number {
     this.refills++
     const grant = Math.min(this.#slice, this.#budget - this.granted)
+    if (grant <= 0) this.refused = true
     this.granted += grant
     return grant
   }
