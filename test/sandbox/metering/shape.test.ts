@@ -167,8 +167,14 @@ describe("what memory and globals do not hold", () => {
     assert.equal(globalExports.size, 0)
   })
 
+  for (const type of ["externref", "funcref"])
+    it(`is told when a module has a mutable global that holds a reference: ${type}`, () => {
+      const { inexact } = metered(`(module (global (mut ${type}) (ref.null ${type.slice(0, -3)})))`)
+      assert.match(inexact!, new RegExp(`^a mutable global of type ${type} at byte \\d+$`))
+    })
+
   it("is nothing for a module that only reads tables and copies passive data", () => {
-    const { inexact, globalExports } = metered(`(module ${state} (global (mut externref) (ref.null extern))
+    const { inexact, globalExports } = metered(`(module ${state} (global (mut i32) (i32.const 1))
       (func (drop (table.get $t (i32.const 0))) (drop (table.size $t))
         (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1)) (memory.copy (i32.const 0) (i32.const 0) (i32.const 0))
         (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)) (drop (memory.grow (i32.const 0)))
