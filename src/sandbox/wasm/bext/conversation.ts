@@ -180,7 +180,7 @@ export class Conversation {
 
   /** @returns the address of so many bytes that lie in the memory. */
   #newMemory(size: number): number {
-    const address = this.#allocate(size === 0 ? 1 : size) >>> 0
+    const address = notWaiting("bext_alloc", () => this.#allocate(size === 0 ? 1 : size)) >>> 0
     if (address === 0) {
       const what = `${this.guest.current?.hook ?? "its start"}: bext_alloc has no memory for ${size} bytes`
       throw new PluginError("E_LIMIT_MEMORY", this.guest.name, what)
@@ -198,6 +198,19 @@ export class Conversation {
     const { messageBytes } = this.guest.limits
     if (size <= messageBytes) return
     throw this.refused("E_LIMIT_MESSAGE", `a value of ${size} bytes is for the guest; the limit is ${messageBytes}`)
+  }
+}
+
+/**
+ * Calls what the guest exports for the host alone. The host waits for none of it, so V8 throws as soon as it reaches an
+ * import that might wait.
+ */
+export function notWaiting<T>(name: string, run: () => T): T {
+  try {
+    return run()
+  } catch (error) {
+    if (!(error instanceof Error && error.name === "SuspendError")) throw error
+    throw new GuestFault(`called a function that waits from ${name}, where the host does not wait`, { cause: error })
   }
 }
 

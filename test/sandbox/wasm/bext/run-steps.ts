@@ -46,9 +46,10 @@ const RESULTS = 24_576
 export async function runSteps(steps: readonly Step[], options: StepOptions = {}): Promise<Outcome> {
   const { services = new RecordingServices(), exchange = new RecordingExchange("/path"), hook = "on_request" } = options
   await using guest = await loadBext(guestOf(steps, options), { services, limits: options.limits ?? {} })
-  const call = hook === "on_request_complete" ? event(hook, [{}]) : { ...request(exchange), hook }
-  await guest.call({ ...call, ...options.call })
-  const stored = services.storage(call.tenant ?? null)
+  const usual = hook === "on_request_complete" ? event(hook, [{}]) : { ...request(exchange), hook }
+  const call: HookCall = { ...usual, ...options.call }
+  await guest.call(call)
+  const stored = services.storage(call.tenant)
   const memory = toBytes(stored.get("memory"))
   const results = steps.map(([name], i) => (hasResult(name) ? memory.readBigInt64LE(RESULTS + 8 * i) : undefined))
   const buffer = (step: number) => {

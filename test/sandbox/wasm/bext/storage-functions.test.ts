@@ -128,17 +128,21 @@ class StrictServices extends RecordingServices {
   readonly limits: number[] = []
   override storage(tenant: string | null): GuestStorage {
     const inner = super.storage(tenant)
-    const check = (key: string, ttlMs = 0) => {
+    const checked = (key: string, ttlMs = 0) => {
       if (key.includes("..")) throw new PluginError("E_STORAGE_KEY", "guest", "not a storage key")
       if (key === "full") throw new PluginError("E_LIMIT_STORAGE", "guest", 'no room for "full"')
       if (!(ttlMs >= 0 && ttlMs <= 1e13)) throw new PluginError("E_GUEST_RESULT_INVALID", "guest", "no time to live")
+      return inner
     }
     return {
-      get: (key) => (check(key), inner.get(key)),
-      set: (key, value, ttlMs) => (check(key, ttlMs), inner.set(key, value, ttlMs)),
-      delete: (key) => (check(key), inner.delete(key)),
-      keys: (_, limit) => (this.limits.push(limit), []),
-      incr: async (key, by, ttlMs) => (check(key), inner.incr(key, by, ttlMs)),
+      get: (key) => checked(key).get(key),
+      set: (key, value, ttlMs) => checked(key, ttlMs).set(key, value, ttlMs),
+      delete: (key) => checked(key).delete(key),
+      keys: (_, limit) => {
+        this.limits.push(limit)
+        return []
+      },
+      incr: async (key, by, ttlMs) => checked(key).incr(key, by, ttlMs),
       cas: (...all) => inner.cas(...all),
       flush: async () => {
         throw new PluginError("E_STATE_UNAVAILABLE", "guest", "the host cannot save storage now")
