@@ -8,6 +8,7 @@ import type { FromLane, LaneThreadData } from "./plugins/lanes/lane-protocol.ts"
 import { serveLane } from "./plugins/lanes/lane-server.ts"
 import { createQuickjsLaneTier } from "./sandbox/quickjs/tier.ts"
 import type { SandboxTier, Tier } from "./sandbox/sandbox.ts"
+import { createWasmLaneTier } from "./sandbox/wasm/tier.ts"
 import { openLmdbState } from "./state/open-lmdb-state.ts"
 
 /** What is in a lane has had its share: the serving threads of the machine come first. */
@@ -25,10 +26,16 @@ await using host = createHost({
   isOwnListener: () => true,
   allowPrivate: [],
 })
-const tiers = new Map<Tier, SandboxTier>([["quickjs", createQuickjsLaneTier(parts.get("quickjs"))]])
+const tiers = new Map(Array.from(parts, ([tier, part]) => [tier, createTier(tier, part)]))
 // Only now: on a busy machine it would never be there otherwise.
 beNice()
-await serveLane(port, host, tiers)
+await serveLane(port, host, tiers, createTier)
+
+function createTier(tier: Tier, part: unknown): SandboxTier {
+  if (tier === "quickjs") return createQuickjsLaneTier(part)
+  if (tier === "wasm") return createWasmLaneTier(part)
+  throw new Error(`guests of ${tier} cannot change threads`)
+}
 
 /** Linux counts the priority of each thread; elsewhere, or without the right, this changes nothing. */
 function beNice(): void {

@@ -25,11 +25,14 @@ import { PluginStats } from "./plugin-stats.ts"
 import type { Quarantines } from "./quarantine.ts"
 import type { Role } from "./role.ts"
 
+/** Each sandbox there is, made when it is first needed; then always the same. */
+export type Tiers = ReadonlyMap<Tier, () => Promise<SandboxTier>>
+
 export interface LoadPluginOptions {
   readonly config: Config
   /** Absolute folder of the configuration file: the project. */
   readonly configDir: string
-  readonly tiers: ReadonlyMap<Tier, SandboxTier>
+  readonly tiers: Tiers
   readonly host: Host
   readonly logger: Logger
   readonly role: Readonly<Role>
@@ -60,7 +63,7 @@ export async function loadPlugin(
   const entry = config.plugins[name]!
   const found = readPluginSource(name, options)
   checkPlugin(config, name, found.manifest)
-  const tier = chooseTier(name, found.manifest, tiers)
+  const openTier = chooseTier(name, found.manifest, tiers)
   const permissions = grant(name, found, options)
   const limits = mergeLimits(found.manifest.sandbox, entry, config.sandbox.ceilings)
   const settings = checkSettings(name, found, config)
@@ -87,6 +90,7 @@ export async function loadPlugin(
       noteFile: (path: string) => files.note(path),
     }
     const instance = instanceMode(found.manifest, match, permissions, config)
+    const tier = await openTier()
     const inline = await tier.load(source, services, limits.sandbox, instance)
     sandbox = inline
     const manifest = found.synthesised ? withCapabilities(found.manifest, sandbox) : found.manifest
@@ -152,9 +156,9 @@ export async function loadPlugin(
   }
 }
 
-function chooseTier(name: string, { sandbox }: Manifest, tiers: ReadonlyMap<Tier, SandboxTier>): SandboxTier {
-  const tier = tiers.get(sandbox.type)
-  if (tier !== undefined) return tier
+function chooseTier(name: string, { sandbox }: Manifest, tiers: Tiers): () => Promise<SandboxTier> {
+  const openTier = tiers.get(sandbox.type)
+  if (openTier !== undefined) return openTier
   const there = [...tiers.keys()].join(", ") || "none"
   throw new PluginError("E_PLUGIN_TIER_UNAVAILABLE", name, `needs the sandbox ${sandbox.type}; there is: ${there}`)
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
+import { setTimeout as delay } from "node:timers/promises"
 import type { ErrorCode } from "../../src/errors.ts"
 import type { HookName } from "../../src/hooks.ts"
 import type { CallLimits, HookCall, InstanceMode, Json, Limits, Sandbox } from "../../src/sandbox/sandbox.ts"
@@ -204,7 +205,14 @@ export function sandboxContract(tier: string, load: LoadFixture, traits: TierTra
     })
 
     it("refuses a call when all fresh instances wait, and serves again afterwards", async () => {
-      await using guest = await open("count-calls", { instance: "fresh", limits: { ...LIMITS, maxInstances: 2 } })
+      const services = new RecordingServices()
+      const { respond } = services
+      services.respond = async (...args) => {
+        await delay(100)
+        return respond(...args)
+      }
+      const limits = { ...LIMITS, maxInstances: 2 }
+      await using guest = await open("count-calls", { instance: "fresh", limits, services })
       const waiting = [answer(guest, "/wait"), answer(guest, "/wait")]
       await assert.rejects(answer(guest, "/"), { code: "E_OVERLOADED" })
       await Promise.all(waiting)

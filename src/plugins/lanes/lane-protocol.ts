@@ -21,7 +21,7 @@ import type { GuestAccess } from "../guest-access.ts"
 export interface LaneThreadData {
   /** Folder of the state. */
   readonly stateDir: string
-  /** What `openThread` of each tier gave. */
+  /** What `openThread` of each tier gave that there was when the thread began. */
   readonly tiers: ReadonlyMap<Tier, unknown>
 }
 
@@ -44,6 +44,8 @@ export interface LaneCall {
 
 /** Guests and calls have numbers that the serving thread gives; they are never given twice to one lane. */
 export type ToLane =
+  /** A tier that came later, ahead of its first guest. */
+  | { readonly type: "tier"; readonly tier: Tier; readonly part: unknown }
   | {
       readonly type: "open"
       readonly guest: number

@@ -19,10 +19,16 @@ import { LaneFetches, LaneServices } from "./lane-services.ts"
 
 /**
  * Serves calls of guests that came from the serving thread at the other end of the port. They take turns, a call of each.
+ * @param tiers - Those there are; others are added with their first guest.
  * @returns once the other end said that it is over.
  */
-export function serveLane(port: MessagePort, host: Host, tiers: ReadonlyMap<Tier, SandboxTier>): Promise<void> {
-  const server = new LaneServer(port, host, tiers)
+export function serveLane(
+  port: MessagePort,
+  host: Host,
+  tiers: Map<Tier, SandboxTier>,
+  createTier: (tier: Tier, part: unknown) => SandboxTier,
+): Promise<void> {
+  const server = new LaneServer(port, host, tiers, createTier)
   return server.ended
 }
 
@@ -46,7 +52,8 @@ class LaneServer {
   readonly ended: Promise<void>
   readonly #port: MessagePort
   readonly #host: Host
-  readonly #tiers: ReadonlyMap<Tier, SandboxTier>
+  readonly #tiers: Map<Tier, SandboxTier>
+  readonly #createTier: (tier: Tier, part: unknown) => SandboxTier
   readonly #fetches: LaneFetches
   readonly #guests = new Map<number, Guest>()
   readonly #owed = new Map<number, Owed>()
@@ -55,10 +62,16 @@ class LaneServer {
   #running = false
   #end: () => void
 
-  constructor(port: MessagePort, host: Host, tiers: ReadonlyMap<Tier, SandboxTier>) {
+  constructor(
+    port: MessagePort,
+    host: Host,
+    tiers: Map<Tier, SandboxTier>,
+    createTier: (tier: Tier, part: unknown) => SandboxTier,
+  ) {
     this.#port = port
     this.#host = host
     this.#tiers = tiers
+    this.#createTier = createTier
     this.#fetches = new LaneFetches((message) => this.#post(message))
     const { promise, resolve } = Promise.withResolvers<void>()
     this.ended = promise
@@ -69,6 +82,9 @@ class LaneServer {
 
   #receive(message: ToLane): void {
     switch (message.type) {
+      case "tier":
+        this.#tiers.set(message.tier, this.#createTier(message.tier, message.part))
+        break
       case "open":
         this.#open(message)
         break

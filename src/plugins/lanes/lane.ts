@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads"
 import { PluginError, toPlainError } from "../../errors.ts"
 import type { GuestServices } from "../../host/services.ts"
-import type { GuestCopy, GuestState } from "../../sandbox/sandbox.ts"
+import type { GuestCopy, GuestState, Tier } from "../../sandbox/sandbox.ts"
 import {
   type FromLane,
   type LaneCall,
@@ -31,6 +31,8 @@ export interface LaneOptions {
   /** Module of the thread. */
   readonly entry: URL
   readonly data: () => LaneThreadData
+  /** What the thread needs for a tier that is not in `data`. */
+  readonly openTier: (tier: Tier) => unknown
   /** For the operator. */
   readonly report: (message: string) => void
   /** The thread has ended. */
@@ -48,6 +50,8 @@ const END_MS = 5_000
 export class Lane implements AsyncDisposable {
   readonly #options: LaneOptions
   readonly #worker: Worker
+  /** Those the thread has. */
+  readonly #tiers: Set<Tier>
   readonly #guests = new Map<number, LaneGuest>()
   /** Guests whose state is on its way back. */
   readonly #taken = new Map<number, (state: GuestState | null) => void>()
@@ -64,8 +68,10 @@ export class Lane implements AsyncDisposable {
 
   constructor(options: LaneOptions) {
     this.#options = options
+    const data = options.data()
+    this.#tiers = new Set(data.tiers.keys())
     this.#worker = new Worker(options.entry, {
-      workerData: options.data(),
+      workerData: data,
       execArgv: ["--disable-warning=ExperimentalWarning"],
       env: {},
       name: "bext lane",
@@ -97,6 +103,11 @@ export class Lane implements AsyncDisposable {
   open(guest: LaneGuest, copy: GuestCopy, state: GuestState): number {
     const number = ++this.#lastGuest
     this.#guests.set(number, guest)
+    const { tier } = copy
+    if (!this.#tiers.has(tier)) {
+      this.#tiers.add(tier)
+      this.#post({ type: "tier", tier, part: this.#options.openTier(tier) })
+    }
     this.#post({ type: "open", guest: number, copy, state, rights: guest.rights })
     return number
   }

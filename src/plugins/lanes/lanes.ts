@@ -160,17 +160,27 @@ export class Lanes implements AsyncDisposable {
   #start(): Lane {
     if (this.#lane !== null) this.#ended.push(this.#lane[Symbol.asyncDispose]())
     const { entry, stateDir, logger } = this.#options
-    const tiers = [...this.#tiers].filter(([, { moving }]) => moving !== undefined)
+    const opened = new Map<Tier, Moving>()
+    const open = (tier: Tier) => {
+      const { moving } = this.#tiers.get(tier)!
+      if (moving === undefined) throw new Error(`guests of ${tier} cannot change threads`)
+      opened.set(tier, moving)
+      return moving.openThread()
+    }
+    const movable = Array.from(this.#tiers).filter(([, { moving }]) => moving !== undefined)
     return new Lane({
       entry,
-      data: () => ({ stateDir, tiers: new Map(tiers.map(([name, { moving }]) => [name, moving!.openThread()])) }),
+      data: () => ({ stateDir, tiers: new Map(movable.map(([tier]) => [tier, open(tier)])) }),
+      openTier: open,
       report: (message) => logger.warn({ lane: "worker" }, message),
       ended() {
-        for (const [, { moving }] of tiers) moving!.closeThread()
+        for (const moving of opened.values()) moving.closeThread()
       },
     })
   }
 }
+
+type Moving = NonNullable<SandboxTier["moving"]>
 
 /** "43 %" */
 export function percent(share: number): string {

@@ -53,6 +53,8 @@ export class Instance implements Guest {
   broken = false
   /** Its guest was stopped while it waited: what is left of it unwinds later. */
   abandoned = false
+  /** It has been called since the image was put into it. */
+  used = false
   /** Told when a call that had to wait is done. */
   onSettled: ((call: WasmCall) => void) | null = null
   /** When its guest last left the stack, performance.now(). */
@@ -178,7 +180,9 @@ export class Instance implements Guest {
     const { start } = this.setup.compiled.metered
     this.#begin(call, nowMs)
     try {
+      call.what = "its start function"
       if (start !== null) (this.#exports[start] as EntryFunction)()
+      call.what = "_initialize"
       this.#binding.initialise?.()
       this.#settle(call, () => undefined)
     } catch (error) {
@@ -244,6 +248,7 @@ export class Instance implements Guest {
     }
     restore(image, this.#rawMemory, this.#exports, before)
     this.broken = false
+    this.used = false
     return true
   }
 
@@ -252,6 +257,7 @@ export class Instance implements Guest {
   #begin(call: WasmCall, nowMs: number): void {
     if (this.running !== null) throw new Error(`${this.name}: a call entered the guest while another is in it`)
     this.running = call
+    this.used = true
     this.#enter(call, nowMs)
     this.#fuel.begin(call.request.limits.fuel)
   }

@@ -96,7 +96,7 @@ async function load(
   first.boot(call, nowMs)
   if (call.failure !== null) {
     account.dismiss(first.bytes)
-    throw call.failure
+    throw loadFailure(call.failure)
   }
   // What cannot be copied stays in this thread.
   return compiled.metered.inexact === null ? new MovableWasmSandbox(setup, guest) : new WasmSandbox(setup, guest)
@@ -111,6 +111,13 @@ async function readModule({ name, entry, noteFile }: GuestSource): Promise<Uint8
   } catch (cause) {
     throw new PluginError("E_PLUGIN_LOAD_FAILED", name, `${entry}: ${(cause as Error).message}`, { cause })
   }
+}
+
+/** What went wrong before any hook was called, limits apart, is a module that cannot be loaded. */
+function loadFailure(failure: PluginError): PluginError {
+  if (failure.code.startsWith("E_LIMIT_")) return failure
+  const said = failure.message.replace(`${failure.plugin}: `, "").replace(` [${failure.code}]`, "")
+  return new PluginError("E_PLUGIN_LOAD_FAILED", failure.plugin, said, { cause: failure })
 }
 
 /** Where nothing is granted the guest is refused without a wait, so it can be entered plainly. */

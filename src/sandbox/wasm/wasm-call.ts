@@ -5,7 +5,7 @@ import type { HookCall, Json } from "../sandbox.ts"
 export class WasmCall {
   readonly request: HookCall
   /** What runs, for messages. */
-  readonly what: string
+  what: string
   /** End of the whole call on the clock of performance.now(). */
   readonly wallEndMs: number
   cpuLeftMs: number

@@ -108,6 +108,7 @@ export class WasmSandbox implements Sandbox, Evictable {
     if (this.#disposed) throw this.#gone()
     if (inexact === null) this.#image = first.capture()
     this.#isReady = true
+    first.used = false
     this.#first = null
     this.#lastCallMs = performance.now()
     if (this.#setup.mode === "shared") this.#shared = this.#settled(first)
@@ -147,7 +148,7 @@ export class WasmSandbox implements Sandbox, Evictable {
   /** As `MovableSandbox`. */
   protected takeShared(): GuestState {
     const shared = this.#atRest()
-    const state: WasmState = { tier: "wasm", instance: shared?.capture() ?? null }
+    const state: WasmState = { tier: "wasm", instance: shared?.used ? shared.capture() : null }
     if (shared !== null) this.#giveUp(shared)
     return state
   }
@@ -156,7 +157,9 @@ export class WasmSandbox implements Sandbox, Evictable {
   protected putShared({ instance }: WasmState): void {
     const shared = this.#atRest()
     if (shared !== null) this.#giveUp(shared)
-    if (instance !== null) this.#shared = this.#open(instance)
+    if (instance === null) return
+    this.#shared = this.#open(instance)
+    this.#shared.used = true
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -267,7 +270,7 @@ export class WasmSandbox implements Sandbox, Evictable {
   #giveUp(shared: Instance): void {
     this.#drop(shared)
     this.#shared = null
-    this.#generation++
+    if (shared.used) this.#generation++
   }
 
   #lease(): Instance {

@@ -14,6 +14,7 @@ import type { Limits, SandboxTier } from "../../../src/sandbox/sandbox.ts"
 import { openLmdbStore } from "../../../src/state/lmdb-store.ts"
 import { RecordingServices } from "../../contracts/recording-services.ts"
 import { LIMITS, type LoadOptions } from "../../contracts/sandbox-contract.ts"
+import { compileC } from "../../sandbox/wasm/compile-c.ts"
 
 /** Lanes with a tier and a state of their own, and everything they log. */
 export class LaneBench implements AsyncDisposable {
@@ -40,8 +41,8 @@ export class LaneBench implements AsyncDisposable {
     })
   }
 
-  static async open(options: Partial<LanesOptions> = {}): Promise<LaneBench> {
-    return new LaneBench(await createQuickjsTier(), options)
+  static async open(options: Partial<LanesOptions> = {}, tier?: SandboxTier): Promise<LaneBench> {
+    return new LaneBench(tier ?? (await createQuickjsTier()), options)
   }
 
   /** A guest with this source, ready for calls. */
@@ -78,8 +79,8 @@ export class LaneBench implements AsyncDisposable {
       ? guest
       : fileURLToPath(new URL(`../../fixtures/guests/${guest}`, import.meta.url))
     const name = folder.split("/").at(-1)!
-    const source = { name, folder, entry: `${folder}/index.js` }
-    const sandbox = await this.tier.load(source, services, limits, instance)
+    const entry = this.tier.tier === "wasm" ? await compileC(`${folder}/guest.c`) : `${folder}/index.js`
+    const sandbox = await this.tier.load({ name, folder, entry }, services, limits, instance)
     return this.lanes.wrap(this.tier, sandbox, {
       wanted,
       share,
@@ -160,7 +161,7 @@ export async function until(condition: () => boolean): Promise<void> {
 }
 
 const NO_PERMISSIONS = {
-  allowed_urls: [],
+  allowed_urls: ["http://elsewhere/**"],
   max_fetch_per_minute: 0,
   queues: ["mail"],
   secrets: ["KEY"],
