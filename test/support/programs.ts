@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process"
 import { accessSync, constants, existsSync } from "node:fs"
-import { delimiter, join } from "node:path"
+import { delimiter, dirname, join } from "node:path"
 
 /** A program outside npm that some tests drive. */
 export interface TestProgram {
@@ -53,7 +53,13 @@ export const WASM_RUSTC: TestProgram = {
   usedBy: "plugins in Rust",
   suits: (path) => existsSync(join(ask(path, "--print", "sysroot"), "lib/rustlib/wasm32-unknown-unknown/lib")),
 }
-export const CARGO: TestProgram = { command: "cargo", debianPackages: ["cargo"], usedBy: "plugins in Rust" }
+/** The one beside that rustc: another does not understand what it answers. */
+export const CARGO: TestProgram = {
+  command: "cargo",
+  debianPackages: ["cargo"],
+  usedBy: "plugins in Rust",
+  suits: (path) => dirname(path) === dirname(findProgram(WASM_RUSTC) ?? ""),
+}
 
 export const GO: TestProgram = {
   command: "go",
