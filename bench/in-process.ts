@@ -36,7 +36,7 @@ export async function createFromFile(text: string): Promise<InProcess> {
   const loading = {
     config,
     configDir: dirname(file),
-    tiers: await createTiers(),
+    tiers: createTiers(),
     host,
     logger,
     role,

@@ -73,7 +73,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     rateCounters,
     bodies,
     upstreams,
-    tiers: once(() => createTiers(config.sandbox)),
+    tiers: createTiers(config.sandbox),
     lanes,
     grantLocalFolders,
   }
@@ -130,13 +130,5 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     addOwnListener: (address, port) => listeners.add(address, port),
     close: () => running.disposeAsync(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
-  }
-}
-
-function once<T>(make: () => Promise<T>): () => Promise<T> {
-  let made: Promise<T> | undefined
-  return () => {
-    made ??= make()
-    return made
   }
 }

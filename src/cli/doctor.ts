@@ -19,7 +19,7 @@ export async function doctor(): Promise<number> {
     node(),
     machine(),
     openFiles(),
-    await quickjs(),
+    await sandboxes(),
     await database(),
     ...(platform() === "linux" ? [await userNamespaces(), await bubblewrap(), cgroups()] : []),
   ]
@@ -79,13 +79,14 @@ function openFiles(): Finding {
   }
 }
 
-async function quickjs(): Promise<Finding> {
+async function sandboxes(): Promise<Finding> {
   const name = "sandboxes"
   const startedAtMs = performance.now()
   try {
-    const { createTiers } = await import("../create-tiers.ts")
-    const tiers = [...(await createTiers()).keys()].join(", ")
-    return { name, state: "ok", value: `${tiers}; engine checked and started in ${elapsed(startedAtMs)}` }
+    const { createTiers, tryTiers } = await import("../create-tiers.ts")
+    await tryTiers()
+    const tiers = [...createTiers().keys()].join(", ")
+    return { name, state: "ok", value: `${tiers}; checked and started in ${elapsed(startedAtMs)}` }
   } catch (error) {
     return { name, state: "missing", value: messageOf(error), advice: "install the packages again: npm ci" }
   }

@@ -14,11 +14,11 @@ import type { SessionRevocations } from "../middleware/session-revocations.ts"
 import { Pipeline } from "../pipeline/pipeline.ts"
 import { Stack } from "../pipeline/stack.ts"
 import type { Lanes } from "../plugins/lanes/lanes.ts"
+import type { Tiers } from "../plugins/load-plugin.ts"
 import { loadPlugins } from "../plugins/load-plugins.ts"
 import type { Quarantines } from "../plugins/quarantine.ts"
 import { assignQueues } from "../plugins/queue-consumers.ts"
 import type { Role } from "../plugins/role.ts"
-import type { SandboxTier, Tier } from "../sandbox/sandbox.ts"
 import { createAccessLog } from "../telemetry/access-log.ts"
 import { createBuiltIns } from "./built-ins.ts"
 import type { SharedUpstreams } from "./shared-upstreams.ts"
@@ -39,8 +39,7 @@ export interface ProcessParts {
   readonly revocations: SessionRevocations
   /** See `ServerOptions`. */
   readonly grantLocalFolders?: boolean
-  /** Asked for only when there is a plugin. */
-  readonly tiers: () => Promise<ReadonlyMap<Tier, SandboxTier>>
+  readonly tiers: Tiers
 }
 
 /**
@@ -54,13 +53,12 @@ export async function createSnapshot(
   shared: ProcessParts,
   previous?: Snapshot,
 ): Promise<Snapshot> {
-  const { folder, logger, role, quarantines, lanes, bodies, grantLocalFolders = false } = shared
+  const { folder, logger, role, quarantines, lanes, bodies, tiers, grantLocalFolders = false } = shared
   await using parts = new AsyncDisposableStack()
   const errorPages = readErrorPages(config.errors)
   const builtIns = createBuiltIns(config, previous?.builtIns, { ...shared, warn: warnTo(logger) })
   const upstreams = parts.adopt(shared.upstreams.lease(), (lease) => lease.release())
   const router = createRouter(config, upstreams.create, createWebsocketOrigins(config))
-  const tiers = hasPlugins(config) ? await shared.tiers() : new Map()
   const host = shared.host.allowing(config.fetch.allow_private)
   const common = { logger, role, quarantines, lanes, bodies, grantLocalFolders }
   const loading = { config, configDir: folder, tiers, host, ...common }
@@ -100,10 +98,6 @@ function createWebsocketOrigins({ middleware }: Config): (origin: string) => boo
 /** What is made here may serve many snapshots, so it must not have anything of this one. */
 function warnTo(logger: Logger): (message: string) => void {
   return (message) => logger.warn({}, message)
-}
-
-function hasPlugins(config: Config): boolean {
-  return Object.values(config.plugins).some(({ enabled }) => enabled)
 }
 
 /** Plugins' failures are logged where they happen, with what the guest said. */

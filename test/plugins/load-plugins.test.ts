@@ -139,7 +139,7 @@ describe("loadPlugins", () => {
     }
     await assert.rejects(loadProject(t, files), {
       code: "E_PLUGIN_TIER_UNAVAILABLE",
-      message: /nsjail; there is: quickjs/,
+      message: /nsjail; there is: quickjs, wasm/,
     })
   })
 

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { TestContext } from "node:test"
 import { parseConfig } from "../../src/config/parse-config.ts"
+import { createTiers } from "../../src/create-tiers.ts"
 import { BextError } from "../../src/errors.ts"
 import { createHost } from "../../src/host/create-host.ts"
 import { BodyBudget } from "../../src/http/body-budget.ts"
@@ -13,8 +14,6 @@ import { Stack } from "../../src/pipeline/stack.ts"
 import { type LoadPluginsOptions, loadPlugins } from "../../src/plugins/load-plugins.ts"
 import type { LoadedPlugin } from "../../src/plugins/loaded-plugin.ts"
 import type { PluginSet } from "../../src/plugins/plugin-set.ts"
-import { createQuickjsTier } from "../../src/sandbox/quickjs/tier.ts"
-import type { SandboxTier, Tier } from "../../src/sandbox/sandbox.ts"
 import { openLmdbStore } from "../../src/state/lmdb-store.ts"
 import { type LogLine, recordingLogger } from "./recording-logger.ts"
 import { type ContextInput, requestContext, response } from "./request-context.ts"
@@ -39,7 +38,7 @@ export interface ProjectOptions extends Partial<Pick<LoadPluginsOptions, "grantL
   readonly start?: boolean
 }
 
-let quickjs: Promise<SandboxTier> | undefined
+const tiers = createTiers()
 
 /** Writes a project with plugins to disk and loads it: bext.config.toml among `files`, everything real but the network. */
 export async function loadProject(t: TestContext, files: Files, options: ProjectOptions = {}): Promise<Project> {
@@ -51,13 +50,12 @@ export async function loadProject(t: TestContext, files: Files, options: Project
   const { logger, lines } = recordingLogger()
   const state = parts.use(openLmdbStore({ dir: join(folder, ".bext"), log: logger }))
   const host = parts.use(createHost({ state, log: logger, isOwnListener: () => false, allowPrivate: [] }))
-  quickjs ??= createQuickjsTier()
   const file = join(folder, "bext.config.toml")
   const bodies = new BodyBudget(16 * 1024 * 1024)
   const set = await loadPlugins({
     config: parseConfig(files["bext.config.toml"] as string, { file, env: options.env ?? {} }),
     configDir: folder,
-    tiers: new Map<Tier, SandboxTier>([["quickjs", await quickjs]]),
+    tiers,
     host,
     logger,
     role: { leader: true },
