@@ -65,7 +65,8 @@ export class BextBinding implements Binding {
     const { address, length } = unpackBuffer(result)
     if (address === 0) {
       if (length === 0) return undefined
-      if (length | 0) throw this.#failure(hook, length | 0)
+      const code = length | 0
+      throw code < 0 ? this.#failure(hook, code) : this.#invalid(hook, "a buffer at address 0")
     }
     const text = this.#talk.text(address, length)
     return expected === "text" ? text : this.#parse(hook, text)
