@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [--only calls|server|density|metering|hostile|processes|reload|queue|lanes] [--assert]
+ * npm run bench -- [--only calls|server|density|metering|kernels|hostile|processes|reload|queue|lanes] [--assert]
  * Prints a table per section and writes bench/results.json. --assert fails when a target was missed.
  */
 import { spawnSync } from "node:child_process"
@@ -16,6 +16,7 @@ const SECTIONS: Record<string, () => Promise<Section>> = {
   lanes: async () => (await import("./lanes.ts")).measureLanes(),
   density: async () => (await import("./density.ts")).measureDensity(),
   metering: async () => (await import("./metering.ts")).measureMetering(),
+  kernels: async () => (await import("./kernels.ts")).measureKernels(),
   hostile: async () => (await import("./hostile.ts")).measureHostile(),
 }
 

@@ -133,7 +133,14 @@ EXPORT(heapsort)(int count) {
   return numbers[count / 3];
 }
 
-EXPORT(fib)(int n) { return n < 2 ? n : fib(n - 1) + fib(n - 2); }
+/* Nothing but calls: clang would make a loop of one of the two. */
+__attribute__((disable_tail_calls)) EXPORT(fib)(int n) { return n < 2 ? n : fib(n - 1) + fib(n - 2); }
+
+/* Takeuchi's function: calls out of a loop. */
+static int takeuchi(int x, int y, int z) {
+  return y >= x ? z : takeuchi(takeuchi(x - 1, y, z), takeuchi(y - 1, z, x), takeuchi(z - 1, x, y));
+}
+EXPORT(tak)(int n) { return takeuchi(n, n / 2, 3); }
 
 static u8 composite[2000000];
 EXPORT(sieve)(int limit) {
