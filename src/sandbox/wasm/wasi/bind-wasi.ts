@@ -65,9 +65,10 @@ export function bindWasi(guest: Guest): Wasi {
         return ERRNO.SUCCESS
       },
       random_get(address: number, length: number) {
+        const bytes = guest.memory.view(address, length)
         // A random byte costs the host more than one that is copied.
-        guest.charge(20 + (length >>> 0))
-        randomFillSync(guest.memory.view(address, length))
+        guest.charge(20 + bytes.length)
+        randomFillSync(bytes)
         return ERRNO.SUCCESS
       },
       poll_oneoff(subscriptions: number, events: number, count: number, written: number) {

@@ -47,7 +47,7 @@ export class WasiGuest {
   }
 
   call(name: string, ...parameters: readonly (number | bigint)[]): unknown {
-    return this.wasi.functions[name]!(...parameters)
+    return (this.wasi.functions[name] as (...all: readonly (number | bigint)[]) => unknown)(...parameters)
   }
 
   get view(): DataView {

@@ -1,0 +1,49 @@
+import { PluginError } from "../../../errors.ts"
+import type { Guest } from "../abi.ts"
+import type { WrittenBody } from "./written-body.ts"
+
+const MAX_FIELDS = 256
+const MAX_FIELD_BYTES = 32 * 1024
+
+/** A response field set in `handle_request`; `added`: beside what else has this name. Names are in lower case. */
+export type Field = readonly [name: string, value: string, added: boolean]
+
+/** The response that `handle_request` prepares. Its fields stay when the app answers instead. */
+export class Answer {
+  readonly #guest: Guest
+  status = 200
+  body: WrittenBody | null = null
+  #fields: Field[] = []
+  /** Of names and values set by the call, taken back or not. */
+  #bytes = 0
+
+  constructor(guest: Guest) {
+    this.#guest = guest
+  }
+
+  get fields(): readonly Field[] {
+    return this.#fields
+  }
+
+  set(name: string, value: string): void {
+    this.remove(name)
+    this.#put([name, value, false])
+  }
+
+  add(name: string, value: string): void {
+    this.#put([name, value, true])
+  }
+
+  remove(name: string): void {
+    this.#fields = this.#fields.filter(([one]) => one !== name)
+  }
+
+  #put(field: Field): void {
+    this.#bytes += field[0].length + field[1].length + 4
+    if (this.#bytes > MAX_FIELD_BYTES || this.#fields.length >= MAX_FIELDS) {
+      const what = `handle_request set more than ${MAX_FIELDS} response fields or ${MAX_FIELD_BYTES} bytes of them`
+      throw new PluginError("E_LIMIT_MESSAGE", this.#guest.name, what)
+    }
+    this.#fields.push(field)
+  }
+}
