@@ -22,7 +22,8 @@ export class GuestExit extends PluginError {
   readonly exitCode: number
 
   constructor(plugin: string, exitCode: number) {
-    super("E_GUEST_EXITED", plugin, `the module ended itself: proc_exit(${exitCode})`)
+    // Not E_GUEST_EXITED, which takes the plugin out of service: one crafted request must not be enough for that.
+    super("E_GUEST_TRAPPED", plugin, `the module ended itself: proc_exit(${exitCode})`)
     this.exitCode = exitCode
   }
 }

@@ -655,7 +655,7 @@ describe("a module's initialisation", () => {
           (then (call $exit (i32.const 0))))
         i64.const 1`,
     })
-    refuses(() => guest.request({ headers: [["x-exit", "1"]] }), "E_GUEST_EXITED", /proc_exit\(0\)/)
+    refuses(() => guest.request({ headers: [["x-exit", "1"]] }), "E_GUEST_TRAPPED", /proc_exit\(0\)/)
     assert.equal(guest.request().response, null)
   })
 })

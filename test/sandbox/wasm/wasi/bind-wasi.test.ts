@@ -161,8 +161,8 @@ describe("bindWasi", () => {
 
   it("ends the call at proc_exit, whatever the code", () => {
     const guest = new WasiGuest()
-    assert.throws(() => guest.call("proc_exit", 0), { code: "E_GUEST_EXITED", exitCode: 0 })
-    assert.throws(() => guest.call("proc_exit", -1), { code: "E_GUEST_EXITED", exitCode: 2 ** 32 - 1 })
+    assert.throws(() => guest.call("proc_exit", 0), { code: "E_GUEST_TRAPPED", exitCode: 0 })
+    assert.throws(() => guest.call("proc_exit", -1), { code: "E_GUEST_TRAPPED", exitCode: 2 ** 32 - 1 })
   })
 })
 
