@@ -210,7 +210,7 @@ export function notWaiting<T>(name: string, run: () => T): T {
     return run()
   } catch (error) {
     if (!(error instanceof Error && error.name === "SuspendError")) throw error
-    throw new GuestFault(`called a function that waits from ${name}, where the host does not wait`, { cause: error })
+    throw new GuestFault(`called a function that waits where the host does not wait (${name})`, { cause: error })
   }
 }
 

@@ -19,7 +19,7 @@ export const OUTSIDE_FUNCTIONS = {
       randomFillSync(talk.view(buffer, length))
       return 0
     },
-    { fuel: 2_000, early: true },
+    { fuel: 5_000, early: true },
   ),
   sha256: define(
     "(i32 i32 i32) -> (i32)",
@@ -40,7 +40,7 @@ export const OUTSIDE_FUNCTIONS = {
       talk.guest.memory.write(out, createHmac("sha256", secret).update(content).digest())
       return 0
     },
-    { fuel: 20_000, early: true },
+    { fuel: 10_000, early: true },
   ),
   ed25519_verify: define(
     "(i32 i32 i32 i32) -> (i32)",
@@ -50,7 +50,7 @@ export const OUTSIDE_FUNCTIONS = {
       const key = toPublicKey(talk.view(publicKey, KEY_BYTES))
       return verify(null, content, key, talk.view(signature, SIGNATURE_BYTES)) ? 1 : 0
     },
-    { fuel: 500_000, early: true },
+    { fuel: 700_000, early: true },
   ),
 }
 
