@@ -114,6 +114,9 @@ export class BodyScan {
     let tight = 0
     this.#openBlock(0, false, sink)
     for (;;) {
+      const simple = skipSimple(reader)
+      this.values[current]! += simple.count
+      height += simple.height
       const start = reader.at
       const opcode = reader.u8()
       this.values[current]! += COSTS[opcode]!
@@ -432,6 +435,42 @@ const HIDDEN_STATE: readonly (string | undefined)[] = Object.assign([], {
   14: "table.copy",
   15: "table.grow",
   17: "table.fill",
+})
+
+const skipped = { count: 0, height: 0 }
+
+/**
+ * Passes over instructions that cost 1 and do nothing but work on the stack, in their most common encodings: nine of ten
+ * instructions. The reader's `end` is checked by whoever reads on.
+ * @returns Their number and what they change of the height of the stack; the same object each time.
+ */
+function skipSimple(reader: Reader): { readonly count: number; readonly height: number } {
+  const { bytes, end } = reader
+  let { at } = reader
+  let count = 0
+  let height = 0
+  while (at < end) {
+    const opcode = bytes[at]!
+    const shape = SIMPLE[opcode]!
+    if (shape === 0) break
+    if (shape > 1 && bytes[at + 1]! >= (shape === 3 ? 0x40 : 0x80)) break
+    if (shape === 3 && bytes[at + 2]! >= 0x80) break
+    at += shape
+    count++
+    height += STACK_EFFECTS[opcode]!
+  }
+  reader.at = Math.min(at, end)
+  skipped.count = count
+  skipped.height = height
+  return skipped
+}
+
+/** Bytes that a simple instruction takes in its shortest form: without, with one, and with two immediates; 0 for others. */
+const SIMPLE = IMMEDIATES.map((shape, opcode) => {
+  if (COSTS[opcode] !== 1 || opcode === OP.unreachable || opcode === OP.return) return 0
+  if (shape === IMMEDIATE.none) return 1
+  if (shape === IMMEDIATE.index || shape === IMMEDIATE.int32 || shape === IMMEDIATE.int64) return 2
+  return shape === IMMEDIATE.memoryAccess ? 3 : 0
 })
 
 /** Behind `unreachable` the height can fall below the truth without end: it must not make up for what was counted before. */

@@ -196,7 +196,8 @@ export class Declarations {
       const offset = reader.at
       const type = this.#globalType(reader, out)
       // JavaScript cannot read a vector, and a reference leads into the instance it came from.
-      if (/^mut (?:v128|funcref|externref)$/.test(type)) this.hiddenState ??= `a mutable global of type ${type.slice(4)} at byte ${offset}`
+      if (/^mut (?:v128|funcref|externref)$/.test(type))
+        this.hiddenState ??= `a mutable global of type ${type.slice(4)} at byte ${offset}`
       else if (type.startsWith("mut ")) this.mutableGlobals.push(this.globalCount)
       this.#constantExpression(reader, out)
       this.globalCount++

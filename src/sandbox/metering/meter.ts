@@ -76,7 +76,7 @@ export function meter(bytes: Uint8Array, profile: Profile): MeteredModule | Mete
   const sections = readSections(bytes)
   const module = new Declarations(profile)
   const out = new Writer(bytes.length * 2)
-  const contents = new Writer(bytes.length)
+  const contents = new Writer(65_536)
   /** Writes a section that always exists afterwards. */
   const always = (id: number, rewrite: (reader: Reader | undefined, out: Writer) => void) => {
     contents.clear()
@@ -106,7 +106,8 @@ export function meter(bytes: Uint8Array, profile: Profile): MeteredModule | Mete
   const bodies = new Writer(bytes.length * 2)
   code.rewrite(sections.get(SECTION.code), bodies)
   always(SECTION.custom, (_, out) => code.branchHints(out))
-  always(SECTION.code, (_, out) => out.append(bodies))
+  out.u8(SECTION.code)
+  out.sized(bodies)
   present(SECTION.data, (reader, out) => module.data(reader, out))
   if (profile.trust === "untrusted")
     present(SECTION.custom, (reader, out) => writeFunctionNames(reader, (index) => module.findFunction(index), out))
