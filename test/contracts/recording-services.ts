@@ -67,6 +67,7 @@ class MemoryStorage implements GuestStorage {
     return [...this.values.keys()].filter((key) => key.startsWith(prefix)).slice(0, limit)
   }
   async incr(key: string, by: number) {
+    if (!Number.isSafeInteger(by)) throw new PluginError("E_GUEST_RESULT_INVALID", "guest", `${by} is no safe integer`)
     const value = Number(this.values.get(key) ?? 0) + by
     this.values.set(key, String(value))
     return value
