@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { describe, it } from "node:test"
 import { loadPlugin } from "../src/testing.ts"
 import { createProject } from "./support/serve.ts"
+import { wasmPlugin, watPlugin } from "./support/wat-plugin.ts"
 
 const MANIFEST = '[manifest]\nname = "tested"\nversion = "1.0.0"\ncapabilities = ["middleware", "lifecycle"]\n'
 
@@ -41,6 +42,18 @@ describe("bext/testing", () => {
     assert.equal(await (await granted.request("/")).text(), "of the test")
     await using refused = await loadPlugin(project.folder, { grant: { rewrite_path: false }, secrets: { KEY: "x" } })
     assert.equal(await (await refused.request("/")).text(), "E_PERMISSION")
+  })
+
+  it("tests modules of WebAssembly like any other plugin", async () => {
+    using project = createProject(wasmPlugin("tested", watPlugin({ answer: "hello, tester" })))
+    await using tested = await loadPlugin(project.path("plugins/tested"), { plugin: { fuel: { on_request: 50_000 } } })
+    assert.equal(await (await tested.request("/")).text(), "hello, tester")
+    assert.equal(await (await tested.request("/?continue")).text(), "app")
+    await tested.request("/?log")
+    assert.ok(tested.log.some(({ level, message }) => level === "info" && message === "hello, tester"))
+    const stopped = await tested.request("/?burn", { headers: { accept: "application/json" } })
+    assert.equal(((await stopped.json()) as { code: string }).code, "E_LIMIT_FUEL")
+    assert.ok(tested.log.some(({ message }) => /on_request used \d+ units of fuel, more than its 50000/.test(message)))
   })
 
   it("says what is wrong with a plugin that does not load, and leaves nothing behind", async () => {

@@ -16,7 +16,19 @@ export function printableLines(text: string): string {
 export function guestStack(error: Error): string | undefined {
   const inner = error.cause instanceof Error ? error.cause : error
   if (inner instanceof BextError) return undefined
-  return printableLines(inner.stack ?? inner.message)
+  return printableLines(guestFrames(inner.stack ?? inner.message))
+}
+
+const FRAME = /^ +at /
+
+/** Of a stack that V8 wrote: without the host's functions around the module's, and those that count its fuel. */
+function guestFrames(stack: string): string {
+  if (!stack.includes("wasm://wasm/")) return stack
+  const isGuests = (line: string) => line.includes("wasm://wasm/") && !line.includes("__fuel")
+  return stack
+    .split("\n")
+    .filter((line) => !FRAME.test(line) || isGuests(line))
+    .join("\n")
 }
 
 /** Takes the plugin's secrets out of an error and what caused it, in place: a guest may throw what it was told. */

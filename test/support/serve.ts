@@ -15,8 +15,10 @@ export interface Project extends Disposable {
   path(file: string): string
 }
 
-/** @param files - Path in the folder → text. */
-export function createProject(files: Readonly<Record<string, string>>): Project {
+type Contents = Readonly<Record<string, string | Uint8Array>>
+
+/** @param files - Path in the folder → contents. */
+export function createProject(files: Contents): Project {
   const folder = mkdtempSync(join(tmpdir(), "bext-test-"))
   for (const [file, text] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, file)), { recursive: true })
@@ -49,11 +51,7 @@ format = "json"
  * The server of a bext.config.toml in this process, with files beside it.
  * @param serverKeys - More lines of the section [server].
  */
-export async function serve(
-  config: string,
-  files: Readonly<Record<string, string>> = {},
-  serverKeys = "",
-): Promise<Served> {
+export async function serve(config: string, files: Contents = {}, serverKeys = ""): Promise<Served> {
   const text = base(serverKeys) + config
   const project = createProject({ "public/index.html": "<h1>home</h1>", ...files, "bext.config.toml": text })
   await using parts = new AsyncDisposableStack()
@@ -68,7 +66,7 @@ export async function serve(
 /** As `serve`, in a process of its own. @param env - Added to this process's environment. */
 export async function serveInChild(
   config: string,
-  files: Readonly<Record<string, string>> = {},
+  files: Contents = {},
   options: { serverKeys?: string; env?: Readonly<Record<string, string>>; processes?: number | "configured" } = {},
 ): Promise<ServedChild> {
   const text = base(options.serverKeys ?? "") + config
