@@ -10,6 +10,7 @@ import { failureOf, type Stopped } from "./failures.ts"
 import { Fuel } from "./fuel.ts"
 import { captureImage, findRuns, type Image, restore } from "./image.ts"
 import { LinearMemory } from "./linear-memory.ts"
+import { requireStackRoom } from "./stack-room.ts"
 import { suspendingEntry } from "./trampoline.ts"
 import type { WasmCall } from "./wasm-call.ts"
 
@@ -131,6 +132,7 @@ export class Instance implements Guest {
   }
 
   charge(units: number): void {
+    requireStackRoom()
     this.#fuel.charge(units)
   }
 

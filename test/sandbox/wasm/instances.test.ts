@@ -129,6 +129,39 @@ describe("a module whose memory and globals are not all of its state", () => {
   }
 })
 
+describe("a guest that calls the host with its stack almost full", () => {
+  const RECURSES = `(module
+    (import "host" "call" (func $call (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (func $deeper (export "on_request") (result i32)
+      (drop (call $call (i32.const 1)))
+      (i32.add (call $deeper) (i32.const 1)))
+    (func (export "on_response") (result i32) (i32.const 0)))`
+
+  for (const wait of [undefined, async () => 0]) {
+    it(`never cuts the host's function off in the middle${wait === undefined ? "" : ", on a stack of its own"}`, async () => {
+      let begun = 0
+      let ended = 0
+      const work = (depth: number): number => (depth === 0 ? 0 : work(depth - 1) + 1)
+      const call = () => {
+        begun++
+        work(50)
+        ended++
+        return 0
+      }
+      await using guest = await ready(RECURSES, { call, ...(wait === undefined ? {} : { wait }) })
+      for (let i = 0; i < 3; i++) {
+        await assert.rejects(async () => ask(guest, "on_request", { cpuMs: 60_000, wallMs: 60_000 }), {
+          code: /^E_LIMIT_(STACK|FUEL)$/,
+        })
+        assert.equal(begun, ended)
+        assert.equal(ask(guest, "on_response"), 0)
+      }
+      assert.ok(begun > 1000)
+    })
+  }
+})
+
 describe("a guest that waits", () => {
   const WAITS = `(module
     (import "host" "wait" (func $wait (param i32) (result i32)))
