@@ -27,7 +27,7 @@ export function isLeader(): bool {
 }
 
 /** Records one sample. */
-export function emitMetric(name: string, value: f64, tags: Map<string, string> = new Map()): void {
+export function emitMetric(name: string, value: f64, tags: Map<string, string> = new Map<string, string>()): void {
   const members: string[] = []
   const keys = tags.keys()
   for (let i = 0; i < keys.length; i++) members.push(`${quote(keys[i])}:${quote(tags.get(keys[i]))}`)

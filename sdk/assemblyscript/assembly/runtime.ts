@@ -19,7 +19,15 @@ export function seed(): f64 {
   return <f64>(load<u64>(at(bytes)) >> 11)
 }
 
-export function trace(message: string, n: i32, a0: f64, a1: f64, a2: f64, a3: f64, a4: f64): void {
+export function trace(
+  message: string,
+  n: i32 = 0,
+  a0: f64 = 0,
+  a1: f64 = 0,
+  a2: f64 = 0,
+  a3: f64 = 0,
+  a4: f64 = 0,
+): void {
   const values = [a0, a1, a2, a3, a4].slice(0, n)
   writeLine("debug", n > 0 ? `${message} ${values.join(", ")}` : message)
 }
