@@ -143,6 +143,33 @@ describe("a guest that does not return", () => {
     "a tree of calls": `(func $f (export "f") (param i32) (result i32)
       (if (result i32) (i32.gt_s (local.get 0) (i32.const 60)) (then (i32.const 1))
         (else (i32.add (call $f (i32.add (local.get 0) (i32.const 1))) (call $f (i32.add (local.get 0) (i32.const 1)))))))`,
+    "functions that call each other at the end of a branch": `(func $a (param i32) (result i32)
+        (if (result i32) (local.get 0) (then (return_call $b (local.get 0))) (else (i32.const 1))))
+      (func $b (param i32) (result i32)
+        (if (result i32) (local.get 0) (then (return_call $a (local.get 0))) (else (i32.const 2))))
+      (func (export "f") (param i32) (result i32) (call $a (i32.const 1)))`,
+    "a function that calls itself through the table at the end of a branch": `(type $t (func (param i32)))
+      (table funcref (elem $a))
+      (func $a (param i32) (if (local.get 0) (then (return_call_indirect (type $t) (i32.const 1) (i32.const 0)))))
+      (func (export "f") (param i32) (call $a (i32.const 1)))`,
+    "a tree of calls from two branches": `(func $a (param i32)
+        (if (i32.gt_s (local.get 0) (i32.const 60)) (then (return)))
+        (if (i32.and (local.get 0) (i32.const 1))
+          (then (call $a (i32.add (local.get 0) (i32.const 1))) (call $a (i32.add (local.get 0) (i32.const 1))))
+          (else (call $b (local.get 0)))))
+      (func $b (param i32)
+        (call $a (i32.add (local.get 0) (i32.const 1))) (call $a (i32.add (local.get 0) (i32.const 1))))
+      (func (export "f") (param i32) (call $a (i32.const 0)))`,
+    "a loop around one that ends at once": '(func (export "f") (loop $o (loop $i) (br $o)))',
+    "a loop closed from an inner loop": '(func (export "f") (loop $o (loop $i (br $o))))',
+    "a loop closed by a branch table of an inner loop": `(func (export "f") (param i32)
+      (loop $o (loop $i (br_table $i $o $o (local.tee 0 (i32.xor (local.get 0) (i32.const 1)))))))`,
+    "a loop in a loop, each left for the other": `(func (export "f")
+      (loop $o (block $b (loop $i (br_if $b (i32.const 1)) (br $i))) (br $o)))`,
+    "a loop with a result": '(func (export "f") (drop (loop (result i32) (br 0))))',
+    "a loop with several results": `(func (export "f") (loop (result i32 i64) (br 0)) (drop) (drop))`,
+    "a loop that calls a leaf indirectly": `(type $t (func)) (table funcref (elem $g)) (func $g)
+      (func (export "f") (loop (call_indirect (type $t) (i32.const 0)) (br 0)))`,
     "loops that call a leaf": '(func $g (nop)) (func (export "f") (loop (call $g) (br 0)))',
     "a loop of memory.fill": `(memory 16) (func (export "f")
       (loop (memory.fill (i32.const 0) (i32.const 1) (i32.const 1000000)) (br 0)))`,

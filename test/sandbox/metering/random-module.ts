@@ -235,8 +235,10 @@ class Generator {
       case 12:
       case 13: {
         const parameters = this.#someTypes(1)
+        const results = this.#someTypes(2)
         this.#values(parameters, depth - 1)
-        this.#block(0x03, parameters, [], depth)
+        this.#block(0x03, parameters, results, depth)
+        for (const _ of results) code.u8(0x1a)
         return
       }
       case 14: // br_if
