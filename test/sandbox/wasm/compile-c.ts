@@ -21,7 +21,12 @@ export const NO_C: string | false = missing(CLANG) || missing(WASM_LD)
  */
 export async function compileC(file: string): Promise<string> {
   const [source, header] = await Promise.all([readFile(file), readFile(HEADER)])
-  const hash = createHash("sha256").update(FLAGS.join(" ")).update(source).update("\0").update(header).digest("hex")
+  const hash = createHash("sha256")
+    .update(`${FLAGS.join(" ")}\0`)
+    .update(source)
+    .update("\0")
+    .update(header)
+    .digest("hex")
   const folder = join(BUILT, hash)
   const module = join(folder, "guest.wasm")
   if (existsSync(module)) return module
@@ -29,7 +34,8 @@ export async function compileC(file: string): Promise<string> {
   // Test files compile the same guest at the same time: each its own, and the last one stays.
   const own = join(folder, `${process.pid}-${++compiled}.wasm`)
   try {
-    await promisify(execFile)(findProgram(CLANG)!, [...FLAGS, "-I", join(HEADER, ".."), "-o", own, file])
+    // Without PATH: clang would have a wasm-opt that it finds there rework the module, and drop its names.
+    await promisify(execFile)(findProgram(CLANG)!, [...FLAGS, "-I", join(HEADER, ".."), "-o", own, file], { env: {} })
     await rename(own, module)
   } finally {
     await rm(own, { force: true })
