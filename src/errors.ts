@@ -105,13 +105,21 @@ export const ERRORS = {
     hint: "make manifest.capabilities and the exported hooks agree",
   },
   E_PLUGIN_TIER_UNAVAILABLE: { status: 500, blame: "operator", hint: "use a sandbox this build has; see bext doctor" },
-  E_WASM_INVALID: { status: 500, blame: "guest", hint: "rebuild the module; it is damaged or not WebAssembly" },
+  E_WASM_INVALID: {
+    status: 500,
+    blame: "guest",
+    hint: "build the module again for wasm32; this file is damaged or not one",
+  },
   E_WASM_UNSUPPORTED: {
     status: 500,
     blame: "guest",
     hint: "compile the module without the WebAssembly feature named in the message",
   },
-  E_WASM_LIMIT: { status: 500, blame: "guest", hint: "make the module smaller where the message says" },
+  E_WASM_LIMIT: {
+    status: 500,
+    blame: "guest",
+    hint: "make the module smaller where the message says; a release build without debug information often is",
+  },
   E_GRANT_MISSING: {
     status: 500,
     blame: "operator",
@@ -122,7 +130,11 @@ export const ERRORS = {
   E_LIMIT_TIME: { status: 504, blame: "guest", hint: "raise limits.max_time_ms or split the work" },
   E_LIMIT_MEMORY: { status: 502, blame: "guest", hint: "use less memory, or raise limits.max_memory_mb" },
   E_LIMIT_STACK: { status: 502, blame: "guest", hint: "recurse less deeply" },
-  E_LIMIT_FUEL: { status: 504, blame: "guest", hint: "do less work per call, or raise plugins.NAME.fuel" },
+  E_LIMIT_FUEL: {
+    status: 504,
+    blame: "guest",
+    hint: "do less work per call, or raise the hook's fuel in plugins.NAME.fuel",
+  },
   E_LIMIT_STORAGE: { status: 502, blame: "guest", hint: "delete keys, or raise limits.storage_quota_kb" },
   E_LIMIT_FETCH: { status: 502, blame: "guest", hint: "fetch less often, or raise permissions.max_fetch_per_minute" },
   E_LIMIT_QUEUE: {

@@ -308,29 +308,46 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     happened:
       "What the plugin exports and what its manifest declares do not agree: a hook without its capability, or a capability without any of its hooks.",
     steps: [
-      "Middleware exports onRequest or onResponse, lifecycle one of onServerStart, onServerStop, onRequestComplete …",
+      "Middleware exports onRequest or onResponse, lifecycle one of onServerStart, onServerStop, onRequestComplete …; WebAssembly modules on_request and so on.",
       "Export each hook in one spelling: onRequest or on_request, not both.",
     ],
     related: ["E_PLUGIN_MANIFEST_INVALID"],
   },
   E_PLUGIN_TIER_UNAVAILABLE: {
-    happened: "The plugin asks for a sandbox that this build or this machine does not have.",
-    steps: ["`bext doctor` shows which sandboxes there are.", "Change `type` in the [sandbox] table of plugin.toml."],
+    happened: "The plugin asks for a sandbox that this build does not have yet: nsjail.",
+    steps: [
+      "`bext doctor` shows which sandboxes there are.",
+      "A plugin made for quickjs or wasm says so with `type` in the [sandbox] table of plugin.toml; one for nsjail cannot run yet.",
+    ],
     related: ["E_PLUGIN_LOAD_FAILED"],
   },
   E_WASM_INVALID: {
-    happened: "The file is not a valid WebAssembly module.",
-    steps: ["Build it again for wasm32, and look at it with `wasm-objdump -h`."],
-    related: ["E_WASM_UNSUPPORTED", "E_WASM_LIMIT"],
+    happened:
+      "The plugin's entry is not a WebAssembly module, or it is damaged. The message says what the file looks like, or at which byte (from 0) it goes wrong.",
+    steps: [
+      "Compile for wasm32: wasm32-unknown-unknown or wasm32-wasip1 (Rust), GOOS=wasip1 GOARCH=wasm (Go), --target=wasm32 (C).",
+      "If it was downloaded or copied: compare its size and checksum with the original; a download may have saved an error page.",
+      "`wasm-objdump -h plugin.wasm` (wabt) shows its sections and offsets.",
+    ],
+    related: ["E_WASM_UNSUPPORTED", "E_WASM_LIMIT", "E_PLUGIN_LOAD_FAILED"],
   },
   E_WASM_UNSUPPORTED: {
-    happened: "The module is valid and uses a WebAssembly feature that bext cannot meter, so it could not be stopped.",
-    steps: ["Compile without the feature that the message names."],
+    happened:
+      "The module is in order, and uses a WebAssembly feature that bext does not run: one whose work it could not count and stop, or a component instead of a core module.",
+    steps: [
+      'Compile without the feature that the message names: threads by not linking with --shared-memory, exceptions with -fno-exceptions (C++) or panic = "abort" (Rust), memory64 by wasm32 instead of wasm64.',
+      "A component is made for wasm32-wasip2; build for wasm32-wasip1 or wasm32-unknown-unknown instead.",
+    ],
     related: ["E_WASM_INVALID"],
   },
   E_WASM_LIMIT: {
-    happened: "The module is over one of the static limits: functions, locals, data, size.",
-    steps: ["Make it smaller: optimise for size, strip debug information."],
+    happened:
+      "The module is larger or more involved than bext takes: its size, a function, the memory it starts with, or the time it takes to compile. The limits keep a module from holding up the server before it runs.",
+    steps: [
+      'Build a release: optimise for size (-Os, opt-level = "s"), strip debug information and names, run wasm-opt -Os.',
+      "Initial memory pages: let the module start with less (--initial-memory, the stack size), or raise `max_memory_mb` in [plugins.NAME.limits]; a page has 64 KiB.",
+      "One function over a limit: split it, or keep the compiler from inlining everything into it.",
+    ],
     related: ["E_WASM_INVALID", "E_LIMIT_MEMORY"],
   },
   E_GRANT_MISSING: {
@@ -379,9 +396,14 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     related: ["E_LIMIT_MEMORY"],
   },
   E_LIMIT_FUEL: {
-    happened: "A call of a wasm plugin executed more instructions than its hook has fuel for.",
-    steps: ["Do less work per call.", "Raise the hook's fuel in [plugins.NAME.fuel]."],
-    related: ["E_LIMIT_CPU"],
+    happened:
+      "A call of a WebAssembly plugin used up the fuel of its hook. Fuel counts what a module does, about one unit for each instruction, and is the same on every machine; the message says where the module was.",
+    steps: [
+      "Look for a loop without an end in the function that the message names (keep the names in the module to see it).",
+      "`bext_plugin_fuel_total` divided by `bext_plugin_calls_total` is what a call of the hook uses on average.",
+      "Give the hook more in [plugins.NAME.fuel], e.g. on_request = 50_000_000; [sandbox.ceilings] max_fuel may cap it.",
+    ],
+    related: ["E_LIMIT_CPU", "E_LIMIT_TIME"],
   },
   E_LIMIT_STORAGE: {
     happened: "The plugin's storage is over `storage_quota_kb`. The value was not stored; what was there stays.",
