@@ -44,7 +44,7 @@ export const STORAGE_FUNCTIONS = {
       talk.guest.charge(keys.length * 100)
       return talk.newText(keys.map((key) => `${key}\0`).join(""))
     },
-    { fuel: 50_000 },
+    { fuel: 100_000 },
   ),
   storage_incr: define(
     "(i32 i32 i64 i64 i32) -> (i32)",

@@ -73,8 +73,10 @@ describe("a module that is being loaded", () => {
   it("may not wait in _initialize", async () => {
     const wat = `(module ${importsOf(["storage_flush"])} ${GUEST} ${HOOK}
       (func (export "_initialize") (drop (call $storage_flush))))`
-    await assert.rejects(loadBext(wat), { code: "E_PLUGIN_LOAD_FAILED",
-      message: /_initialize called a function that waits where the host does not wait/ })
+    await assert.rejects(loadBext(wat), {
+      code: "E_PLUGIN_LOAD_FAILED",
+      message: /_initialize called a function that waits where the host does not wait/,
+    })
   })
 
   it("fails with what went wrong in _initialize", async () => {
