@@ -58,10 +58,10 @@ export function restore(
 
 /** @returns [begin, end) of what is not zero, in whole blocks. */
 export function findRuns(bytes: Uint8Array): [at: number, end: number][] {
-  const words = new BigUint64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8)
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
   const runs: [number, number][] = []
   for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
-    if (isZero(words, at / 8, (at + BLOCK_BYTES) / 8)) continue
+    if (all.compare(ZEROS, 0, BLOCK_BYTES, at, at + BLOCK_BYTES) === 0) continue
     const last = runs.at(-1)
     if (last?.[1] === at) last[1] = at + BLOCK_BYTES
     else runs.push([at, at + BLOCK_BYTES])
@@ -69,7 +69,4 @@ export function findRuns(bytes: Uint8Array): [at: number, end: number][] {
   return runs
 }
 
-function isZero(words: BigUint64Array, begin: number, end: number): boolean {
-  for (let at = begin; at < end; at++) if (words[at] !== 0n) return false
-  return true
-}
+const ZEROS = Buffer.alloc(BLOCK_BYTES)
