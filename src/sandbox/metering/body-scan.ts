@@ -325,6 +325,7 @@ export class BodyScan {
       reader.valueType()
       results = 1
     } else {
+      checkPositive(reader)
       const type = this.#typeIndex(reader)
       parameters = this.#module.parameterCounts[type]!
       results = this.#module.resultCounts[type]!
@@ -436,6 +437,13 @@ const HIDDEN_STATE: readonly (string | undefined)[] = Object.assign([], {
   15: "table.grow",
   17: "table.fill",
 })
+
+/** V8 takes the empty block type in more than its one byte too, which would be read as the index of a type. */
+function checkPositive({ bytes, at }: Reader): void {
+  let last = at
+  while (bytes[last]! >= 0x80) last++
+  if (last > at && (bytes[last]! & 0x40) !== 0) unsupported("a block type of more than one byte", at)
+}
 
 const skipped = { count: 0, height: 0 }
 
