@@ -50,7 +50,7 @@ export class Conversation {
     return this.guest.memory.text(address, length)
   }
 
-  /** As `text`, for what guests pass over and over. */
+  /** As `text`, for names that are written in the guest's code: they stay in this process's memory. */
   name(address: number, length: number): string {
     const { memory, limits } = this.guest
     const [start, size] = [address >>> 0, length >>> 0]

@@ -47,7 +47,7 @@ export const REQUEST_FUNCTIONS = {
     "(i32 i32 i32 i32 i32) -> (i32)",
     (talk, side, name, nameLength, value, valueLength) => {
       const { exchange } = talk.guest
-      exchange.setHeader(toSide(talk, side), talk.name(name, nameLength), talk.name(value, valueLength))
+      exchange.setHeader(toSide(talk, side), talk.name(name, nameLength), talk.text(value, valueLength))
       return 0
     },
     { fuel: 500 },
@@ -56,7 +56,7 @@ export const REQUEST_FUNCTIONS = {
     "(i32 i32 i32 i32 i32) -> (i32)",
     (talk, side, name, nameLength, value, valueLength) => {
       const { exchange } = talk.guest
-      exchange.appendHeader(toSide(talk, side), talk.name(name, nameLength), talk.name(value, valueLength))
+      exchange.appendHeader(toSide(talk, side), talk.name(name, nameLength), talk.text(value, valueLength))
       return 0
     },
     { fuel: 500 },

@@ -10,7 +10,7 @@ export const STORAGE_FUNCTIONS = {
   storage_get: define(
     "(i32 i32) -> (i64)",
     (talk, key, length) => {
-      const value = talk.guest.storage.get(talk.name(key, length))
+      const value = talk.guest.storage.get(talk.text(key, length))
       return typeof value === "object" ? talk.newBytes(value) : talk.newOptionalText(value)
     },
     { fuel: 500 },
@@ -18,7 +18,7 @@ export const STORAGE_FUNCTIONS = {
   storage_set: define(
     "(i32 i32 i32 i32) -> (i32)",
     (talk, key, keyLength, value, valueLength) => {
-      talk.guest.storage.set(talk.name(key, keyLength), toValue(talk, value, valueLength), 0)
+      talk.guest.storage.set(talk.text(key, keyLength), toValue(talk, value, valueLength), 0)
       return 0
     },
     { fuel: 2_000 },
@@ -26,14 +26,14 @@ export const STORAGE_FUNCTIONS = {
   storage_set_ttl: define(
     "(i32 i32 i32 i32 i64) -> (i32)",
     (talk, key, keyLength, value, valueLength, ttlMs) => {
-      talk.guest.storage.set(talk.name(key, keyLength), toValue(talk, value, valueLength), Number(ttlMs))
+      talk.guest.storage.set(talk.text(key, keyLength), toValue(talk, value, valueLength), Number(ttlMs))
       return 0
     },
     { fuel: 2_000 },
   ),
   storage_delete: define(
     "(i32 i32) -> (i32)",
-    (talk, key, length) => (talk.guest.storage.delete(talk.name(key, length)) ? 1 : 0),
+    (talk, key, length) => (talk.guest.storage.delete(talk.text(key, length)) ? 1 : 0),
     { fuel: 2_000 },
   ),
   // Every key of the partition is looked at.
@@ -50,7 +50,7 @@ export const STORAGE_FUNCTIONS = {
     "(i32 i32 i64 i64 i32) -> (i32)",
     (talk, key, length, by, ttlMs, valueOut) => {
       talk.checkRange(valueOut, 8)
-      const done = talk.guest.storage.incr(talk.name(key, length), Number(by), Number(ttlMs))
+      const done = talk.guest.storage.incr(talk.text(key, length), Number(by), Number(ttlMs))
       return talk.wait(done, "number", (value) => {
         talk.guest.memory.writeU64(valueOut, BigInt(value))
         return 0
@@ -61,7 +61,7 @@ export const STORAGE_FUNCTIONS = {
   storage_cas: define(
     "(i32 i32 i32 i32 i32 i32 i64) -> (i32)",
     (talk, key, keyLength, expected, expectedLength, value, valueLength, ttlMs) => {
-      const name = talk.name(key, keyLength)
+      const name = talk.text(key, keyLength)
       const wanted = expectedLength === ABSENT ? undefined : toValue(talk, expected, expectedLength)
       const done = talk.guest.storage.cas(name, wanted, toValue(talk, value, valueLength), Number(ttlMs))
       return talk.wait(done, "number", (set) => (set ? 1 : 0))
