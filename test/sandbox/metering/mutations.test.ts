@@ -2,15 +2,18 @@ import assert from "node:assert/strict"
 import { it } from "node:test"
 import { meter } from "../../../src/sandbox/metering/meter.ts"
 import { ModuleRejected } from "../../../src/sandbox/metering/module-rejected.ts"
-import { GUEST_PROFILE } from "../../../src/sandbox/metering/profiles.ts"
+import { GUEST_PROFILE, type UntrustedProfile } from "../../../src/sandbox/metering/profiles.ts"
 import { FEATURE_MODULE } from "./feature-module.ts"
-import { random, toWasm } from "./support.ts"
+import { assertSameWhileItReturns } from "./same-behaviour.ts"
+import { MeteredInstance, random, toWasm } from "./support.ts"
 
-const MUTATIONS = 8_000
+/** METERING_MUTATIONS, for long runs. */
+const MUTATIONS = Number(process.env.METERING_MUTATIONS ?? 8_000)
+const SEED = Number(process.env.METERING_FIRST_SEED ?? 20_250_913)
 
 it("takes a damaged module only when it is valid, and then keeps it valid", () => {
   const whole = toWasm(FEATURE_MODULE)
-  const below = random(20_250_913)
+  const below = random(SEED)
   let taken = 0
   for (let i = 0; i < MUTATIONS; i++) {
     const mutant = mutate(whole, below)
@@ -30,6 +33,51 @@ it("takes a damaged module only when it is valid, and then keeps it valid", () =
   }
   assert(taken > MUTATIONS / 20)
 })
+
+it("keeps the behaviour of damaged modules that are still valid", () => {
+  const whole = toWasm(FEATURE_MODULE)
+  const below = random(SEED + 1)
+  let compared = 0
+  for (let i = 0; i < MUTATIONS; i++) {
+    const mutant = mutate(whole, below)
+    const slice = 1 + below(2000)
+    const metered = instantiate(mutant, slice)
+    if (metered === null) continue
+    try {
+      compared += assertSameWhileItReturns(mutant, metered, {
+        imports: imports(),
+        args: [below(12), 5],
+        budget: 100_000,
+      })
+    } catch (error) {
+      throw new Error(`mutation ${i}: ${Buffer.from(mutant).toString("base64")}`, { cause: error })
+    }
+  }
+  assert(compared > MUTATIONS)
+})
+
+/** @returns Null for what is not taken, does not start, or may have more memory than a test wants to compare. */
+function instantiate(mutant: Uint8Array, slice: number): MeteredInstance | null {
+  try {
+    const { memory, shape } = meter(mutant, WITHOUT_CAPS)
+    if (memory !== null && memory.maximumPages > 64) return null
+    if (shape.imports.some(({ module, name }) => module !== "host" || !HOST_NAMES.includes(name))) return null
+    return new MeteredInstance(mutant, { imports: imports(), slice, budget: 100_000, profile: WITHOUT_CAPS })
+  } catch (error) {
+    if (error instanceof ModuleRejected || error instanceof WebAssembly.RuntimeError) return null
+    if (error instanceof WebAssembly.LinkError || error instanceof RangeError) return null
+    throw error
+  }
+}
+
+/** Growing succeeds where it does in the original. */
+const WITHOUT_CAPS: UntrustedProfile = { ...GUEST_PROFILE, maxMemoryPages: 65_536, maxTableEntries: 10_000_000 }
+
+const HOST_NAMES = ["log", "twice", "base"]
+
+function imports(): WebAssembly.Imports {
+  return { host: { log() {}, twice: (value: bigint) => value * 2n, base: 3 } }
+}
 
 /** Changes, inserts, removes or repeats one to three bytes. */
 function mutate(whole: Uint8Array, below: (limit: number) => number): Uint8Array {

@@ -43,6 +43,38 @@ interface Options {
   readonly slice?: number
 }
 
+/**
+ * The same for a module of which nobody knows whether its functions return: each is called with one list of arguments,
+ * while the metered form stays within `budget`.
+ * @returns how many calls were compared.
+ */
+export function assertSameWhileItReturns(
+  original: Uint8Array,
+  metered: MeteredInstance,
+  { imports, args, budget }: { imports: WebAssembly.Imports; args: readonly unknown[]; budget: number },
+): number {
+  const plain = new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(original)), imports)
+  const meteredExports: WebAssembly.Exports = metered.instance.exports
+  let compared = 0
+  for (const [name, plainFunction] of Object.entries(plain.exports)) {
+    if (typeof plainFunction !== "function") continue
+    metered.begin(budget)
+    const actual = outcome(meteredExports[name] as Exported, args)
+    // The original would not return, or not at the same depth of recursion.
+    if (metered.refused || isStackOverflow(actual)) break
+    assert.deepEqual(actual, outcome(plainFunction as Exported, args), name)
+    assertSameState(plain.exports, meteredExports, name)
+    compared++
+  }
+  return compared
+}
+
+function isStackOverflow(result: unknown): boolean {
+  return (
+    typeof result === "object" && result !== null && "thrown" in result && /^RangeError/.test(String(result.thrown))
+  )
+}
+
 /** What a call gives back, in a form that compares: NaN payloads and the sign of zero are kept by `deepEqual`. */
 function outcome(callee: Exported, args: readonly unknown[]): unknown {
   try {
