@@ -14,6 +14,7 @@ export interface AbiFunction {
   readonly early: boolean
   /** What must be granted for the guest to wait in it; null: nothing; undefined: it does not wait. */
   readonly waits: WaitingImport["needs"] | undefined
+  readonly refused: Refused
   readonly run: (talk: Conversation, ...args: never[]) => Result
 }
 
@@ -47,7 +48,7 @@ export function define<const T extends string>(
   { fuel = 0, early = false, waits }: Partial<Pick<AbiFunction, "fuel" | "early" | "waits">> = {},
 ): AbiFunction {
   // That the arguments fit the type is what the compiler checked just now.
-  return { type, fuel, early, waits, run: run as unknown as AbiFunction["run"] }
+  return { type, fuel, early, waits, refused: refusedOf(type), run: run as unknown as AbiFunction["run"] }
 }
 
 /** Every call of an imported function. */
@@ -56,10 +57,9 @@ const CALL_UNITS = 20
 type Argument = number | bigint | undefined
 
 /** The function as one instance imports it. */
-export function bindFunction({ type, fuel, early, run }: AbiFunction, talk: Conversation): ImportedFunction {
+export function bindFunction({ fuel, early, refused, run }: AbiFunction, talk: Conversation): ImportedFunction {
   const { guest } = talk
   const units = CALL_UNITS + fuel
-  const refused = refusedOf(type)
   const enter = run as (talk: Conversation, ...args: Argument[]) => Result
   return (a: Argument, b: Argument, c: Argument, d: Argument, e: Argument, f: Argument, g: Argument) => {
     guest.charge(units)
