@@ -10,40 +10,38 @@ import { random } from "./support.ts"
 /** Slices small enough to stop a guest almost everywhere, and as large as a host uses. */
 const SLICES = [1, 7, 1000, 100_000]
 
-forEachSeed(
-  "keeps the behaviour of randomly generated modules, stopped at random fuel and continued",
-  MODULES,
-  (seed) => {
+it("keeps the behaviour of randomly generated modules, stopped at random fuel and continued", () => {
+  forEachSeed(MODULES, (seed) => {
     const slice = SLICES[seed % SLICES.length]!
     assertSameBehaviour(randomModule(random(seed)), ARGUMENTS, { imports, beforeCall: refillSteps, slice })
     return true
-  },
-)
+  })
+})
 
-forEachSeed(
-  "counts the same whatever the slices are, also where the host looks during imports",
-  MODULES / 10,
-  (seed) => {
+it("counts the same whatever the slices are, also where the host looks during imports", () => {
+  forEachSeed(MODULES / 10, (seed) => {
     const original = randomModule(random(seed))
     const [first, ...others] = SLICES.map((slice) => countFuel(original, { slice }))
     for (const other of others) assert.deepEqual(other, first)
     return first!.seen.length > 0 && first!.calls.some((call) => call.used > 0)
-  },
-)
+  })
+})
 
-forEachSeed("passes with exactly what a call costs, and fails with one unit less", MODULES / 10, (seed) => {
-  const original = randomModule(random(seed))
-  const { calls } = countFuel(original, { slice: 100_000 })
-  const paid = calls.flatMap(({ used, trapped }, call) => (used > 0 && !trapped ? [{ call, used }] : []))
-  const chosen = paid[seed % paid.length]
-  if (chosen === undefined) return false
-  for (const slice of SLICES) {
-    const callWith = (budget: number): FuelCounts["calls"][number] =>
-      countFuel(original, { slice, budget, of: chosen.call }).calls[chosen.call]!
-    assert.deepEqual(callWith(chosen.used), { used: chosen.used, trapped: false, stopped: false })
-    assert.equal(callWith(chosen.used - 1).stopped, true)
-  }
-  return true
+it("passes with exactly what a call costs, and fails with one unit less", () => {
+  forEachSeed(MODULES / 10, (seed) => {
+    const original = randomModule(random(seed))
+    const { calls } = countFuel(original, { slice: 100_000 })
+    const paid = calls.flatMap(({ used, trapped }, call) => (used > 0 && !trapped ? [{ call, used }] : []))
+    const chosen = paid[seed % paid.length]
+    if (chosen === undefined) return false
+    for (const slice of SLICES) {
+      const callWith = (budget: number): FuelCounts["calls"][number] =>
+        countFuel(original, { slice, budget, of: chosen.call }).calls[chosen.call]!
+      assert.deepEqual(callWith(chosen.used), { used: chosen.used, trapped: false, stopped: false })
+      assert.equal(callWith(chosen.used - 1).stopped, true)
+    }
+    return true
+  })
 })
 
 it("counts the same in another process", () => {
@@ -59,17 +57,15 @@ it("counts the same in another process", () => {
 })
 
 /** @param check - Tells whether the module has what the check is about; every fifth has to. */
-function forEachSeed(title: string, count: number, check: (seed: number) => boolean): void {
-  it(title, () => {
-    let telling = 0
-    for (let seed = FIRST_SEED; seed < FIRST_SEED + count; seed++)
-      try {
-        if (check(seed)) telling++
-      } catch (error) {
-        throw new Error(`seed ${seed}`, { cause: error })
-      }
-    assert(telling > count / 5, `only ${telling} of ${count} modules tell anything`)
-  })
+function forEachSeed(count: number, check: (seed: number) => boolean): void {
+  let telling = 0
+  for (let seed = FIRST_SEED; seed < FIRST_SEED + count; seed++)
+    try {
+      if (check(seed)) telling++
+    } catch (error) {
+      throw new Error(`seed ${seed}`, { cause: error })
+    }
+  assert(telling > count / 5, `only ${telling} of ${count} modules tell anything`)
 }
 
 /** For every mixture of parameter types; a bigint for a number is a TypeError on both sides. */
