@@ -195,9 +195,13 @@ differ. P50 and P99 are times of calls, waits included. CRASHES and WS (open web
   },
   "plugin init": {
     summary: "Write a new plugin, with a test that passes",
-    usage: "NAME [--language ts|js] [--dir FOLDER] [--yes]",
+    usage: "NAME [--language LANGUAGE] [--dir FOLDER] [--yes]",
     options: {
-      language: { type: "string", value: "LANGUAGE", description: "ts (TypeScript, the default) or js (JavaScript)" },
+      language: {
+        type: "string",
+        value: "LANGUAGE",
+        description: "ts (TypeScript, the default), js, or compiled: rust, go, c, assemblyscript",
+      },
       dir: {
         type: "string",
         value: "FOLDER",
@@ -206,9 +210,12 @@ differ. P50 and P99 are times of calls, waits included. CRASHES and WS (open web
       yes: { type: "boolean", description: "Take the defaults for what is not given, without asking" },
     },
     words: 1,
-    details: ["Writes the manifest, the code, a test, a README and settings for editors. Never overwrites a file."],
+    details: [
+      "Writes the manifest, the code, a test, a README and settings for editors. Never overwrites a file. A plugin in a\ncompiled language carries the SDK of its language; its README has the command that builds it.",
+    ],
     examples: [
       ["bext plugin init hello", ""],
+      ["bext plugin init hello --language rust", ""],
       ["bext plugin init hello --language js --dir ext/hello", ""],
     ],
     load: async () => (await import("./plugin-init.ts")).pluginInit,

@@ -1,13 +1,13 @@
-import { existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs"
+import { accessSync, constants, existsSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs"
 import { createRequire } from "node:module"
-import { dirname, join, relative, resolve } from "node:path"
+import { delimiter, dirname, join, relative, resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 import { getSystemErrorMessage } from "node:util"
 import { pluginName } from "../config/manifest-schema.ts"
 import { nearest } from "../config/nearest.ts"
 import { BextError } from "../errors.ts"
 import { readCatalogue } from "../registry/catalogue.ts"
-import { type Language, scaffold } from "../registry/scaffold.ts"
+import { type Build, type Language, scaffold } from "../registry/scaffold.ts"
 import { ask, canAsk } from "./ask.ts"
 import { FILE } from "./init.ts"
 import { nodeCommand } from "./node-command.ts"
@@ -20,19 +20,19 @@ export async function pluginInit(args: readonly string[]): Promise<number> {
   const { options, words } = parseOptions(COMMAND, args)
   const asking = canAsk() && !options.has("yes")
   const name = checkName(words[0] ?? (asking ? await ask("Name of the plugin: ") : undefined))
-  const language = toLanguage(options.get("language") ?? (asking ? await ask("Language, ts or js [ts]: ") : ""))
+  const language = toLanguage(
+    options.get("language") ?? (asking ? await ask(`Language (${NAMES.join(", ")}) [ts]: `) : ""),
+  )
   const usual = existsSync(FILE) ? join("plugins", name) : name
   const dir = String(options.get("dir") ?? ((asking && (await ask(`Folder [${usual}]: `))) || usual))
-  const files = scaffold(name, language)
+  const { files, shown, build } = scaffold(name, language)
   try {
     write(dir, files)
     linkBext(dir)
   } catch (error) {
     throw toBextError(error, dir)
   }
-  process.stdout.write(
-    `wrote ${[...files.keys()].map((file) => join(dir, file)).join("\n      ")}\n\n${next(name, dir)}`,
-  )
+  process.stdout.write(`wrote ${shown.map((file) => join(dir, file)).join("\n      ")}\n\n${next(name, dir, build)}`)
   return 0
 }
 
@@ -52,7 +52,12 @@ function checkName(name: string | undefined): string {
   )
 }
 
-const LANGUAGES: Readonly<Record<string, Language>> = { ts: "ts", js: "js", typescript: "ts", javascript: "js" }
+const LANGUAGES: Readonly<Record<string, Language>> = {
+  ...{ ts: "ts", js: "js", rust: "rust", go: "go", c: "c", assemblyscript: "assemblyscript" },
+  ...{ typescript: "ts", javascript: "js", rs: "rust", golang: "go", as: "assemblyscript" },
+}
+
+const NAMES = [...new Set(Object.values(LANGUAGES))]
 
 function toLanguage(text: string | true): Language {
   const word = String(text).toLowerCase()
@@ -63,7 +68,7 @@ function toLanguage(text: string | true): Language {
   throw usageError(
     COMMAND,
     `there is no template for ${JSON.stringify(word)}`,
-    meant ? `did you mean ${meant}?` : "there are: ts, js",
+    meant ? `did you mean ${meant}?` : `there are: ${NAMES.join(", ")}`,
   )
 }
 
@@ -101,14 +106,41 @@ function linkBext(dir: string): void {
   }
 }
 
-function next(name: string, dir: string): string {
+function next(name: string, dir: string, build: Build | null): string {
   const hasConfig = existsSync(FILE)
   const isFound = hasConfig && relative(join("plugins", name), dir) === ""
-  return `next: test it
-        cd ${dir} && ${nodeCommand()} --test
-      add it to a site: in ${FILE}${hasConfig ? "" : " (bext init writes one)"}
-        [plugins.${name}]${isFound ? "" : `\n        path = ${JSON.stringify(hasConfig ? dir : resolve(dir))}`}
-      run it, and have every change taken over
-        bext dev
-`
+  const test = `${nodeCommand()} --test`
+  const path = isFound ? [] : [`path = ${JSON.stringify(hasConfig ? dir : resolve(dir))}`]
+  const steps: Step[] = [
+    ...(build === null ? [] : buildSteps(build, dir)),
+    ["test it", build === null ? `cd ${dir} && ${test}` : test],
+    [`add it to a site: in ${FILE}${hasConfig ? "" : " (bext init writes one)"}`, `[plugins.${name}]`, ...path],
+    ["run it, and have every change taken over", "bext dev"],
+  ]
+  return `next: ${steps.map((lines) => lines.join("\n        ")).join("\n      ")}\n`
+}
+
+/** What to do, then lines to type. */
+type Step = readonly [string, ...string[]]
+
+function buildSteps({ command, toolchain, programs, once }: Build, dir: string): Step[] {
+  const absent = programs.filter((program) => !isOnPath(program))
+  const build: Step = [
+    "build it, and again after each change",
+    `cd ${dir}`,
+    ...(once === null ? [] : [`${once} # once`]),
+    command,
+  ]
+  return absent.length === 0 ? [build] : [[`install ${toolchain}; not found here: ${absent.join(", ")}`], build]
+}
+
+function isOnPath(program: string): boolean {
+  return (process.env.PATH ?? "").split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK)
+      return folder !== ""
+    } catch {
+      return false
+    }
+  })
 }

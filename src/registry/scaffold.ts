@@ -1,129 +1,30 @@
-export type Language = "js" | "ts"
+import { scaffoldScript } from "./scaffold-script.ts"
+import { scaffoldWasm, type WasmLanguage } from "./scaffold-wasm.ts"
 
-/** The files of a new plugin: path in its folder → text. What it does is there to be replaced. */
-export function scaffold(name: string, language: Language): ReadonlyMap<string, string> {
-  return new Map([
-    ["plugin.toml", MANIFEST.replace("NAME", name)],
-    [`src/index.${language}`, language === "ts" ? CODE_TS : CODE_JS],
-    [`test/plugin.test.${language}`, TEST],
-    ["README.md", readme(name, language)],
-    ["package.json", packageJson(name)],
-    language === "ts" ? ["tsconfig.json", compilerOptions({})] : ["jsconfig.json", compilerOptions({ checkJs: true })],
-    [".gitignore", "node_modules/\n"],
-  ])
+export type Language = "js" | "ts" | WasmLanguage
+
+/** A new plugin. What it does is there to be replaced. */
+export interface Scaffold {
+  /** Path in the plugin's folder → text. */
+  readonly files: ReadonlyMap<string, string>
+  /** What to tell people of `files`: a folder that is a copy of an SDK counts as one. */
+  readonly shown: readonly string[]
+  /** Null: the plugin runs as it is. */
+  readonly build: Build | null
 }
 
-const MANIFEST = `[manifest]
-name = "NAME"
-version = "0.1.0"
-description = "Greets visitors of /hello"
-capabilities = ["middleware"]
-
-# What the plugin may do beyond seeing requests is asked for here and granted by the operator:
-# [permissions]
-# allowed_urls = ["https://api.example.com/**"]
-`
-
-const CODE_TS = `import type { Plugin } from "bext/plugin"
-
-export default {
-  onRequest(ctx) {
-    if (ctx.path !== "/hello") return
-    const name = ctx.searchParams.get("name") ?? "world"
-    return new Response(\`Hello, \${name}!\`)
-  },
-
-  onResponse(ctx) {
-    ctx.response.setHeader("x-greeted", "yes")
-  },
-} satisfies Plugin
-`
-
-const CODE_JS = `/** @type {import("bext/plugin").Plugin} */
-export default {
-  onRequest(ctx) {
-    if (ctx.path !== "/hello") return
-    const name = ctx.searchParams.get("name") ?? "world"
-    return new Response(\`Hello, \${name}!\`)
-  },
-
-  onResponse(ctx) {
-    ctx.response.setHeader("x-greeted", "yes")
-  },
-}
-`
-
-const TEST = `import assert from "node:assert/strict"
-import { test } from "node:test"
-import { loadPlugin } from "bext/testing"
-
-const FOLDER = new URL("..", import.meta.url)
-
-test("greets by name", async () => {
-  await using plugin = await loadPlugin(FOLDER)
-  const response = await plugin.request("/hello?name=Ada")
-  assert.equal(response.status, 200)
-  assert.equal(await response.text(), "Hello, Ada!")
-})
-
-test("leaves other requests to the app", async () => {
-  await using plugin = await loadPlugin(FOLDER, { app: () => new Response("from the app") })
-  const response = await plugin.request("/")
-  assert.equal(await response.text(), "from the app")
-  assert.equal(response.headers.get("x-greeted"), "yes")
-})
-`
-
-function readme(name: string, language: Language): string {
-  return `# ${name}
-
-A plugin for bext.
-
-| | |
-|---|---|
-| \`plugin.toml\` | what the plugin is and what it asks for |
-| \`src/index.${language}\` | its code, run in a sandbox |
-| \`test/plugin.test.${language}\` | its test: real sandbox, real requests |
-
-Test it, with Node.js 24 or newer (\`bext/plugin\` and \`bext/testing\` come with bext; where they are not found,
-\`npm link bext\`):
-
-\`\`\`sh
-node --test
-\`\`\`
-
-Use it: in \`bext.config.toml\`
-
-\`\`\`toml
-[plugins.${name}]
-path = "path/to/this/folder"
-\`\`\`
-
-Develop it: \`bext dev\` serves the site and takes over every change of these files.
-`
+export interface Build {
+  /** For a shell in the plugin's folder. */
+  readonly command: string
+  /** What it needs, and where that comes from. */
+  readonly toolchain: string
+  /** The programs of the toolchain. */
+  readonly programs: readonly string[]
+  /** A command for before the first build; null: there is none. */
+  readonly once: string | null
 }
 
-function packageJson(name: string): string {
-  const fields = { name, version: "0.1.0", private: true, type: "module", scripts: { test: "node --test" } }
-  return `${JSON.stringify(fields, null, 2)}\n`
-}
-
-/** For editors and \`tsc\`: the plugin's code. It runs neither in Node nor in a page, but has the web's globals. */
-function compilerOptions(more: Readonly<Record<string, boolean>>): string {
-  const fields = {
-    compilerOptions: {
-      ...more,
-      target: "esnext",
-      module: "nodenext",
-      lib: ["esnext", "webworker"],
-      types: [],
-      noEmit: true,
-      strict: true,
-      erasableSyntaxOnly: true,
-      allowImportingTsExtensions: true,
-      skipLibCheck: true,
-    },
-    include: ["src"],
-  }
-  return `${JSON.stringify(fields, null, 2)}\n`
+/** @throws {Error} When the files of the SDK cannot be read. */
+export function scaffold(name: string, language: Language): Scaffold {
+  return language === "js" || language === "ts" ? scaffoldScript(name, language) : scaffoldWasm(name, language)
 }

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict"
+import { execFile } from "node:child_process"
+import { readFileSync, writeFileSync } from "node:fs"
+import { delimiter, dirname, join } from "node:path"
+import { describe, it } from "node:test"
+import { CARGO, CLANG, findProgram, GO, missing, type TestProgram, WASM_LD, WASM_RUSTC } from "../support/programs.ts"
+import { serveChild } from "../support/serve.ts"
+import { type Run, runBext, temporaryFolder } from "./run-bext.ts"
+
+const BIN = join(import.meta.dirname, "../../node_modules/.bin")
+
+interface Case {
+  readonly language: string
+  readonly programs: readonly TestProgram[]
+  readonly code: string
+  readonly env?: () => Readonly<Record<string, string>>
+}
+
+const CASES: readonly Case[] = [
+  {
+    language: "rust",
+    programs: [CARGO, WASM_RUSTC, WASM_LD],
+    code: "src/lib.rs",
+    // Another rustc may come first on PATH.
+    env: () => ({ RUSTC: findProgram(WASM_RUSTC)!, CARGO_NET_OFFLINE: "true" }),
+  },
+  { language: "go", programs: [GO], code: "main.go", env: () => ({ GOPROXY: "off" }) },
+  { language: "c", programs: [CLANG, WASM_LD], code: "src/plugin.c" },
+  // `npm install` needs a network: the compiler of this checkout stands in for what it would fetch.
+  { language: "assemblyscript", programs: [], code: "assembly/index.ts" },
+]
+
+describe("bext plugin init in compiled languages", () => {
+  for (const { language, programs, code, env } of CASES) {
+    it(`writes a plugin in ${language} that the command of its README builds, anywhere`, {
+      skip: missing(...programs),
+    }, async (t) => {
+      const cwd = temporaryFolder(t)
+      const { code: status, out, err } = await runBext(["plugin", "init", "my-hello", "--language", language], { cwd })
+      assert.deepEqual([status, err], [0, ""])
+      const folder = join(cwd, "my-hello")
+      const [build, test] = shellBlocks(readFileSync(join(folder, "README.md"), "utf8"))
+      assert.ok(out.includes(`\n        cd my-hello\n`) && out.includes(`\n        ${build}\n`), out)
+      const paths = programs.map((program) => dirname(findProgram(program)!))
+      const shell = (command: string) =>
+        run(command, folder, {
+          PATH: [dirname(process.execPath), BIN, ...paths, process.env.PATH].join(delimiter),
+          ...env?.(),
+        })
+
+      const built = await shell(build!)
+      assert.equal(built.code, 0, built.out + built.err)
+      const passed = await shell(test!)
+      assert.equal(passed.code, 0, passed.out)
+
+      writeFileSync(join(cwd, "bext.config.toml"), CONFIG)
+      const check = await runBext(["check"], { cwd })
+      assert.match(check.out, /^ok +my-hello 0\.1\.0 /m)
+      await using server = await serveChild([], { folder: cwd })
+      assert.equal(await (await fetch(`${server.url}/hello`)).text(), "Hello, world!")
+
+      const source = join(folder, code)
+      writeFileSync(source, readFileSync(source, "utf8").replace("Hello, ", "Goodbye, "))
+      assert.equal((await shell(build!)).code, 0)
+      const failed = await shell(test!)
+      assert.equal(failed.code, 1, "the test must be able to fail")
+      assert.match(failed.out, /Goodbye, Ada!/)
+    })
+  }
+
+  it("names what to install when the toolchain is not there", async (t) => {
+    const cwd = temporaryFolder(t)
+    const env = { PATH: cwd }
+    const go = await runBext(["plugin", "init", "one", "--language", "golang"], { cwd, env })
+    assert.match(go.out, /next: install Go 1\.24 or newer \(https:\/\/go\.dev\/dl\); not found here: go\n +build it/)
+    const c = await runBext(["plugin", "init", "two", "--language", "c"], { cwd, env })
+    assert.match(c.out, /next: install clang and wasm-ld .*apt install clang lld.*not found here: clang, wasm-ld\n/)
+    const rust = await runBext(["plugin", "init", "three", "--language", "rust"], { cwd, env })
+    assert.match(
+      rust.out,
+      /next: install Rust .*rustup\.rs.*cargo\n[\s\S]*rustup target add wasm32-unknown-unknown # once\n/,
+    )
+  })
+
+  it("says that a plugin which is not built yet has to be", async (t) => {
+    const cwd = temporaryFolder(t)
+    await runBext(["plugin", "init", "my-hello", "--language", "go"], { cwd })
+    writeFileSync(join(cwd, "bext.config.toml"), CONFIG)
+    const check = await runBext(["check"], { cwd })
+    assert.notEqual(check.code, 0)
+    assert.match(check.out + check.err, /plugin\.wasm/)
+  })
+
+  for (const [word, expected] of [
+    ["asemblyscript", /did you mean assemblyscript\?/],
+    ["Rustt", /did you mean rust\?/],
+    ["cobol", /there are: ts, js, rust, go, c, assemblyscript/],
+  ] as const) {
+    it(`says what is wrong with --language ${word}`, async (t) => {
+      const { code, err } = await runBext(["plugin", "init", "hello", "--language", word], { cwd: temporaryFolder(t) })
+      assert.equal(code, 2)
+      assert.match(err, expected)
+    })
+  }
+})
+
+const CONFIG = `[server]
+listen = "127.0.0.1:0"
+[app]
+static = "."
+[admin]
+listen = "off"
+[plugins.my-hello]
+path = "my-hello"
+[plugins.my-hello.grant]
+`
+
+function shellBlocks(markdown: string): string[] {
+  return [...markdown.matchAll(/```sh\n(.*)\n```/g)].map(([, command]) => command!)
+}
+
+function run(command: string, cwd: string, env: NodeJS.ProcessEnv): Promise<Run> {
+  const { HOME } = process.env
+  return new Promise((done) => {
+    // Not the test runner's own variables: the child would report to it instead of to us.
+    const child = execFile(
+      "sh",
+      ["-c", command],
+      { cwd, env: { HOME, ...env }, timeout: 120_000 },
+      (_error, out, err) => done({ code: child.exitCode ?? -1, out, err }),
+    )
+  })
+}
