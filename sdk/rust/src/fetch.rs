@@ -183,6 +183,9 @@ mod tests {
     fn answers_are_read() {
         let answer = r#"{"url":"http://a/","status":200,"headers":[["Content-Type","text/plain"]]}"#;
         let fetched = Fetched::of(answer, b"hi".to_vec()).unwrap();
-        assert_eq!((fetched.status(), fetched.header("content-type"), fetched.text()), (200, Some("text/plain"), Some("hi")));
+        assert_eq!(
+            (fetched.status(), fetched.header("content-type"), fetched.text()),
+            (200, Some("text/plain"), Some("hi"))
+        );
     }
 }

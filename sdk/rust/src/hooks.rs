@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::answer::Outcome;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::host;
 use crate::message::{Request, Response};
 
@@ -39,11 +39,13 @@ use crate::message::{Request, Response};
 #[macro_export]
 macro_rules! export {
     ($($hook:ident: $function:path),+ $(,)?) => {
-        /// Where the host puts what it hands over.
-        #[no_mangle]
-        pub extern "C" fn bext_alloc(size: usize) -> *mut u8 {
-            $crate::hooks::allocate(size)
-        }
+        // A function of the plugin may have the name of its hook: those that the host calls are in a scope of their own.
+        const _: () = {
+            #[export_name = "bext_alloc"]
+            extern "C" fn exported(size: usize) -> *mut u8 {
+                $crate::hooks::allocate(size)
+            }
+        };
         $($crate::__export_hook!($hook, $function);)+
     };
 }
@@ -52,60 +54,72 @@ macro_rules! export {
 #[macro_export]
 macro_rules! __export_hook {
     (on_request, $function:path) => {
-        #[no_mangle]
-        pub extern "C" fn on_request() -> i32 {
-            $crate::hooks::on_request($function)
-        }
+        const _: () = {
+            #[export_name = "on_request"]
+            extern "C" fn exported() -> i32 {
+                $crate::hooks::on_request($function)
+            }
+        };
     };
     (on_response, $function:path) => {
-        #[no_mangle]
-        pub extern "C" fn on_response() -> i32 {
-            $crate::hooks::on_response($function)
-        }
+        const _: () = {
+            #[export_name = "on_response"]
+            extern "C" fn exported() -> i32 {
+                $crate::hooks::on_response($function)
+            }
+        };
     };
     (on_cache_write, $function:path) => {
-        #[no_mangle]
-        pub extern "C" fn on_cache_write(key: usize, key_len: usize, tags: usize, tags_len: usize) -> i32 {
-            $crate::hooks::on_cache_write([(key, key_len), (tags, tags_len)], $function)
-        }
+        const _: () = {
+            #[export_name = "on_cache_write"]
+            extern "C" fn exported(key: usize, key_len: usize, tags: usize, tags_len: usize) -> i32 {
+                $crate::hooks::on_cache_write([(key, key_len), (tags, tags_len)], $function)
+            }
+        };
     };
     (transform, $function:path) => {
-        #[no_mangle]
-        pub extern "C" fn transform(
-            source: usize,
-            source_len: usize,
-            path: usize,
-            path_len: usize,
-            env: usize,
-            env_len: usize,
-        ) -> i64 {
-            $crate::hooks::transform([(source, source_len), (path, path_len), (env, env_len)], $function)
-        }
+        const _: () = {
+            #[export_name = "transform"]
+            extern "C" fn exported(
+                source: usize,
+                source_len: usize,
+                path: usize,
+                path_len: usize,
+                env: usize,
+                env_len: usize,
+            ) -> i64 {
+                $crate::hooks::transform([(source, source_len), (path, path_len), (env, env_len)], $function)
+            }
+        };
     };
-    (on_server_start, $function:path) => { $crate::__export_hook!(@event on_server_start, $function); };
-    (on_server_stop, $function:path) => { $crate::__export_hook!(@event on_server_stop, $function); };
-    (on_request_complete, $function:path) => { $crate::__export_hook!(@event on_request_complete, $function); };
-    (on_cache_invalidate, $function:path) => { $crate::__export_hook!(@event on_cache_invalidate, $function); };
-    (on_reload, $function:path) => { $crate::__export_hook!(@event on_reload, $function); };
-    (on_queue_message, $function:path) => { $crate::__export_hook!(@event on_queue_message, $function); };
-    (cleanup, $function:path) => { $crate::__export_hook!(@event cleanup, $function); };
-    (cache_get, $function:path) => { $crate::__export_hook!(@cache cache_get, $function); };
-    (cache_set, $function:path) => { $crate::__export_hook!(@cache cache_set, $function); };
-    (cache_delete, $function:path) => { $crate::__export_hook!(@cache cache_delete, $function); };
-    (cache_invalidate_tag, $function:path) => { $crate::__export_hook!(@cache cache_invalidate_tag, $function); };
-    (cache_invalidate_path, $function:path) => { $crate::__export_hook!(@cache cache_invalidate_path, $function); };
-    (cache_is_healthy, $function:path) => { $crate::__export_hook!(@cache cache_is_healthy, $function); };
-    (@event $hook:ident, $function:path) => {
-        #[no_mangle]
-        pub extern "C" fn $hook(json: usize, json_len: usize) -> i32 {
-            $crate::hooks::event((json, json_len), $function)
-        }
+    (on_server_start, $function:path) => { $crate::__export_hook!(@event "on_server_start", $function); };
+    (on_server_stop, $function:path) => { $crate::__export_hook!(@event "on_server_stop", $function); };
+    (on_request_complete, $function:path) => { $crate::__export_hook!(@event "on_request_complete", $function); };
+    (on_cache_invalidate, $function:path) => { $crate::__export_hook!(@event "on_cache_invalidate", $function); };
+    (on_reload, $function:path) => { $crate::__export_hook!(@event "on_reload", $function); };
+    (on_queue_message, $function:path) => { $crate::__export_hook!(@event "on_queue_message", $function); };
+    (cleanup, $function:path) => { $crate::__export_hook!(@event "cleanup", $function); };
+    (cache_get, $function:path) => { $crate::__export_hook!(@cache "cache_get", $function); };
+    (cache_set, $function:path) => { $crate::__export_hook!(@cache "cache_set", $function); };
+    (cache_delete, $function:path) => { $crate::__export_hook!(@cache "cache_delete", $function); };
+    (cache_invalidate_tag, $function:path) => { $crate::__export_hook!(@cache "cache_invalidate_tag", $function); };
+    (cache_invalidate_path, $function:path) => { $crate::__export_hook!(@cache "cache_invalidate_path", $function); };
+    (cache_is_healthy, $function:path) => { $crate::__export_hook!(@cache "cache_is_healthy", $function); };
+    (@event $name:literal, $function:path) => {
+        const _: () = {
+            #[export_name = $name]
+            extern "C" fn exported(json: usize, json_len: usize) -> i32 {
+                $crate::hooks::event((json, json_len), $function)
+            }
+        };
     };
-    (@cache $hook:ident, $function:path) => {
-        #[no_mangle]
-        pub extern "C" fn $hook(json: usize, json_len: usize) -> i64 {
-            $crate::hooks::cache((json, json_len), $function)
-        }
+    (@cache $name:literal, $function:path) => {
+        const _: () = {
+            #[export_name = $name]
+            extern "C" fn exported(json: usize, json_len: usize) -> i64 {
+                $crate::hooks::cache((json, json_len), $function)
+            }
+        };
     };
     ($hook:ident, $function:path) => {
         compile_error!(concat!("bext has no hook ", stringify!($hook)));
@@ -142,10 +156,7 @@ pub fn on_cache_write([key, tags]: [Written; 2], hook: fn(&str, &str) -> Result<
     done(hook(&text(key), &text(tags)))
 }
 
-pub fn transform(
-    [source, path, env]: [Written; 3],
-    hook: fn(&str, &str, &str) -> Result<Option<String>>,
-) -> i64 {
+pub fn transform([source, path, env]: [Written; 3], hook: fn(&str, &str, &str) -> Result<Option<String>>) -> i64 {
     log_panics();
     give_back(hook(&text(source), &text(path), &text(env)))
 }
@@ -172,7 +183,10 @@ fn give_back(result: Result<Option<String>>) -> i64 {
 }
 
 fn failed(error: &Error) -> i32 {
-    host::fail(error.message());
+    // What it refused last, the host knows better.
+    if error.code() == Code::Guest || error.message() != host::last_error() {
+        host::fail(error.message());
+    }
     error.code().number()
 }
 

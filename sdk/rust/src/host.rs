@@ -193,12 +193,7 @@ texts!(
     client_address = get_client_address,
     request_id = get_request_id
 );
-optional_texts!(
-    upgrade = get_upgrade,
-    tenant_id = get_tenant_id,
-    site_id = get_site_id,
-    user = get_user
-);
+optional_texts!(upgrade = get_upgrade, tenant_id = get_tenant_id, site_id = get_site_id, user = get_user);
 setters!(set_path(path), set_tenant_id(id), set_site_id(id), set_user(json), set_extension(key, value));
 
 pub fn header(side: Side, name: &str) -> Result<Option<String>> {
@@ -324,7 +319,8 @@ pub fn storage_incr(key: &str, by: i64, ttl_ms: i64) -> Result<i64> {
 }
 
 pub fn storage_cas(key: &str, expected: Option<&[u8]>, value: &[u8], ttl_ms: i64) -> Result<bool> {
-    let (expected, expected_len) = expected.map_or((std::ptr::null(), -1), |bytes| (bytes.as_ptr(), bytes.len() as i32));
+    let (expected, expected_len) =
+        expected.map_or((std::ptr::null(), -1), |bytes| (bytes.as_ptr(), bytes.len() as i32));
     // SAFETY: addresses and lengths are those of the slices; with the length -1 the address is not looked at.
     number(unsafe {
         abi::storage_cas(key.as_ptr(), key.len(), expected, expected_len, value.as_ptr(), value.len(), ttl_ms)
@@ -390,10 +386,8 @@ pub fn hmac_sha256(key: &[u8], bytes: &[u8]) -> Result<[u8; 32]> {
 
 pub fn ed25519_verify(public_key: &[u8; 32], signature: &[u8; 64], message: &[u8]) -> Result<bool> {
     // SAFETY: address and length of the message are those of the slice; the others have the lengths the host reads.
-    number(unsafe {
-        abi::ed25519_verify(public_key.as_ptr(), signature.as_ptr(), message.as_ptr(), message.len())
-    })
-    .map(|valid| valid == 1)
+    number(unsafe { abi::ed25519_verify(public_key.as_ptr(), signature.as_ptr(), message.as_ptr(), message.len()) })
+        .map(|valid| valid == 1)
 }
 
 // ---- errors ---------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ impl Value {
         let mut parser = Parser { text, at: 0 };
         let value = parser.value(MAX_LEVELS)?;
         parser.space();
-        (parser.at == text.len()).then(|| value)
+        (parser.at == text.len()).then_some(value)
     }
 
     /// The member of an object; of several with this name the last.
@@ -251,7 +251,7 @@ impl Parser<'_> {
     fn digits(&mut self) -> Option<()> {
         let count = self.rest().iter().take_while(|byte| byte.is_ascii_digit()).count();
         self.at += count;
-        (count > 0).then(|| ())
+        (count > 0).then_some(())
     }
 
     fn string(&mut self) -> Option<String> {
@@ -345,8 +345,20 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_refused() {
-        let texts = ["", " ", "nul", "nulls", "01", "1.", ".5", "+1", "-", "1e", "0x1", "NaN", "[1,]", "[,1]", "[1", "1]"];
-        let more = ["{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "{'a':1}", "\"", "\"\\", "\"\\x\"", "\"\\u12\"", "\"\\u+123\""];
+        let texts =
+            ["", " ", "nul", "nulls", "01", "1.", ".5", "+1", "-", "1e", "0x1", "NaN", "[1,]", "[,1]", "[1", "1]"];
+        let more = [
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{'a':1}",
+            "\"",
+            "\"\\",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u+123\"",
+        ];
         for text in texts.iter().chain(&more).chain(&["\"a\nb\"", "\"\0\"", "1 2", "\u{feff}1"]) {
             assert_eq!(Value::parse(text), None, "{text}");
         }
@@ -354,7 +366,10 @@ mod tests {
 
     #[test]
     fn escapes_are_characters() {
-        assert_eq!(Value::parse(r#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00""#).unwrap().as_str(), Some("\"\\/\x08\x0c\n\r\té😀"));
+        assert_eq!(
+            Value::parse(r#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00""#).unwrap().as_str(),
+            Some("\"\\/\x08\x0c\n\r\té😀")
+        );
         assert_eq!(Value::parse(r#""\ud83d\u0041\ude00\ud83d""#).unwrap().as_str(), Some("\u{fffd}A\u{fffd}\u{fffd}"));
     }
 

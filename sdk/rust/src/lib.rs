@@ -1,4 +1,4 @@
-//! Plugins for [bext](https://www.npmjs.com/package/bext) in Rust.
+//! Plugins for bext in Rust.
 //!
 //! A plugin is a `cdylib` that names its hooks with [`export!`]:
 //!

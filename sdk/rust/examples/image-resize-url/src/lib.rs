@@ -45,11 +45,11 @@ fn parse(rest: &str) -> Option<(Options, &str)> {
         }
     }
     let sized = options.width.or(options.height).is_some();
-    (sized && (1..=MAX_IMAGE_BYTES).contains(&image.len())).then(|| (options, image))
+    (sized && (1..=MAX_IMAGE_BYTES).contains(&image.len())).then_some((options, image))
 }
 
 fn set_once<T>(option: &mut Option<T>, value: T) -> Option<()> {
-    option.replace(value).is_none().then(|| ())
+    option.replace(value).is_none().then_some(())
 }
 
 /// 1 to 5 digits, not 0.

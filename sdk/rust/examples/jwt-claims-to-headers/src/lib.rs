@@ -81,8 +81,8 @@ fn is_current(claims: &Value) -> bool {
 /// Source: RFC 7519 §4.1.1 and §4.1.3.
 fn is_for_us(claims: &Value) -> bool {
     let is = |claim: &Value, expected: &str| claim.as_str() == Some(expected);
-    let issuer = config::get("issuer")
-        .map_or(true, |issuer| claims.get("iss").map_or(false, |claim| is(claim, &issuer)));
+    let issuer =
+        config::get("issuer").map_or(true, |issuer| claims.get("iss").map_or(false, |claim| is(claim, &issuer)));
     let audience = config::get("audience").map_or(true, |audience| match claims.get("aud") {
         Some(Value::List(audiences)) => audiences.iter().any(|claim| is(claim, &audience)),
         Some(claim) => is(claim, &audience),
