@@ -10,6 +10,8 @@ import { HOOK_EXPORTS } from "./hook-exports.ts"
 
 /** Names of an export in a message are a stranger's. */
 const MAX_SHOWN = 64
+/** Exports that are compared with the names of hooks; a module may have thousands. */
+const MAX_COMPARED = 200
 
 /** As `Abi.check`. */
 export function checkModule(plugin: string, shape: ModuleShape): CheckedModule {
@@ -66,12 +68,13 @@ function findExportFault({ exports }: ModuleShape): string | undefined {
 
 function findHookFault(exports: ModuleShape["exports"]): string | undefined {
   let hooks = 0
+  let compared = 0
   for (const [name, shape] of exports) {
     if (isHook(name)) {
       hooks++
       const fault = functionFault(name, shape, HOOK_EXPORTS[name].type)
       if (fault !== undefined) return fault
-    } else if (shape.kind === "function") {
+    } else if (shape.kind === "function" && compared++ < MAX_COMPARED) {
       const meant = meantHook(name, exports)
       if (meant !== undefined) return `export ${show(name)} is no hook; if it is meant to be one, name it ${meant}`
     }

@@ -26,6 +26,13 @@ describe("a module that speaks the bext ABI", () => {
     ])
   })
 
+  it("may export thousands of functions, of which some are compared with the hooks", () => {
+    const names = (count: number) => Array.from({ length: count }, (_, i) => [`helper_number_${i}`, event] as const)
+    refuses({ exports: { ...Object.fromEntries(names(150)), on_respond: event } }, /name it on_response/)
+    const { hooks } = check({ exports: { ...Object.fromEntries(names(5000)), on_respond: event, on_reload: event } })
+    assert.deepEqual([...hooks].sort(), ["on_reload", "on_request"])
+  })
+
   it("may export what is no hook, and a hook beside something of a similar name", () => {
     const { hooks } = check({
       exports: { cache_put: event, cache_get: cache, cache_set: cache, helper: func("() -> ()") },
