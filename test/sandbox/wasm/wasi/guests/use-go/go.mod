@@ -1,0 +1,3 @@
+module example.com/use-go
+
+go 1.24
