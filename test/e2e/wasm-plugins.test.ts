@@ -86,6 +86,27 @@ describe("a plugin that is a WebAssembly module", () => {
     assert.equal(((await refused.json()) as { code: string }).code, "E_PLUGIN_QUARANTINED")
   })
 
+  it("moves to a lane that began without modules, and its fuel is counted there too", async () => {
+    const files = {
+      ...plugin("js", "export function onRequest(ctx) { if (ctx.path === '/js') return new Response('js') }"),
+      ...wasmPlugin("hi", watPlugin()),
+    }
+    await using site = await serveSite('[plugins.js]\nlane = "worker"', files)
+    assert.equal((await site.get("/js")).text, "js")
+    await site.reload('[plugins.js]\nlane = "worker"\n[plugins.hi]\nlane = "worker"')
+    assert.equal((await site.get("/")).text, "hello from wasm")
+    assert.equal((await site.get("/?trap")).status, 502)
+    assert.equal((await site.get("/js")).text, "js")
+    const hi = site.server.status().plugins.find(({ name }) => name === "hi")!
+    assert.equal(hi.lane.now, "worker")
+    const inline = await serveSite("[plugins.hi]", files)
+    await inline.get("/")
+    await inline.get("/?trap")
+    const { fuel } = inline.server.status().plugins[0]!.stats.hooks.on_request!
+    await inline[Symbol.asyncDispose]()
+    assert.equal(hi.stats.hooks.on_request!.fuel, fuel)
+  })
+
   it("stays in the serving thread, and says so, when the module cannot be moved", async () => {
     const more = "(table $t 1 funcref) (func (drop (table.grow $t (ref.null func) (i32.const 1))))"
     const files = wasmPlugin("hi", watPlugin({ more }))

@@ -73,6 +73,8 @@ export type FromLane =
       readonly guest: number
       readonly id: number
       readonly usage: LaneUsage
+      /** By this call. */
+      readonly fuelUsed: number
       readonly result: Json | undefined
       readonly changes: ExchangeChanges | null
       readonly error: PlainError | null

@@ -37,6 +37,8 @@ interface Owed {
   readonly id: number
   readonly call: LaneCall
   readonly abort: AbortController
+  /** As the guest's sandbox has it; null until then. */
+  request: HookCall | null
 }
 
 interface Guest {
@@ -133,10 +135,11 @@ class LaneServer {
     const guest = this.#guests.get(number)
     if (guest === undefined) {
       const error = toPlainError(new BextError("E_GUEST_EXITED", "the plugin is not in its lane"))
-      this.#post({ type: "answer", guest: number, id, usage: NO_USAGE, result: undefined, changes: null, error })
+      const nothing = { usage: NO_USAGE, fuelUsed: 0, result: undefined, changes: null }
+      this.#post({ type: "answer", guest: number, id, ...nothing, error })
       return
     }
-    const owed = { id, call, abort: new AbortController() }
+    const owed = { id, call, abort: new AbortController(), request: null }
     this.#owed.set(id, owed)
     guest.turns.push(owed)
     if (guest.turns.length === 1) this.#line.push(guest)
@@ -184,7 +187,8 @@ class LaneServer {
     )
   }
 
-  #call(guest: Guest, { call, abort }: Owed, exchange: GuestExchange | null) {
+  #call(guest: Guest, owed: Owed, exchange: GuestExchange | null) {
+    const { call, abort } = owed
     const { hook, params, tenant, limits, leader } = call
     const enter = () => {
       const waitedMs = sharedNowMs() - call.startedMs
@@ -193,8 +197,8 @@ class LaneServer {
         // None of the guest's time: whoever filled the lane used it up.
         throw new PluginError("E_LANE_FULL", guest.access.plugin, what)
       }
-      const request: HookCall = { hook, params, tenant, limits, leader, exchange, signal: abort.signal, waitedMs }
-      return guest.sandbox.call(request)
+      owed.request = { hook, params, tenant, limits, leader, exchange, signal: abort.signal, waitedMs }
+      return guest.sandbox.call(owed.request)
     }
     const waiting = guest.services.prepare(tenant)
     return waiting === undefined ? enter() : waiting.then(enter)
@@ -207,10 +211,9 @@ class LaneServer {
     const usage = { busyMs, entries, generation, memoryBytes, instances, evictions }
     const changes = error === null ? (exchange?.takeChanges() ?? null) : null
     if (error !== null) exchange?.close()
-    const { number } = guest
+    const about = { guest: guest.number, id: owed.id, usage, fuelUsed: owed.request?.fuelUsed ?? 0 }
     if (error !== null) {
-      const plain = toPlainError(error)
-      this.#post({ type: "answer", guest: number, id: owed.id, usage, result: undefined, changes, error: plain })
+      this.#post({ type: "answer", ...about, result: undefined, changes, error: toPlainError(error) })
       return
     }
     const own = changes && {
@@ -218,7 +221,7 @@ class LaneServer {
       body: ownBytes(changes.body),
       answer: changes.answer && { ...changes.answer, body: ownBytes(changes.answer.body) },
     }
-    this.#post({ type: "answer", guest: number, id: owed.id, usage, result, changes: own, error: null })
+    this.#post({ type: "answer", ...about, result, changes: own, error: null })
   }
 
   async #take(number: number): Promise<void> {

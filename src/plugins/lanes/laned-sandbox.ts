@@ -55,7 +55,7 @@ interface Pending {
   readonly data: ExchangeData | null
   readonly startedMs: number
   readonly bytes: number
-  readonly resolve: (result: Json | undefined) => void
+  readonly resolve: (result: Json | undefined | Promise<Json | undefined>) => void
   readonly reject: (error: unknown) => void
   unwatch: () => void
   /** Its number in the lane; 0 while it is held here. */
@@ -218,13 +218,14 @@ export class LanedSandbox implements Sandbox, LaneGuest {
 
   // --- Said by the lane
 
-  answered(id: number, { usage, result, changes, error }: Answer): void {
+  answered(id: number, { usage, fuelUsed, result, changes, error }: Answer): void {
     this.#usage = usage
     const pending = this.#sent.get(id)
     if (pending === undefined) return
     this.#sent.delete(id)
     this.#begun(pending)
     if (pending.over) return
+    pending.call.fuelUsed = fuelUsed
     if (error !== null) {
       this.#settle(pending, () => pending.reject(fromPlainError(error, this.rights.plugin)))
       return
@@ -488,10 +489,16 @@ export class LanedSandbox implements Sandbox, LaneGuest {
     this.#begun(pending)
     pending.unwatch()
     const waitedMs = sharedNowMs() - pending.startedMs
+    const call: HookCall = { hook, exchange, params, tenant, limits, leader, signal, waitedMs }
+    const count = () => {
+      pending.call.fuelUsed = call.fuelUsed ?? 0
+    }
     try {
-      const result = this.#home.call({ hook, exchange, params, tenant, limits, leader, signal, waitedMs })
-      pending.resolve(result as Json | undefined)
+      const result = this.#home.call(call)
+      if (!(result instanceof Promise)) count()
+      pending.resolve(result instanceof Promise ? result.finally(count) : result)
     } catch (error) {
+      count()
       pending.reject(error)
     }
   }
