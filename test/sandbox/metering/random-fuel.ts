@@ -5,9 +5,17 @@ import { MeteredInstance, random } from "./support.ts"
 export const MODULES = Number(process.env.METERING_MODULES ?? 2000)
 export const FIRST_SEED = Number(process.env.METERING_FIRST_SEED ?? 1)
 
+export interface CallCount {
+  readonly used: number
+  /** Function entries and loop turns that the module counted by itself. */
+  readonly steps: number
+  readonly trapped: boolean
+  readonly stopped: boolean
+}
+
 export interface FuelCounts {
   /** Of each call that was made. After a trap a counter is not exact: such a call counts as 0. */
-  readonly calls: readonly { readonly used: number; readonly trapped: boolean; readonly stopped: boolean }[]
+  readonly calls: readonly CallCount[]
   /** Used so far in a call, at each call of an import. */
   readonly seen: readonly number[]
 }
@@ -21,7 +29,7 @@ export function countFuel(
   { slice, budget = Infinity, of }: { slice: number; budget?: number; of?: number },
 ): FuelCounts {
   const seen: number[] = []
-  const calls: FuelCounts["calls"][number][] = []
+  const calls: CallCount[] = []
   const host = {
     f: (value: number) => {
       seen.push(metered.granted - metered.left)
@@ -44,7 +52,8 @@ export function countFuel(
       trapped = true
     }
     const used = trapped ? 0 : metered.used
-    calls.push({ used, trapped, stopped: metered.refused || used > (last ? budget : Infinity) })
+    const steps = STEPS - ((exports.g0 as WebAssembly.Global).value as number)
+    calls.push({ used, steps, trapped, stopped: metered.refused || used > (last ? budget : Infinity) })
     if (last) break
   }
   return { calls, seen }
@@ -57,8 +66,10 @@ export function imports(): WebAssembly.Imports {
 
 /** Global 0 counts the steps a generated module may still take. */
 export function refillSteps(exports: WebAssembly.Exports): void {
-  if (exports.g0 instanceof WebAssembly.Global) exports.g0.value = 300
+  if (exports.g0 instanceof WebAssembly.Global) exports.g0.value = STEPS
 }
+
+const STEPS = 300
 
 if (import.meta.main) {
   const counts = Array.from({ length: Number(process.argv[2]) }, (_, index) =>

@@ -146,6 +146,13 @@ class Generator {
     this.#code.op(0x24, 0)
   }
 
+  /** Zero after a few steps, so that a loop ends. */
+  #stepsRemainder(): void {
+    this.#code.op(0x23, 0)
+    this.#constant(I32, 1 + this.#below(40))
+    this.#code.u8(0x70)
+  }
+
   #statements(depth: number): void {
     const count = this.#below(4)
     for (let i = 0; i < count && this.#size > 0; i++) this.#statement(depth)
@@ -360,7 +367,8 @@ class Generator {
     this.#statements(depth - 1)
     if (isLoop && this.#below(3)) {
       this.#values(parameters, 1)
-      this.#value(I32, 1)
+      if (this.#below(3)) this.#stepsRemainder()
+      else this.#value(I32, 1)
       this.#code.op(0x0d, 0)
       for (const _ of parameters) this.#code.u8(0x1a)
     }

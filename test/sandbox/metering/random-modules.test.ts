@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
 import { it } from "node:test"
 import { fileURLToPath } from "node:url"
-import { countFuel, FIRST_SEED, type FuelCounts, imports, MODULES, refillSteps } from "./random-fuel.ts"
+import { type CallCount, countFuel, FIRST_SEED, imports, MODULES, refillSteps } from "./random-fuel.ts"
 import { randomModule } from "./random-module.ts"
 import { assertSameBehaviour } from "./same-behaviour.ts"
 import { random } from "./support.ts"
@@ -35,12 +35,23 @@ it("passes with exactly what a call costs, and fails with one unit less", () => 
     const chosen = paid[seed % paid.length]
     if (chosen === undefined) return false
     for (const slice of SLICES) {
-      const callWith = (budget: number): FuelCounts["calls"][number] =>
+      const callWith = (budget: number): CallCount =>
         countFuel(original, { slice, budget, of: chosen.call }).calls[chosen.call]!
-      assert.deepEqual(callWith(chosen.used), { used: chosen.used, trapped: false, stopped: false })
+      const { used, trapped, stopped } = callWith(chosen.used)
+      assert.deepEqual({ used, trapped, stopped }, { used: chosen.used, trapped: false, stopped: false })
       assert.equal(callWith(chosen.used - 1).stopped, true)
     }
     return true
+  })
+})
+
+it("counts at least what a module does by its own count", () => {
+  forEachSeed(MODULES / 10, (seed) => {
+    const { calls } = countFuel(randomModule(random(seed)), { slice: 100_000 })
+    const returned = calls.filter(({ trapped }) => !trapped)
+    // What a call by the host does in front of its first call may be free: at most 24 units.
+    for (const { used, steps } of returned) assert(used + 24 >= steps * STEP_COST, `${steps} steps for ${used} units`)
+    return returned.some(({ steps }) => steps > 1)
   })
 })
 
@@ -55,6 +66,9 @@ it("counts the same in another process", () => {
   assert.deepEqual(JSON.parse(there), here)
   assert.equal(run(), there)
 })
+
+/** Instructions of one step: load, test and branch, and what takes one off. */
+const STEP_COST = 7
 
 /** @param check - Tells whether the module has what the check is about; every fifth has to. */
 function forEachSeed(count: number, check: (seed: number) => boolean): void {
