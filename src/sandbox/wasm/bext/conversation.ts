@@ -1,4 +1,5 @@
 import { type ErrorCode, PluginError } from "../../../errors.ts"
+import type { Json } from "../../sandbox.ts"
 import type { Guest } from "../abi.ts"
 import { GuestFault } from "../failures.ts"
 import { packBuffer } from "./buffer.ts"
@@ -7,6 +8,8 @@ import { findShortName, keepShortName } from "./short-name.ts"
 
 /** Making an error costs microseconds, and a guest may be refused all the time. */
 const REFUSAL_UNITS = 10_000
+/** For a character of JSON, or of a list, that the host takes apart. */
+export const READ_UNITS = 4
 /** Characters up to which a loop is faster than a call into the engine. */
 const SHORT_TEXT = 48
 
@@ -62,6 +65,16 @@ export class Conversation {
     const name = memory.text(address, length)
     keepShortName(bytes, start, size, name)
     return name
+  }
+
+  /** What a text of JSON says. @param what - Who expects it, for messages. @throws {PluginError} `E_GUEST_RESULT_INVALID`. */
+  json(text: string, what: string): Json {
+    this.guest.charge(text.length * READ_UNITS)
+    try {
+      return JSON.parse(text)
+    } catch {
+      throw this.mistake(`${what}: expected JSON`)
+    }
   }
 
   /** A copy. @throws {PluginError} `E_LIMIT_MESSAGE`. */

@@ -9,8 +9,8 @@ const REDIRECTS = ["follow", "manual", "error"] as const
  * What a guest asks to fetch.
  * @param mistake - Makes what is thrown.
  */
-export function toFetchRequest(json: string, mistake: (what: string) => Error): GuestFetchRequest {
-  const request = parse(json, mistake)
+export function toFetchRequest(request: Json, mistake: (what: string) => Error): GuestFetchRequest {
+  if (!isObject(request)) throw mistake("the request is not an object")
   const unknown = Object.keys(request).find((name) => !FIELDS.includes(name))
   if (unknown !== undefined) {
     throw mistake(`unknown field ${JSON.stringify(unknown.slice(0, 64))}; there are ${FIELDS.join(", ")}`)
@@ -26,17 +26,8 @@ export function toFetchRequest(json: string, mistake: (what: string) => Error): 
 
 type Fields = { readonly [name: string]: Json }
 
-function parse(text: string, mistake: (what: string) => Error): Fields {
-  let request: Json
-  try {
-    request = JSON.parse(text)
-  } catch {
-    throw mistake("the request is not JSON")
-  }
-  if (typeof request !== "object" || request === null || Array.isArray(request)) {
-    throw mistake("the request is not an object")
-  }
-  return request as Fields
+function isObject(value: Json): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
 }
 
 function isPairs(value: Json): value is readonly (readonly [string, string])[] {

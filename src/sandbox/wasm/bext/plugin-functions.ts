@@ -53,8 +53,7 @@ function ownValue(config: Json, key: string): Json | undefined {
 function toTags(talk: Conversation, text: string): Record<string, string> {
   if (text === "") return {}
   if (text.length > MAX_TAGS) throw talk.mistake(`emit_metric: tags of more than ${MAX_TAGS} characters`)
-  talk.guest.charge(text.length * 4)
-  const tags = parse(talk, text)
+  const tags = talk.json(text, "emit_metric")
   if (typeof tags !== "object" || tags === null || Array.isArray(tags)) {
     throw talk.mistake("emit_metric: expected an object of tags")
   }
@@ -64,12 +63,4 @@ function toTags(talk: Conversation, text: string): Record<string, string> {
 function tagText(talk: Conversation, tag: Json): string {
   if (typeof tag === "object") throw talk.mistake("emit_metric: a tag is a text, a number, true or false")
   return String(tag)
-}
-
-function parse(talk: Conversation, text: string): Json {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw talk.mistake("emit_metric: expected JSON")
-  }
 }

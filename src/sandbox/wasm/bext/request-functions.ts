@@ -1,6 +1,6 @@
-import type { Json, Side } from "../../sandbox.ts"
+import type { Side } from "../../sandbox.ts"
 import { define } from "./abi-function.ts"
-import type { Conversation } from "./conversation.ts"
+import { type Conversation, READ_UNITS } from "./conversation.ts"
 import { joinPairs, splitPairs } from "./pairs.ts"
 
 /** Characters of JSON. Everybody behind the plugin may have to copy it: to another guest, to a lane, into a header. */
@@ -91,8 +91,7 @@ export const REQUEST_FUNCTIONS = {
       const { exchange } = talk.guest
       const text = talk.text(json, length)
       if (text.length > MAX_USER) throw talk.mistake(`set_user: more than ${MAX_USER} characters of JSON`)
-      talk.guest.charge(text.length * 4)
-      exchange.setIdentity("user", parse(talk, text))
+      exchange.setIdentity("user", talk.json(text, "set_user"))
       return 0
     },
     { fuel: 2_000 },
@@ -139,7 +138,7 @@ export const REQUEST_FUNCTIONS = {
       if (talk.guest.call.hook !== "on_request") throw talk.refused("E_PERMISSION", "respond works in on_request only")
       if (talk.responded) throw talk.mistake("respond: the request was already answered")
       const list = talk.text(headers, headersLength)
-      talk.guest.charge(list.length * 4)
+      talk.guest.charge(list.length * READ_UNITS)
       const pairs = splitPairs(list, MAX_FIELDS)
       if (pairs === undefined) {
         throw talk.mistake(`respond: headers are name NUL value NUL for each field, at most ${MAX_FIELDS}`)
@@ -157,12 +156,4 @@ function toSide(talk: Conversation, side: number): Side {
   if (side === 0) return "request"
   if (side === 1) return "response"
   throw talk.mistake(`side ${side} is neither 0 (request) nor 1 (response)`)
-}
-
-function parse(talk: Conversation, text: string): Json {
-  try {
-    return JSON.parse(text)
-  } catch {
-    throw talk.mistake("set_user: expected JSON")
-  }
 }

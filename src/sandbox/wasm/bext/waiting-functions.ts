@@ -1,4 +1,5 @@
 import { define } from "./abi-function.ts"
+import { READ_UNITS } from "./conversation.ts"
 import { toFetchRequest } from "./fetch-request.ts"
 
 /** Functions in which the guest waits for others than its storage. */
@@ -11,7 +12,7 @@ export const WAITING_FUNCTIONS = {
       const value = talk.text(json, jsonLength)
       const order = keyLength === 0 ? null : talk.text(key, keyLength)
       if (!guest.services.granted("queue")) throw talk.refused("E_PERMISSION", "queue_push: no queue was granted")
-      guest.charge(value.length * 4)
+      guest.charge(value.length * READ_UNITS)
       const message = { value, key: order, delayMs: Number(delayMs) }
       return talk.wait(guest.services.push(name, message, guest.call.tenant), "buffer", (id) => talk.newText(id))
     },
@@ -23,8 +24,7 @@ export const WAITING_FUNCTIONS = {
       const { guest } = talk
       const text = talk.text(json, length)
       if (!guest.services.granted("fetch")) throw talk.refused("E_PERMISSION", "http_fetch: no URL was granted")
-      guest.charge(text.length * 4)
-      const request = toFetchRequest(text, (what) => talk.mistake(`http_fetch: ${what}`))
+      const request = toFetchRequest(talk.json(text, "http_fetch"), (what) => talk.mistake(`http_fetch: ${what}`))
       talk.fetched = null
       const abort = new AbortController()
       const answer = guest.services.fetch(request, abort.signal)
