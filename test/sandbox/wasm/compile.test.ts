@@ -209,6 +209,16 @@ describe("a compiler and a module made to keep it busy", () => {
       assert.match(error.message, /at byte \d+/)
     })
 
+  it("refuses one that grows out of all proportion when its fuel is counted", async () => {
+    await using compiler = createCompiler()
+    const body = [0, ...repeat(40_000, [0x03, 0x40, 0x0b]), 0x0b]
+    const bytes = moduleOfBodies(...repeatBody(50, body))
+    assert(bytes.length < DEFAULT_MODULE_LIMITS.moduleBytes / 2)
+    const error = await failure(compiler, bytes)
+    assert.equal(error.code, "E_WASM_LIMIT")
+    assert.match(error.message, /counting its fuel makes \d+ bytes of it, over the limit of 33554432/)
+  })
+
   it("compiles what is just within the limits while the calling thread goes on", async () => {
     await using compiler = createCompiler()
     const compiled = compiler.compile("guest", moduleOfBodies(...repeatBody(18, loops(100, 500))), MIB)
