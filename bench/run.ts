@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [--only calls|server|density|metering|kernels|hostile|processes|reload|queue|lanes] [--assert]
+ * npm run bench -- [--only calls|server|density|metering|kernels|wasm|wasm-instances|wasm-server|hostile|processes|reload|queue|lanes] [--assert]
  * Prints a table per section and writes bench/results.json. --assert fails when a target was missed.
  */
 import { spawnSync } from "node:child_process"
@@ -17,6 +17,9 @@ const SECTIONS: Record<string, () => Promise<Section>> = {
   density: async () => (await import("./density.ts")).measureDensity(),
   metering: async () => (await import("./metering.ts")).measureMetering(),
   kernels: async () => (await import("./kernels.ts")).measureKernels(),
+  wasm: async () => (await import("./wasm.ts")).measureWasm(),
+  "wasm-instances": async () => (await import("./wasm-instances.ts")).measureWasmInstances(),
+  "wasm-server": async () => (await import("./wasm-server.ts")).measureWasmServer(),
   hostile: async () => (await import("./hostile.ts")).measureHostile(),
 }
 
