@@ -26,7 +26,12 @@ const REQUEST_TRAILERS = 2
 const RESPONSE_TRAILERS = 3
 
 const NO_VALUES: readonly string[] = []
-/** Work for each field of a message that is looked through. */
+/** What a call costs the host, in units of fuel, besides the bytes: see `Guest.charge`. */
+const CALL_UNITS = 20
+const MESSAGE_UNITS = CALL_UNITS + 500
+const LIST_UNITS = CALL_UNITS + 2000
+const LOG_UNITS = CALL_UNITS + 10_000
+/** For each field of a message that is looked through. */
 const FIELD_UNITS = 16
 
 /**
@@ -39,7 +44,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     // --- Administration
 
     enable_features() {
-      guest.charge(20)
+      guest.charge(CALL_UNITS)
       const { services } = guest
       return (
         (services.granted("request_body") ? BUFFER_REQUEST : 0) |
@@ -53,40 +58,40 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     log(level: number, message: number, length: number) {
       const name = LEVELS.get(level)
       const size = Math.min(length >>> 0, MAX_MESSAGE_BYTES, guest.limits.messageBytes)
-      guest.charge(100 + size)
+      guest.charge(LOG_UNITS + (size >>> 3))
       if (name !== undefined) guest.services.log(name, utf8(guest.memory.view(message, size)))
     },
     log_enabled(level: number) {
-      guest.charge(20)
+      guest.charge(CALL_UNITS)
       return LEVELS.has(level) ? 1 : 0
     },
 
     // --- Headers and trailers
 
     get_header_names(kind: number, buffer: number, limit: number) {
-      guest.charge(20)
+      guest.charge(LIST_UNITS)
       return giveList([...new Set(namesOf(kind))], buffer, limit)
     },
     get_header_values(kind: number, name: number, nameLength: number, buffer: number, limit: number) {
-      guest.charge(20)
+      guest.charge(MESSAGE_UNITS)
       return giveList(valuesOf(kind, readName(name, nameLength)), buffer, limit)
     },
     set_header_value(kind: number, name: number, nameLength: number, value: number, valueLength: number) {
-      guest.charge(20)
+      guest.charge(MESSAGE_UNITS)
       const side = writableSide(kind)
       const [key, text] = [readName(name, nameLength), read(value, valueLength)]
       if (isAnswer(side)) handling.answer.set(key, text)
       else guest.exchange.setHeader(side, key, text)
     },
     add_header_value(kind: number, name: number, nameLength: number, value: number, valueLength: number) {
-      guest.charge(20)
+      guest.charge(MESSAGE_UNITS)
       const side = writableSide(kind)
       const [key, text] = [readName(name, nameLength), read(value, valueLength)]
       if (isAnswer(side)) handling.answer.add(key, text)
       else guest.exchange.appendHeader(side, key, text)
     },
     remove_header(kind: number, name: number, nameLength: number) {
-      guest.charge(20)
+      guest.charge(MESSAGE_UNITS)
       const side = writableSide(kind)
       const key = readName(name, nameLength)
       if (isAnswer(side)) handling.answer.remove(key)
@@ -96,7 +101,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     // --- Bodies
 
     read_body(kind: number, buffer: number, limit: number) {
-      guest.charge(20)
+      guest.charge(MESSAGE_UNITS)
       const side = bodySide(kind)
       if (limit === 0) throw refusal("E_GUEST_RESULT_INVALID", "read_body was given a buffer of no bytes")
       // What handle_request writes itself is not to be read.
@@ -107,7 +112,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
       return pack(end ? 1 : 0, bytes.length)
     },
     write_body(kind: number, body: number, length: number) {
-      guest.charge(20)
+      guest.charge(MESSAGE_UNITS)
       const side = bodySide(kind)
       if (isAnswer(side)) {
         handling.answer.body ??= new WrittenBody(guest)
@@ -129,7 +134,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
       return give(latin1Bytes(guest.exchange.method), buffer, limit)
     },
     set_method(method: number, length: number) {
-      guest.charge(20)
+      guest.charge(CALL_UNITS)
       if (read(method, length) === guest.exchange.method) return
       throw refusal("E_PERMISSION", "set_method: the method of a request cannot be changed")
     },
@@ -138,7 +143,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
       return give(latin1Bytes(toUri(path, query)), buffer, limit)
     },
     set_uri(uri: number, length: number) {
-      guest.charge(20)
+      guest.charge(LIST_UNITS)
       const target = parseUri(read(uri, length))
       if (typeof target === "string") throw refusal("E_PATH_REWRITE", `set_uri: the URI ${target}`)
       const { exchange } = guest
@@ -160,11 +165,11 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     // --- The response
 
     get_status_code() {
-      guest.charge(20)
+      guest.charge(CALL_UNITS)
       return isAnswer("response") ? handling.answer.status : guest.exchange.status
     },
     set_status_code(status: number) {
-      guest.charge(20)
+      guest.charge(MESSAGE_UNITS)
       if (isAnswer("response")) handling.answer.status = status >>> 0
       else guest.exchange.setStatus(status >>> 0)
     },
@@ -215,7 +220,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     // Set-Cookie cannot be combined; anything else without these is a single value.
     if (name !== "set-cookie" && !/[,;]/.test(combined)) return [combined]
     const fields = exchange.headers(side)
-    guest.charge(FIELD_UNITS * fields.length)
+    guest.charge(LIST_UNITS + FIELD_UNITS * fields.length)
     return fields.filter(([one]) => one === name).map(([, value]) => value)
   }
 
@@ -234,7 +239,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
 
   /** Writes a value when it fits. @returns its length in any case. */
   function give(bytes: Uint8Array, buffer: number, limit: number): number {
-    guest.charge(20 + (bytes.length >>> 3))
+    guest.charge(CALL_UNITS + (bytes.length >>> 3))
     if (bytes.length <= limit >>> 0) guest.memory.write(buffer, bytes)
     return bytes.length
   }

@@ -11,6 +11,9 @@ const MAX_WRITE_BYTES = 64 * 1024
 /** Buffers of one `fd_write`. Source: POSIX `writev`, EINVAL over IOV_MAX. */
 const MAX_BUFFERS = 1024
 
+/** What a line of the log costs the host, in units of fuel. */
+const LINE_UNITS = 10_000
+
 const RIGHT_READ = 1n << 1n
 const RIGHT_WRITE = 1n << 6n
 const RIGHT_POLL = 1n << 27n
@@ -121,9 +124,8 @@ export function descriptorFunctions(guest: Guest): {
     let total = 0
     for (let i = 0; i < count && total < MAX_WRITE_BYTES; i++) {
       const length = Math.min(list.getUint32(8 * i + 4, true), MAX_WRITE_BYTES - total, guest.limits.messageBytes)
-      // Lines of one byte each cost the host more than their bytes.
-      guest.charge(8 + length)
-      lines.add(guest.memory.view(list.getUint32(8 * i, true), length))
+      const ended = lines.add(guest.memory.view(list.getUint32(8 * i, true), length))
+      guest.charge(8 + length + LINE_UNITS * ended)
       total += length
     }
     return total

@@ -11,21 +11,25 @@ export class OutputLines {
   /** The line that has no end yet; made for the first guest that needs one. */
   #line: Buffer | null = null
   #length = 0
+  #ended = 0
 
   constructor(emit: (line: string) => void) {
     this.#emit = emit
   }
 
-  add(bytes: Uint8Array): void {
+  /** @returns how many lines ended. */
+  add(bytes: Uint8Array): number {
+    const before = this.#ended
     let start = 0
     while (start < bytes.length) {
       const newline = bytes.indexOf(NEWLINE, start)
       const end = newline < 0 ? bytes.length : newline
       while (start < end) start += this.#append(bytes.subarray(start, end))
-      if (newline < 0) return
+      if (newline < 0) break
       this.flush()
       start = newline + 1
     }
+    return this.#ended - before
   }
 
   /** Ends the line that has no end yet. */
@@ -33,7 +37,9 @@ export class OutputLines {
     let length = this.#length
     this.#length = 0
     if (length > 0 && this.#line![length - 1] === CARRIAGE_RETURN) length--
-    if (length > 0) this.#emit(this.#line!.toString("utf8", 0, length))
+    if (length === 0) return
+    this.#ended++
+    this.#emit(this.#line!.toString("utf8", 0, length))
   }
 
   /** @returns how many bytes were taken. */

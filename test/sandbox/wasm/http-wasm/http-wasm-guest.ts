@@ -38,6 +38,8 @@ const LIMITS = { cpuMs: 2000, wallMs: 5000, fuel: 20_000_000 }
 export class HttpWasmGuest {
   readonly services: RecordingServices
   readonly sandbox: Sandbox
+  /** Of the last call. */
+  fuelUsed = 0
   readonly #access: GuestAccess
 
   constructor(
@@ -95,6 +97,7 @@ export class HttpWasmGuest {
       this.sandbox.call(call)
       exchange.commit()
     } finally {
+      this.fuelUsed = call.fuelUsed!
       exchange.close()
     }
   }

@@ -59,6 +59,14 @@ describe("bindWasi", () => {
     assert.ok(guest.charged >= 65_536)
   })
 
+  it("charges for every line", () => {
+    const guest = new WasiGuest()
+    guest.write(1, "a\n\nb\nc")
+    assert.ok(guest.charged >= 20_000 && guest.charged < 21_000)
+    guest.wasi.over()
+    assert.ok(guest.charged < 21_000)
+  })
+
   it("refuses more than 1024 buffers, and traps on a list or a buffer outside the memory", () => {
     const guest = new WasiGuest()
     for (const count of [1025, 2 ** 31, -1]) assert.equal(guest.call("fd_write", 1, 16, count | 0, 8), ERRNO.INVAL)
@@ -154,7 +162,7 @@ describe("bindWasi", () => {
     const bytes = Buffer.from(guest.memory.buffer)
     assert.ok(bytes.subarray(1000, 1064).some((byte) => byte !== 0))
     assert.ok(bytes.every((byte, at) => byte === 0 || (at >= 1000 && at < 1064)))
-    assert.equal(guest.charged, 84)
+    assert.equal(guest.charged, 5020 + 4 * 64)
     assert.throws(() => guest.call("random_get", 1000, -1), /its memory ends at/)
     assert.throws(() => guest.call("random_get", 0, 128 * 1024 + 1), { code: "E_LIMIT_MESSAGE" })
   })
