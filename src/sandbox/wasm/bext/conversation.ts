@@ -10,6 +10,8 @@ import { findShortName, keepShortName } from "./short-name.ts"
 const REFUSAL_UNITS = 10_000
 /** For a character of JSON, or of a list, that the host takes apart. */
 export const READ_UNITS = 4
+/** Bytes from which on a value costs by its size. */
+const LONG_BYTES = 64
 /** Characters up to which a loop is faster than a call into the engine. */
 const SHORT_TEXT = 48
 
@@ -115,7 +117,7 @@ export class Conversation {
   /** @throws {PluginError} `E_LIMIT_MESSAGE`. */
   newBytes(bytes: Uint8Array): bigint {
     this.#checkLimit(bytes.length)
-    this.guest.charge(bytes.length >>> 3)
+    this.#charge(bytes.length)
     const address = this.#newMemory(bytes.length)
     this.guest.memory.write(address, bytes)
     return packBuffer(address, bytes.length)
@@ -130,7 +132,7 @@ export class Conversation {
 
   /** Writes a text that has `size` bytes. @returns its address. */
   place(text: string, size: number): number {
-    this.guest.charge(size >>> 3)
+    this.#charge(size)
     const address = this.#newMemory(size)
     encoder.encodeInto(text, this.guest.memory.u8.subarray(address, address + size))
     return address
@@ -184,7 +186,6 @@ export class Conversation {
   #newAscii(text: string): number {
     const { length } = text
     if (length > this.guest.limits.messageBytes) return -1
-    this.guest.charge(length >>> 3)
     const address = this.#newMemory(length)
     const bytes = this.guest.memory.u8
     for (let i = 0; i < length; i++) bytes[address + i] = text.charCodeAt(i)
@@ -204,7 +205,12 @@ export class Conversation {
   }
 
   #chargeFor(length: number): void {
-    this.guest.charge(Math.min(length >>> 0, this.guest.limits.messageBytes) >>> 3)
+    this.#charge(Math.min(length >>> 0, this.guest.limits.messageBytes))
+  }
+
+  /** What is short is in the units of every call. */
+  #charge(size: number): void {
+    if (size >= LONG_BYTES) this.guest.charge(size >>> 3)
   }
 
   #checkLimit(size: number): void {

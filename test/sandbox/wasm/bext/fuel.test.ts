@@ -27,6 +27,8 @@ describe("the fuel of a call", () => {
       return fuelOf("get_path", "() -> (i64)", 1, exchange)
     }
     assert.equal((await read(48_000)) - (await read(8000)), 5000)
+    assert.equal((await read(64)) - (await read(63)), 8)
+    assert.equal(await read(63), await read(1))
   })
 })
 
