@@ -22,7 +22,7 @@
 //
 // Build it with
 //
-//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags="-s -w" -o plugin.wasm .
+//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -o plugin.wasm .
 //
 // One call runs at a time. By default one instance handles all requests, and what variables hold stays there, until the
 // plugin is reloaded or a call is stopped half-way; with instance = "fresh" every request sees them as they were when the

@@ -57,7 +57,7 @@ const SDK = fileURLToPath(new URL("../../sdk/", import.meta.url))
 function read(path: string, name: string): [string, string][] {
   try {
     return readdirSync(path)
-      .filter((file) => file !== "examples")
+      .filter((file) => file !== "examples" && !file.startsWith("."))
       .sort()
       .flatMap((file) => read(join(path, file), posix.join(name, file)))
   } catch (error) {
@@ -208,6 +208,8 @@ const ASC_OPTIONS = {
   options: {
     outFile: "plugin.wasm",
     optimizeLevel: 3,
+    // Names of functions: bext names the one that failed.
+    debug: true,
     bindings: [],
     use: ["abort", "seed", "trace", "console"].map((name) => `${name}=assembly/bext/runtime/${name}`),
   },
@@ -242,7 +244,7 @@ const TEMPLATES: Readonly<Record<WasmLanguage, Template>> = {
       "go.mod": "module NAME\n\ngo 1.24\n\nrequire bext v0.0.0\n\nreplace bext => ./bext\n",
     },
     code: "main.go",
-    build: 'GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags="-s -w" -o plugin.wasm .',
+    build: "GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -o plugin.wasm .",
     toolchain: "Go 1.24 or newer (https://go.dev/dl)",
     programs: ["go"],
     built: [],
@@ -252,8 +254,7 @@ const TEMPLATES: Readonly<Record<WasmLanguage, Template>> = {
     sdk: { "c/bext.h": "src/bext.h" },
     files: { "src/plugin.c": C_CODE },
     code: "src/plugin.c",
-    build:
-      "clang --target=wasm32-unknown-unknown -O2 -nostdlib -Wl,--no-entry -Wl,--strip-all -o plugin.wasm src/plugin.c",
+    build: "clang --target=wasm32-unknown-unknown -O2 -nostdlib -Wl,--no-entry -o plugin.wasm src/plugin.c",
     toolchain: "clang and wasm-ld 14 or newer (Debian: apt install clang lld)",
     programs: ["clang", "wasm-ld"],
     built: [],

@@ -11,7 +11,7 @@ export function buildGo(folder: string): void {
   cpSync(SDK, join(folder, "bext"), { recursive: true, filter: (path) => path !== join(SDK, "examples") })
   const mod = join(folder, "go.mod")
   writeFileSync(mod, readFileSync(mod, "utf8").replace(/=> .*/, "=> ./bext"))
-  const options = ["-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", "plugin.wasm"]
+  const options = ["-buildmode=c-shared", "-trimpath", "-o", "plugin.wasm"]
   execFileSync(findProgram(GO)!, ["build", ...options, "."], {
     cwd: folder,
     env: { ...process.env, GOOS: "wasip1", GOARCH: "wasm", GOPROXY: "off", GOFLAGS: "-mod=mod" },

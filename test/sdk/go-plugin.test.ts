@@ -149,6 +149,11 @@ describe("a plugin in Go", { skip: missing(GO) }, () => {
     })
   }
 
+  it("says in the log which functions ran when it was stopped", async () => {
+    await plugin.ask("/spin")
+    await plugin.logged(/"code":"E_LIMIT_(FUEL|CPU)".* at main\.onRequest /)
+  })
+
   it("says in the log what Go's runtime gave up for", async () => {
     await plugin.ask("/block")
     await plugin.logged(/fatal error: all goroutines are asleep - deadlock!/)
