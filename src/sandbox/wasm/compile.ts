@@ -36,9 +36,9 @@ const PAGE_BYTES = 64 * 1024
 /** Source: WebAssembly Core 3.0 §4.2.10. */
 const MOST_PAGES = 65_536
 /** Modules kept although nobody has them, for a plugin that is unloaded and loaded again: bytes of metered code. */
-const RECENT_BYTES = 4 * 1024 * 1024
+const RECENT_BYTES = 8 * 1024 * 1024
 /** Counted for each module on top of its code. */
-const MODULE_BYTES = 32 * 1024
+const MODULE_BYTES = 64 * 1024
 
 export function createCompiler(options: CompilerOptions = {}): Compiler {
   return new CachingCompiler(options)
