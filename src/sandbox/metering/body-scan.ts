@@ -1,43 +1,18 @@
 import { COSTS, MEMORY_BULK, MEMORY_GROW, TABLE_BULK } from "./costs.ts"
 import type { Declarations } from "./declarations.ts"
-import { featureOf, IMMEDIATE, IMMEDIATES, OP, VECTOR_IMMEDIATES, VOID } from "./instructions.ts"
+import { EVENT } from "./events.ts"
+import { featureOf, IMMEDIATE, IMMEDIATES, OP, VOID } from "./instructions.ts"
 import type { ModuleLimits } from "./limits.ts"
 import { checkLimit, invalid, unsupported } from "./module-rejected.ts"
+import {
+  checkBlockTypeIndex,
+  readMemoryAccess,
+  readMemoryIndex,
+  readVectorInstruction,
+  skipSimple,
+} from "./operands.ts"
 import type { Reader } from "./reader.ts"
-import { BULK_STACK_EFFECTS, STACK_EFFECTS, VECTOR_STACK_EFFECTS } from "./stack-effects.ts"
-
-/** What happens at a place of a function body. */
-export const EVENT = {
-  /** Never written: gathers the cost of code that cannot be reached or is not charged. Always event 0. */
-  sink: 0,
-  /** A straight run of instructions starts; its value is their cost. */
-  charge: 1,
-  /** The same, where the counter must be looked at: every endless execution passes such places again and again. */
-  checkedCharge: 2,
-  /** `ref.func`; its value is the function's index, and `resumes` says where the instruction ends. */
-  functionReference: 3,
-  /** `call` and `return_call`; value and end as above. */
-  call: 4,
-  /** `call_indirect` and `return_call_indirect`; the end as above. */
-  callIndirect: 5,
-  return: 6,
-  /** An instruction that costs by the count on top of the stack; its value is an index into `SIZED_COSTS`. */
-  sized: 7,
-  /** A loop that turned out to have other loops or calls in it. Never written. */
-  plainLoop: 8,
-  /** A loop without loops and calls in it, and no parameters: its check can leave it. `resumes` says where its type ends. */
-  tightLoop: 9,
-  /** The checked charge of a tight loop. */
-  tightLoopCharge: 10,
-  /** Behind the end of a tight loop; its value is the event of its charge. */
-  tightLoopEnd: 11,
-  /** `br` or `br_if` to a label outside the innermost loop; its value is the label, `resumes` where the instruction ends. */
-  leavingBranch: 12,
-  /** The same of a `br_table`; its value is the label of the innermost loop. */
-  leavingTable: 13,
-  /** A `call` of a function that does not touch the counter; value and end as of `call`. */
-  callOfLeaf: 14,
-} as const
+import { BULK_STACK_EFFECTS, STACK_EFFECTS } from "./stack-effects.ts"
 
 /**
  * Reads one function body after another and lists where something has to be written, in the order of the body. The lists
@@ -325,7 +300,7 @@ export class BodyScan {
       reader.valueType()
       results = 1
     } else {
-      checkPositive(reader)
+      checkBlockTypeIndex(reader)
       const type = this.#typeIndex(reader)
       parameters = this.#module.parameterCounts[type]!
       results = this.#module.resultCounts[type]!
@@ -438,88 +413,9 @@ const HIDDEN_STATE: readonly (string | undefined)[] = Object.assign([], {
   17: "table.fill",
 })
 
-/** V8 takes the empty block type in more than its one byte too, which would be read as the index of a type. */
-function checkPositive({ bytes, at }: Reader): void {
-  let last = at
-  while (bytes[last]! >= 0x80) last++
-  if (last > at && (bytes[last]! & 0x40) !== 0) unsupported("a block type of more than one byte", at)
-}
-
-const skipped = { count: 0, height: 0 }
-
-/**
- * Passes over instructions that cost 1 and do nothing but work on the stack, in their most common encodings: nine of ten
- * instructions. The reader's `end` is checked by whoever reads on.
- * @returns Their number and what they change of the height of the stack; the same object each time.
- */
-function skipSimple(reader: Reader): { readonly count: number; readonly height: number } {
-  const { bytes, end } = reader
-  let { at } = reader
-  let count = 0
-  let height = 0
-  while (at < end) {
-    const opcode = bytes[at]!
-    const shape = SIMPLE[opcode]!
-    if (shape === 0) break
-    if (shape > 1 && bytes[at + 1]! >= (shape === 3 ? 0x40 : 0x80)) break
-    if (shape === 3 && bytes[at + 2]! >= 0x80) break
-    at += shape
-    count++
-    height += STACK_EFFECTS[opcode]!
-  }
-  reader.at = Math.min(at, end)
-  skipped.count = count
-  skipped.height = height
-  return skipped
-}
-
-/** Bytes that a simple instruction takes in its shortest form: without, with one, and with two immediates; 0 for others. */
-const SIMPLE = IMMEDIATES.map((shape, opcode) => {
-  if (COSTS[opcode] !== 1 || opcode === OP.unreachable || opcode === OP.return) return 0
-  if (shape === IMMEDIATE.none) return 1
-  if (shape === IMMEDIATE.index || shape === IMMEDIATE.int32 || shape === IMMEDIATE.int64) return 2
-  return shape === IMMEDIATE.memoryAccess ? 3 : 0
-})
-
 /** Behind `unreachable` the height can fall below the truth without end: it must not make up for what was counted before. */
 function atLeastZero(height: number): number {
   return Math.max(height, 0)
-}
-
-function readMemoryAccess(reader: Reader): void {
-  const offset = reader.at
-  if (reader.u32() >= 0x40) unsupported("more than one memory", offset)
-  reader.u32()
-}
-
-function readMemoryIndex(reader: Reader): void {
-  const offset = reader.at
-  if (reader.u32() !== 0) unsupported("more than one memory", offset)
-}
-
-/** @returns How the instruction changes the height of the stack. */
-function readVectorInstruction(reader: Reader, start: number): number {
-  const opcode = reader.u32()
-  switch (VECTOR_IMMEDIATES[opcode]) {
-    case IMMEDIATE.none:
-      break
-    case IMMEDIATE.memoryAccess:
-      readMemoryAccess(reader)
-      break
-    case IMMEDIATE.memoryAccessLane:
-      readMemoryAccess(reader)
-      reader.skip(1)
-      break
-    case IMMEDIATE.lane:
-      reader.skip(1)
-      break
-    case IMMEDIATE.vectorConst:
-      reader.skip(16)
-      break
-    default:
-      unsupported(`opcode 0xfd 0x${opcode.toString(16)}`, start)
-  }
-  return VECTOR_STACK_EFFECTS[opcode]!
 }
 
 function grown<A extends Uint8Array | Int32Array>(array: A, kind: new (length: number) => A): A {

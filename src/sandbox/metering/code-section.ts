@@ -1,5 +1,6 @@
-import { BodyScan, EVENT } from "./body-scan.ts"
+import { BodyScan } from "./body-scan.ts"
 import { type Declarations, expectEnd } from "./declarations.ts"
+import { EVENT } from "./events.ts"
 import { FuelCode, type FuelPlace, TIGHT_LOOP_LABELS } from "./fuel-code.ts"
 import { I32, OP } from "./instructions.ts"
 import type { ModuleLimits } from "./limits.ts"
