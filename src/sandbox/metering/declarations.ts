@@ -1,8 +1,10 @@
-import { EXTERNREF, F32, F64, FUNCREF, FUNCTION_TYPE, I32, I64, OP, V128, VOID } from "./instructions.ts"
+import { F64, FUNCTION_TYPE, I32, I64, OP, VOID } from "./instructions.ts"
 import { checkLimit, invalid, unsupported } from "./module-rejected.ts"
 import type { ExternShape, ImportShape } from "./module-shape.ts"
+import { nameStartsWith, nameTextStart, readName, skipName } from "./names.ts"
 import type { Profile } from "./profiles.ts"
 import { Reader } from "./reader.ts"
+import { readTypeNames, typeName } from "./type-names.ts"
 import { Writer } from "./writer.ts"
 
 /** Import module of the refill function; a guest's module may not use it. */
@@ -456,58 +458,6 @@ function readValueTypes(reader: Reader, what: string): number {
 /** One byte of a signed LEB128 integer as that integer: the form block types take in memory. */
 function asSigned(byte: number): number {
   return byte - 0x80
-}
-
-function readTypeNames(reader: Reader): string {
-  const names: string[] = []
-  for (let count = reader.u32(); count > 0; count--) names.push(typeName(reader.valueType()))
-  return names.join(" ")
-}
-
-function typeName(type: number): string {
-  return TYPE_NAMES.get(type)!
-}
-
-const TYPE_NAMES = new Map([
-  [I32, "i32"],
-  [I64, "i64"],
-  [F32, "f32"],
-  [F64, "f64"],
-  [V128, "v128"],
-  [FUNCREF, "funcref"],
-  [EXTERNREF, "externref"],
-])
-
-function readName(bytes: Uint8Array, start: number): string {
-  const reader = new Reader(bytes, start)
-  const length = reader.u32()
-  try {
-    return UTF8.decode(bytes.subarray(reader.at, reader.at + length))
-  } catch {
-    return invalid("a name that is not UTF-8", start)
-  }
-}
-
-/** A byte order mark is a character like others: without it two names of a module could become one. */
-const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-
-/** Passes over a name. Its bytes are kept as they are: decoding could join names that differ, and V8 has checked UTF-8. */
-function skipName(reader: Reader): void {
-  reader.skip(reader.u32())
-}
-
-function nameStartsWith(bytes: Uint8Array, nameStart: number, nameEnd: number, prefix: string): boolean {
-  const first = nameTextStart(bytes, nameStart)
-  if (nameEnd - first < prefix.length) return false
-  for (let i = 0; i < prefix.length; i++) if (bytes[first + i] !== prefix.charCodeAt(i)) return false
-  return true
-}
-
-/** Where a name's text begins, behind its length. */
-function nameTextStart(bytes: Uint8Array, nameStart: number): number {
-  let lengthEnd = nameStart
-  while (bytes[lengthEnd]! >= 0x80) lengthEnd++
-  return lengthEnd + 1
 }
 
 function readMutability(reader: Reader): number {
