@@ -1,5 +1,5 @@
 /**
- * npm run bench -- [--only calls|server|density|metering|kernels|wasm|wasm-instances|wasm-server|hostile|processes|reload|queue|lanes] [--assert]
+ * npm run bench -- [--only SECTION,SECTION] [--assert]; the sections are below.
  * Prints a table per section and writes bench/results.json. --assert fails when a target was missed.
  */
 import { spawnSync } from "node:child_process"
@@ -20,6 +20,7 @@ const SECTIONS: Record<string, () => Promise<Section>> = {
   wasm: async () => (await import("./wasm.ts")).measureWasm(),
   "wasm-instances": async () => (await import("./wasm-instances.ts")).measureWasmInstances(),
   "wasm-server": async () => (await import("./wasm-server.ts")).measureWasmServer(),
+  "wasm-hostile": async () => (await import("./wasm-hostile.ts")).measureWasmHostile(),
   hostile: async () => (await import("./hostile.ts")).measureHostile(),
 }
 
