@@ -1,37 +1,15 @@
 import assert from "node:assert/strict"
-import { execFile } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
-import { delimiter, dirname, join } from "node:path"
+import { join } from "node:path"
 import { describe, it } from "node:test"
-import { CARGO, CLANG, findProgram, GO, missing, type TestProgram, WASM_LD, WASM_RUSTC } from "../support/programs.ts"
+import { COMPILED_LANGUAGES, runInShell } from "../support/compiled-plugin.ts"
+import { missing } from "../support/programs.ts"
 import { serveChild } from "../support/serve.ts"
-import { type Run, runBext, temporaryFolder } from "./run-bext.ts"
-
-const BIN = join(import.meta.dirname, "../../node_modules/.bin")
-
-interface Case {
-  readonly language: string
-  readonly programs: readonly TestProgram[]
-  readonly code: string
-  readonly env?: () => Readonly<Record<string, string>>
-}
-
-const CASES: readonly Case[] = [
-  {
-    language: "rust",
-    programs: [CARGO, WASM_RUSTC, WASM_LD],
-    code: "src/lib.rs",
-    // Another rustc may come first on PATH.
-    env: () => ({ RUSTC: findProgram(WASM_RUSTC)!, CARGO_NET_OFFLINE: "true" }),
-  },
-  { language: "go", programs: [GO], code: "main.go", env: () => ({ GOPROXY: "off" }) },
-  { language: "c", programs: [CLANG, WASM_LD], code: "src/plugin.c" },
-  // `npm install` needs a network: the compiler of this checkout stands in for what it would fetch.
-  { language: "assemblyscript", programs: [], code: "assembly/index.ts" },
-]
+import { runBext, temporaryFolder } from "./run-bext.ts"
 
 describe("bext plugin init in compiled languages", () => {
-  for (const { language, programs, code, env } of CASES) {
+  for (const compiled of COMPILED_LANGUAGES) {
+    const { language, programs, code } = compiled
     it(`writes a plugin in ${language} that the command of its README builds, anywhere`, {
       skip: missing(...programs),
     }, async (t) => {
@@ -41,12 +19,7 @@ describe("bext plugin init in compiled languages", () => {
       const folder = join(cwd, "my-hello")
       const [build, test] = shellBlocks(readFileSync(join(folder, "README.md"), "utf8"))
       assert.ok(out.includes(`\n        cd my-hello\n`) && out.includes(`\n        ${build}\n`), out)
-      const paths = programs.map((program) => dirname(findProgram(program)!))
-      const shell = (command: string) =>
-        run(command, folder, {
-          PATH: [dirname(process.execPath), BIN, ...paths, process.env.PATH].join(delimiter),
-          ...env?.(),
-        })
+      const shell = (command: string) => runInShell(command, folder, compiled)
 
       const built = await shell(build!)
       assert.equal(built.code, 0, built.out + built.err)
@@ -117,17 +90,4 @@ path = "my-hello"
 
 function shellBlocks(markdown: string): string[] {
   return [...markdown.matchAll(/```sh\n(.*)\n```/g)].map(([, command]) => command!)
-}
-
-function run(command: string, cwd: string, env: NodeJS.ProcessEnv): Promise<Run> {
-  const { HOME } = process.env
-  return new Promise((done) => {
-    // Not the test runner's own variables: the child would report to it instead of to us.
-    const child = execFile(
-      "sh",
-      ["-c", command],
-      { cwd, env: { HOME, ...env }, timeout: 120_000 },
-      (_error, out, err) => done({ code: child.exitCode ?? -1, out, err }),
-    )
-  })
 }
