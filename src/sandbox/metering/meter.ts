@@ -37,8 +37,10 @@ export interface MeteredModule extends Metered {
   readonly refill: { readonly module: string; readonly name: string }
   /**
    * Exports that read and write the counter, `() -> f64` and `(f64) -> ()`, also during an import or a refill. Set it before
-   * a call; what a call used is what was set, plus what refill granted, minus what is left. 0 after instantiation. After a
-   * trap that is not out of fuel it may be too high, by no more than one function's instructions between two checks.
+   * a call; what a call used is what was set, plus what refill granted, minus what is left: the same however much is granted
+   * at a time. What is left can be less than nothing when a call returns, because not every charge is checked: a call may
+   * have used more than its budget then without having asked. 0 after instantiation. After a trap that is not out of fuel
+   * it is too high by whatever was used since the host was last asked or called.
    */
   readonly fuel: { readonly get: string; readonly set: string }
   /**

@@ -31,7 +31,7 @@ export interface TrustedProfile extends Caps {
   readonly keepExports: ReadonlySet<string> | null
 }
 
-/** For modules of plugins: every instruction is charged, every loop and function entry checked, 64-bit counter. */
+/** For modules of plugins: all code is charged, every circle of branches or calls has a check, 64-bit counter. */
 export interface UntrustedProfile extends Caps {
   readonly trust: "untrusted"
   readonly limits: ModuleLimits
