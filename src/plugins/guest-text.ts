@@ -1,5 +1,5 @@
 import { printable } from "../config/printable.ts"
-import { BextError } from "../errors.ts"
+import { BextError, ERRORS } from "../errors.ts"
 
 /** Longest text of a guest in a log line, UTF-16 units. */
 const MAX_LENGTH = 8192
@@ -16,19 +16,22 @@ export function printableLines(text: string): string {
 export function guestStack(error: Error): string | undefined {
   const inner = error.cause instanceof Error ? error.cause : error
   if (inner instanceof BextError) return undefined
-  return printableLines(guestFrames(inner.stack ?? inner.message))
+  const stack = inner.stack ?? inner.message
+  const isGuests = error instanceof BextError && ERRORS[error.code].blame === "guest"
+  const shown = isGuests ? withoutHost(stack) : stack
+  return shown === undefined ? undefined : printableLines(shown)
 }
 
 const FRAME = /^ +at /
+/** Of bext and Node, and what counts the fuel of a module: V8 has them all on one stack. */
+const HOST_FRAME = /^ +at .*(?:\bfile:\/\/|\bnode:|__fuel)/
 
-/** Of a stack that V8 wrote: without the host's functions around the module's, and those that count its fuel. */
-function guestFrames(stack: string): string {
-  if (!stack.includes("wasm://wasm/")) return stack
-  const isGuests = (line: string) => line.includes("wasm://wasm/") && !line.includes("__fuel")
-  return stack
-    .split("\n")
-    .filter((line) => !FRAME.test(line) || isGuests(line))
-    .join("\n")
+/** @returns undefined when the stack was the host's alone. */
+function withoutHost(stack: string): string | undefined {
+  const lines = stack.split("\n")
+  const kept = lines.filter((line) => !HOST_FRAME.test(line))
+  if (kept.length < lines.length && !kept.some((line) => FRAME.test(line))) return undefined
+  return kept.join("\n")
 }
 
 /** Takes the plugin's secrets out of an error and what caused it, in place: a guest may throw what it was told. */

@@ -30,6 +30,23 @@ describe("LatencyHistogram", () => {
 })
 
 describe("PluginStats", () => {
+  it("keeps of a stack that guest and host share what is the guest's", () => {
+    const stats = new PluginStats()
+    const last = (stack: string, code: "E_GUEST_TRAPPED" | "E_INTERNAL") => {
+      const cause = new Error("unreachable")
+      cause.stack = stack
+      stats.failed("on_request", new PluginError(code, "probe", "trapped", { cause }))
+      return stats.snapshot().lastError!.stack
+    }
+    const host = "    at Instance.start (file:///srv/bext/src/sandbox/wasm/instance.ts:1:2)\n    at node:internal/x:1:2"
+    const guest = "    at parse (wasm://wasm/1a2b3c4d:wasm-function[9]:0x257)"
+    const counting = "    at __fuel_slow (wasm://wasm/1a2b3c4d:wasm-function[7]:0x11)"
+    const shared = `RuntimeError: unreachable\n${counting}\n${guest}\n${host}`
+    assert.equal(last(shared, "E_GUEST_TRAPPED"), `RuntimeError: unreachable\n${guest}`)
+    assert.equal(last(`RuntimeError\n${host}`, "E_GUEST_TRAPPED"), undefined)
+    assert.equal(last(shared, "E_INTERNAL"), shared, "a defect of the host needs all of it")
+  })
+
   it("counts failures by code and keeps the guest's stack of the last", () => {
     const stats = new PluginStats()
     const cause = new Error("boom")
