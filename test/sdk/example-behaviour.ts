@@ -1,12 +1,17 @@
 import assert from "node:assert/strict"
 import { createHmac } from "node:crypto"
-import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { after, before, describe, it } from "node:test"
+import { after, before, describe, it, type TestContext } from "node:test"
 import { fileURLToPath } from "node:url"
+import { createWasmTier } from "../../src/sandbox/wasm/tier.ts"
 import { loadPlugin } from "../../src/testing.ts"
 import type { TestOptions } from "../../src/testing-api.ts"
+import { runBext, temporaryFolder } from "../cli/run-bext.ts"
+import { RecordingExchange } from "../contracts/recording-exchange.ts"
+import { RecordingServices } from "../contracts/recording-services.ts"
+import { LIMITS, request } from "../contracts/sandbox-contract.ts"
 
 /** The examples that every SDK has. */
 export const EXAMPLES = ["hello-header", "jwt-claims-to-headers", "image-resize-url"] as const
@@ -36,6 +41,10 @@ export function exampleBehaviour(sdk: ExampleSdk): void {
     after(() => rmSync(root, { recursive: true, force: true }))
     const load = (example: Example, options?: TestOptions) => loadPlugin(join(root, example), options)
     describeFiles(sdk.language)
+    it("pass bext check", (t) => checkAll(root, t))
+    it("are as small as the documentation says", () => checkSizes(sdk.language, root))
+    it("do not grow with the requests they serve: after 100,000 as little memory as after 10,000", () =>
+      checkMemory(join(root, "hello-header")))
     describeHello(load)
     describeJwt(load)
     describeImages(load)
@@ -75,6 +84,60 @@ function describeFiles(language: string): void {
       }
     }
   })
+}
+
+async function checkAll(root: string, t: TestContext): Promise<void> {
+  const folder = temporaryFolder(t)
+  const tables = EXAMPLES.map((example) => `[plugins.${example}]\npath = "plugins/${example}"\n`)
+  for (const example of EXAMPLES) {
+    for (const file of ["plugin.toml", "config.schema.json", "plugin.wasm"]) {
+      cpSync(join(root, example, file), join(folder, "plugins", example, file))
+    }
+  }
+  tables.push('[plugins.jwt-claims-to-headers.grant]\nsensitive_headers = ["authorization"]\n')
+  tables.push('[plugins.jwt-claims-to-headers.secrets]\nJWT_SECRET = "env:SECRET"\n')
+  tables.push("[plugins.image-resize-url.grant]\nrewrite_path = true\n")
+  tables.push('[plugins.image-resize-url.secrets]\nIMAGE_KEY = "env:SECRET"\nIMAGE_SALT = "env:SECRET"\n')
+  writeFileSync(join(folder, "bext.config.toml"), tables.join(""))
+  const { code, out, err } = await runBext(["check"], { cwd: folder, env: { SECRET } })
+  assert.deepEqual([code, err], [0, ""], out)
+}
+
+/** Rows of the table in sdk/README.md: `| language | KiB | KiB | KiB |`, at most, in the order of EXAMPLES. */
+function checkSizes(language: string, root: string): void {
+  const rows = readFileSync(new URL("../../sdk/README.md", import.meta.url), "utf8").matchAll(
+    /^\| (\w+) \|([ \d|]+)$/gm,
+  )
+  const row = Array.from(rows).find(([, name]) => name === language)
+  const most = row?.[2]?.split("|").filter((cell) => cell.trim() !== "")
+  const sizes = EXAMPLES.map((example) => Math.ceil(statSync(join(root, example, "plugin.wasm")).size / 1024))
+  const fits = most?.length === sizes.length && sizes.every((size, i) => size <= Number(most[i]))
+  assert.ok(fits, `they have ${sizes.join(", ")} KiB; sdk/README.md says ${most?.join() ?? "nothing"}`)
+}
+
+class HelloServices extends RecordingServices {
+  override readonly config = { greeting: "hello", request_header: "x-hello-from", response_header: "x-hello" }
+}
+
+/** Calls the hooks of one shared instance, without a server. */
+async function checkMemory(folder: string): Promise<void> {
+  const source = { name: "hello-header", folder, entry: join(folder, "plugin.wasm") }
+  await using guest = await createWasmTier().load(source, new HelloServices(), LIMITS, "shared")
+  await guest.ready(null)
+  const serve = (requests: number) => {
+    for (let i = 0; i < requests; i++) {
+      const exchange = new RecordingExchange("/")
+      guest.call(request(exchange))
+      guest.call({ ...request(exchange), hook: "on_response" })
+      assert.equal(exchange.lists.response.get("x-hello"), "hello, world")
+    }
+  }
+  serve(10_000)
+  const { memoryBytes } = guest
+  serve(90_000)
+  // A leak would be ten times as large; a garbage collector may find its size only now.
+  assert.ok(guest.memoryBytes <= 2 * memoryBytes, `${memoryBytes} bytes became ${guest.memoryBytes}`)
+  assert.equal(guest.generation, 0)
 }
 
 function describeHello(load: Load): void {
