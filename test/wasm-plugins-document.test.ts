@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { readFileSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { describe, it } from "node:test"
 import { runBext, temporaryFolder } from "./cli/run-bext.ts"
 import { COMPILED_LANGUAGES, runInShell } from "./support/compiled-plugin.ts"
@@ -19,7 +19,7 @@ describe("docs/wasm-plugins.md", () => {
       const init = await runBext(["plugin", "init", "hello", "--language", language], { cwd })
       assert.equal(init.code, 0, init.err)
       const folder = join(cwd, "hello")
-      writeFileSync(join(folder, code), plugin(title, code))
+      writeFileSync(join(folder, code), plugin(title, basename(code)))
       const built = await runInShell(buildCommand(title), folder, compiled)
       assert.equal(built.code, 0, built.out + built.err)
 
