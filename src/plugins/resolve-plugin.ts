@@ -65,6 +65,8 @@ function fromPath(name: string, path: string, tier: Tier | undefined, project: s
   if (stats === undefined) throw new PluginError("E_PLUGIN_NOT_FOUND", name, `there is no ${path}`)
   const root = realpathSync(project)
   if (stats.isDirectory()) return fromFolder(name, path, root)
+  // To read a FIFO would wait for somebody to write to it.
+  if (!stats.isFile()) throw new PluginError("E_PLUGIN_NOT_FOUND", name, `${path} is neither a folder nor a file`)
   const entry = realpathSync(path)
   const local = isInside(root, entry)
   const folder = manifestFolder(dirname(entry), local ? root : dirname(entry))

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict"
+import { execFileSync } from "node:child_process"
 import { mkdtempSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -137,6 +138,13 @@ describe("resolvePlugin", () => {
     assert.equal(script.manifest.permissions.allowed_urls.length, 0)
     assert.equal(resolve(folder, "hello", { path: "hello.wasm" }).manifest.sandbox.type, "wasm")
     assert.equal(resolve(folder, "hello", { path: "hello.js", sandbox: "nsjail" }).manifest.sandbox.type, "nsjail")
+  })
+
+  it("takes no FIFO for a file, which nobody may ever write to", (t) => {
+    const folder = project(t, {})
+    execFileSync("mkfifo", [join(folder, "hello.wasm")])
+    const message = /neither a folder nor a file/
+    assert.throws(() => resolve(folder, "hello", { path: "hello.wasm" }), { code: "E_PLUGIN_NOT_FOUND", message })
   })
 
   it("uses the nearest plugin.toml above a single file, inside the project", (t) => {
