@@ -3,7 +3,12 @@ import { readFileSync } from "node:fs"
 import { describe, it } from "node:test"
 import { fileURLToPath } from "node:url"
 import { meter } from "../../../src/sandbox/metering/meter.ts"
-import { GUEST_PROFILE, QUICKJS_PROFILE } from "../../../src/sandbox/metering/profiles.ts"
+import {
+  GUEST_PROFILE,
+  QUICKJS_PROFILE,
+  type TrustedProfile,
+  type UntrustedProfile,
+} from "../../../src/sandbox/metering/profiles.ts"
 
 const dist = new URL("./", import.meta.resolve("@jitl/quickjs-wasmfile-release-sync"))
 const original = readFileSync(fileURLToPath(new URL("emscripten-module.wasm", dist)))
@@ -57,20 +62,40 @@ describe("the metered QuickJS binary", () => {
     assert.equal(typeof pointer.value, "number")
   })
 
-  it("can also be metered exactly, as an untrusted module", async () => {
-    const { bytes } = meter(original, { ...GUEST_PROFILE, maxMemoryPages: 32_768 })
-    assert(WebAssembly.validate(bytes))
+  it("evaluates the same metered exactly, as an untrusted module, and uses the same fuel each time", async () => {
+    const script = `const fib = (n) => n < 2 ? n : fib(n - 1) + fib(n - 2)
+      JSON.stringify([fib(12), [5, 3, 9].sort((a, b) => a - b), "aXb".replace(/x/i, "-"), (3n ** 99n).toString(), eval("1 + 1")])`
+    const expected = (await evaluator(null)).evaluate(script)
+    const granted = []
+    for (const slice of [1000, 1000, 100_000]) {
+      let slices = 0
+      const metered = await evaluator(() => {
+        slices++
+        return slice
+      }, UNTRUSTED)
+      assert.equal(metered.evaluate(script), expected)
+      const left = metered.exports().__fuel_get as () => number
+      granted.push(slices * slice - left())
+    }
+    assert(granted[0]! > 100_000)
+    assert.deepEqual(granted.slice(1), [granted[0], granted[0]])
   })
 })
 
+const UNTRUSTED: UntrustedProfile = { ...GUEST_PROFILE, maxMemoryPages: 32_768 }
+
+function meterAs(profile: TrustedProfile | UntrustedProfile) {
+  return profile.trust === "trusted" ? meter(original, profile) : meter(original, profile)
+}
+
 /** @param refill - Null for the original binary. */
-async function evaluator(refill: (() => number) | null) {
+async function evaluator(refill: (() => number) | null, profile: TrustedProfile | UntrustedProfile = QUICKJS_PROFILE) {
   const memory = new WebAssembly.Memory({ initial: 256, maximum: 1024 })
   let exports: WebAssembly.Exports = {}
   const module = await load({
     wasmMemory: memory,
     instantiateWasm(imports: WebAssembly.Imports, done: (instance: WebAssembly.Instance) => void) {
-      const metered = refill === null ? null : meter(original, QUICKJS_PROFILE)
+      const metered = refill === null ? null : meterAs(profile)
       if (metered !== null) imports[metered.refill.module] = { [metered.refill.name]: refill }
       const instance = new WebAssembly.Instance(new WebAssembly.Module(metered?.bytes ?? original), imports)
       exports = instance.exports
