@@ -7,6 +7,7 @@ import { Worker } from "node:worker_threads"
 import { BextError } from "../../src/errors.ts"
 import { runBext, temporaryFolder } from "../cli/run-bext.ts"
 import { writeFiles } from "../plugins/write-files.ts"
+import { moduleOfBodies, repeat } from "../sandbox/wasm/compile-modules.ts"
 import { plugin, serveSite, until } from "../snapshot/site.ts"
 import { createProject, serve, serveChild } from "../support/serve.ts"
 import { wasmPlugin, watPlugin } from "../support/wat-plugin.ts"
@@ -185,6 +186,22 @@ describe("a reload of a server with a module", () => {
     await assert.rejects(site.reload(), fails("E_WASM_INVALID", /^hi: unexpected end.* at byte \d+ /))
     site.write({ "plugins/hi/plugin.wasm": "(module)" })
     await assert.rejects(site.reload(), fails("E_WASM_INVALID", /^hi: .*WebAssembly text: convert it/))
+    assert.equal((await site.get("/")).text, "hello from wasm")
+  })
+
+  it("answers requests while a module is compiled for long that then is of no use", async () => {
+    await using site = await serveSite("[plugins.hi]", wasmPlugin("hi", watPlugin()))
+    const body = [1, 1, 0x7e, 0x20, 0, ...repeat(80_000, [0x20, 0, 0x7f]), 0x1a, 0x0b]
+    site.write({ "plugins/hi/plugin.wasm": moduleOfBodies(...Array.from({ length: 40 }, () => body)) })
+    let over = false
+    const reload = site.reload().finally(() => {
+      over = true
+    })
+    reload.catch(() => {})
+    let answered = 0
+    for (; !over; answered++) assert.equal((await site.get("/")).text, "hello from wasm")
+    assert(answered > 3, String(answered))
+    await assert.rejects(reload, fails("E_PLUGIN_LOAD_FAILED", /^hi: /))
     assert.equal((await site.get("/")).text, "hello from wasm")
   })
 
