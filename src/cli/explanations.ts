@@ -296,13 +296,13 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
   },
   E_PLUGIN_LOAD_FAILED: {
     happened:
-      "The plugin's code cannot be loaded: a syntax error, an import that does not exist, or its top level threw.",
+      "The plugin's code cannot be loaded: a syntax error, an import that does not exist, or its top level threw. Of a WebAssembly module: it imports or exports what its ABI does not have, or with another type.",
     steps: [
-      "Go to the file, line and column in the message.",
+      "Go to the file, line and column in the message; of a module, to the import or export it names. docs/wasm-abi.md has the right types.",
       "TypeScript is stripped, not compiled: `enum`, `namespace` and parameter properties do not work; use unions and plain objects.",
       "Plugins import files of their own folder only.",
     ],
-    related: ["E_PLUGIN_HOOK_MISMATCH", "E_LIMIT_CPU"],
+    related: ["E_PLUGIN_HOOK_MISMATCH", "E_WASM_INVALID", "E_LIMIT_CPU"],
   },
   E_PLUGIN_HOOK_MISMATCH: {
     happened:
