@@ -7,6 +7,7 @@ import { RecordingExchange } from "../../contracts/recording-exchange.ts"
 import { request } from "../../contracts/sandbox-contract.ts"
 import { HOSTILE_MODULES, importing } from "../../fixtures/guests/hostile-modules.ts"
 import { toWasm } from "../metering/support.ts"
+import { COUNTING_MODULE } from "./counting-module.ts"
 import { writeWasm } from "./write-wasm.ts"
 
 const tier = createWasmTier()
@@ -16,18 +17,6 @@ const LIMITS = { cpuMs: 60_000, wallMs: 120_000, fuel: 3_000_000 }
 
 const SMALL = { limits: { memoryBytes: 1024 * 1024 } }
 const PREAMBLE = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
-
-/** Counts its calls in the status of its answer. */
-const NEIGHBOUR = toWasm(`(module
-  (import "bext" "respond" (func $respond (param i32 i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
-  (global $calls (mut i32) (i32.const 0))
-  (func (export "bext_alloc") (param i32) (result i32) (i32.const 1024))
-  (func (export "on_request") (result i32)
-    (global.set $calls (i32.rem_u (i32.add (global.get $calls) (i32.const 1)) (i32.const 300)))
-    (drop (call $respond (i32.add (i32.const 200) (global.get $calls))
-      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
-    (i32.const 1)))`)
 
 interface Refused {
   readonly text: string
@@ -164,12 +153,12 @@ const REFUSED: Readonly<Record<string, Refused>> = {
 }
 
 describe("hostile modules", async () => {
-  const neighbour = await writeWasm(tier, NEIGHBOUR)
+  const neighbour = await writeWasm(tier, COUNTING_MODULE)
   let served = 0
   const neighbourServes = async () => {
     const exchange = new RecordingExchange("/")
     await neighbour.call(request(exchange))
-    assert.equal(exchange.answer?.status, 200 + (++served % 300))
+    assert.equal(exchange.answer?.status, 210 + (++served % 80))
   }
 
   for (const [name, { text, ends }] of Object.entries(HOSTILE_MODULES)) {
