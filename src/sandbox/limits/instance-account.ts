@@ -1,3 +1,5 @@
+import { collectGarbage } from "./collect-garbage.ts"
+
 /** What the instances of all guests of a process may take together, whatever their tier. */
 export interface InstanceCeiling {
   readonly maxInstances: number
@@ -22,6 +24,8 @@ const DEFAULT_CEILING: InstanceCeiling = { maxInstances: 2000, maxBytes: 2048 * 
 const LANE_PART = 1 / 4
 /** Room for one instance of any tier at least, in a lane and beside it. */
 const LEAST_BYTES = 16 * MIB
+/** What may have been dismissed and not be freed yet, bytes: beside the ceiling. */
+const MAX_GARBAGE_BYTES = 256 * MIB
 
 /** Counts the instances of a thread and the memory they take. One for all tiers of the thread. */
 export class InstanceAccount {
@@ -29,6 +33,8 @@ export class InstanceAccount {
   #ceiling: InstanceCeiling
   #instances = 0
   #bytes = 0
+  /** Dismissed since garbage was collected. */
+  #garbageBytes = 0
   readonly #guests = new Set<Evictable>()
 
   constructor(ceiling: InstanceCeiling = DEFAULT_CEILING) {
@@ -46,6 +52,7 @@ export class InstanceAccount {
 
   /** @returns false, and counts nothing, when there is no room for an instance of that size. */
   admit(bytes: number): boolean {
+    this.#free()
     if (this.#instances >= this.#ceiling.maxInstances || this.#bytes + bytes > this.#ceiling.maxBytes) return false
     this.#instances++
     this.#bytes += bytes
@@ -66,6 +73,7 @@ export class InstanceAccount {
   dismiss(bytes: number): void {
     this.#instances--
     this.#bytes -= bytes
+    this.#garbageBytes += bytes
   }
 
   /** Gives up what is longest at rest. @returns false when nothing is. */
@@ -101,6 +109,13 @@ export class InstanceAccount {
   /** The lane is gone. */
   unite(): void {
     this.#ceiling = this.#whole
+  }
+
+  /** A guest can make its instances be replaced as fast as it is called. */
+  #free(): void {
+    if (this.#garbageBytes <= MAX_GARBAGE_BYTES) return
+    this.#garbageBytes = 0
+    collectGarbage()
   }
 
   #isOver(): boolean {

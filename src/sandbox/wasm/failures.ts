@@ -39,6 +39,10 @@ export function failureOf(stopped: Stopped, error: unknown): PluginError {
     return new PluginError("E_GUEST_TRAPPED", plugin, `${what} ${error.message}${placeOf(error)}`, cause)
   }
   if (error instanceof WebAssembly.RuntimeError) return trap(stopped, error)
+  if (error instanceof Error && error.name === "SuspendError") {
+    const called = "called a function that waits where the host does not wait"
+    return new PluginError("E_GUEST_TRAPPED", plugin, `${what} ${called}${placeOf(error)}`, cause)
+  }
   return new PluginError("E_INTERNAL", plugin, `${what}: an error of the host`, cause)
 }
 

@@ -46,6 +46,12 @@ export class Fuel {
     this.#counter.set(this.#granted)
   }
 
+  /** The call is over although its guest may come back from a wait: then it stops where it first asks or is asked. */
+  stop(): void {
+    this.verdict = "E_LIMIT_TIME"
+    this.#counter.set(-1)
+  }
+
   /** Units used since `begin`. */
   get used(): number {
     return this.#granted - this.#counter.get() + this.#charged
@@ -57,6 +63,7 @@ export class Fuel {
 
   /** Asked by the guest when its counter is below zero. @returns units to add; 0 when it has to stop. */
   readonly refill = (): number => {
+    if (this.verdict !== null) return 0
     const left = this.#counter.get()
     const rest = this.#limit - this.used
     if (rest < 0) this.verdict = "E_LIMIT_FUEL"
@@ -68,6 +75,7 @@ export class Fuel {
 
   /** Counts work of the host. @throws {Spent} */
   charge(units: number): void {
+    if (this.verdict !== null) throw new Spent()
     this.#charged += units
     this.#unasked += units
     if (this.#unasked < SLICE) return

@@ -108,7 +108,7 @@ export class Instance implements Guest {
 
   get current(): HookCall | null {
     const call = this.running
-    return call === null || call.request === NO_CALL ? null : call.request
+    return call === null || call.isLoading ? null : call.request
   }
 
   get call(): HookCall {
@@ -180,6 +180,7 @@ export class Instance implements Guest {
   /** Runs what comes before any hook: the start function, the ABI's initialisation. On failure the call has it. */
   boot(call: WasmCall, nowMs: number): void {
     const { start } = this.setup.compiled.metered
+    call.isLoading = true
     this.#begin(call, nowMs)
     try {
       call.what = "its start function"
@@ -224,6 +225,8 @@ export class Instance implements Guest {
     const { abandon } = call
     this.#end(call)
     this.abandoned = true
+    // When its wait is just over there is nothing to abandon: it will go on.
+    this.#fuel.stop()
     abandon?.()
   }
 

@@ -9,6 +9,8 @@ export class WasmCall {
   /** End of the whole call on the clock of performance.now(). */
   readonly wallEndMs: number
   cpuLeftMs: number
+  /** It comes before any hook: there is no request. */
+  isLoading = false
   /** The guest's function has returned. */
   returned = false
   done = false

@@ -2,7 +2,7 @@ import { PluginError } from "../../errors.ts"
 import type { HookName } from "../../hooks.ts"
 import { type Evictable, NoRoom } from "../limits/instance-account.ts"
 import { watchCall } from "../limits/watch-call.ts"
-import type { GuestCopy, GuestState, HookCall, Json, MovableSandbox, Sandbox } from "../sandbox.ts"
+import type { CallLimits, GuestCopy, GuestState, HookCall, Json, MovableSandbox, Sandbox } from "../sandbox.ts"
 import { toCopy, type WasmState } from "./guest-copy.ts"
 import { type Image, imageBytes } from "./image.ts"
 import { type GuestSetup, Instance, NO_CALL } from "./instance.ts"
@@ -11,6 +11,9 @@ import { WasmCall } from "./wasm-call.ts"
 const PAGE_BYTES = 65_536
 /** Calls that may wait for a shared instance whose guest waits. */
 const MAX_TURNS = 1000
+const UNLIMITED: CallLimits = { cpuMs: Infinity, wallMs: Infinity, fuel: Infinity }
+/** Milliseconds that turns may take one right after the other, until others get the thread. */
+const TURNS_MS = 5
 
 /** What a sandbox begins with. */
 export interface LoadedGuest {
@@ -42,6 +45,8 @@ export class WasmSandbox implements Sandbox, Evictable {
   readonly #leased = new Set<Instance>()
   /** Calls whose turn has not come: the guest waits in the shared instance. */
   readonly #turns = new Set<WasmCall>()
+  /** The next turn is put off. */
+  #turnsLater: NodeJS.Immediate | null = null
   #lastCallMs = 0
   #disposed = false
 
@@ -124,7 +129,7 @@ export class WasmSandbox implements Sandbox, Evictable {
       this.#shared ??= this.#open()
       return this.#run(this.#shared, call, nowMs)
     }
-    return this.#run(this.#lease(), call, nowMs)
+    return this.#run(this.#lease(request.limits), call, nowMs)
   }
 
   evict(): void {
@@ -233,7 +238,15 @@ export class WasmSandbox implements Sandbox, Evictable {
   }
 
   #nextTurn(): void {
-    while (!this.#disposed && this.#turns.size > 0 && this.#sharedRests()) {
+    const untilMs = performance.now() + TURNS_MS
+    while (!this.#disposed && this.#turns.size > 0 && this.#sharedRests() && this.#turnsLater === null) {
+      if (performance.now() > untilMs) {
+        this.#turnsLater = setImmediate(() => {
+          this.#turnsLater = null
+          this.#nextTurn()
+        })
+        return
+      }
       const [call] = this.#turns as Set<WasmCall>
       this.#turns.delete(call!)
       call!.unwatch?.()
@@ -273,13 +286,13 @@ export class WasmSandbox implements Sandbox, Evictable {
     if (shared.used) this.#generation++
   }
 
-  #lease(): Instance {
+  #lease(callLimits: CallLimits): Instance {
     const { name, limits } = this.#setup
     const idle = this.#idle.pop()
     if (idle === undefined && this.#leased.size >= limits.maxInstances) {
       throw new PluginError("E_OVERLOADED", name, `all ${limits.maxInstances} instances are waiting`)
     }
-    const instance = idle ?? this.#open()
+    const instance = idle ?? this.#open(this.#image, callLimits)
     this.#leased.add(instance)
     return instance
   }
@@ -298,22 +311,25 @@ export class WasmSandbox implements Sandbox, Evictable {
     return null
   }
 
-  /** @throws {PluginError} `E_OVERLOADED`, `E_GUEST_EXITED`, and what a guest without image fails with when it starts again. */
-  #open(image = this.#image): Instance {
+  /**
+   * @param most - What a guest without image may use, at most, for each step of its start.
+   * @throws {PluginError} `E_OVERLOADED`, `E_GUEST_EXITED`, and what a guest without image fails with when it starts again.
+   */
+  #open(image = this.#image, most: CallLimits = UNLIMITED): Instance {
     if (this.#disposed || !this.#isReady) throw this.#gone()
     const instance = this.#settled(openInstance(this.#setup, image?.pages))
     if (image !== null) instance.restore(image, this.#contents)
-    else this.#startAgain(instance)
+    else this.#startAgain(instance, most)
     return instance
   }
 
   /** Memory and globals are not all of this guest's state, so it goes the way it came. */
-  #startAgain(instance: Instance): void {
+  #startAgain(instance: Instance, most: CallLimits): void {
     const calls: [WasmCall, (call: WasmCall, nowMs: number) => void][] = []
     const nowMs = performance.now()
-    calls.push([new WasmCall(NO_CALL, nowMs, "the start function"), (call, at) => instance.boot(call, at)])
+    calls.push([new WasmCall(within(NO_CALL, most), nowMs, "its start"), (call, at) => instance.boot(call, at)])
     if (this.#startCall !== null)
-      calls.push([new WasmCall(this.#startCall, nowMs), (call, at) => instance.start(call, at)])
+      calls.push([new WasmCall(within(this.#startCall, most), nowMs), (call, at) => instance.start(call, at)])
     for (const [call, run] of calls) {
       run(call, performance.now())
       if (!call.done) instance.stop(this.#gone())
@@ -382,6 +398,19 @@ function noRoom(name: string, cause: unknown): PluginError {
       ? "no room for another instance (sandbox.max_instances, sandbox.max_guest_memory_mb), and none at rest to give up"
       : "the system has no memory for another instance"
   return new PluginError("E_OVERLOADED", name, what, { cause })
+}
+
+/** A call with limits that are not above others. */
+function within(call: HookCall, { cpuMs, wallMs, fuel }: CallLimits): HookCall {
+  const { limits } = call
+  return {
+    ...call,
+    limits: {
+      cpuMs: Math.min(limits.cpuMs, cpuMs),
+      wallMs: Math.min(limits.wallMs, wallMs),
+      fuel: Math.min(limits.fuel, fuel),
+    },
+  }
 }
 
 function answerOf(call: WasmCall): Promise<Json | undefined> {
