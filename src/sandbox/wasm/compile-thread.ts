@@ -104,7 +104,8 @@ function stoppedCompiling(): void {
 
 function ask(worker: Worker, request: CompileRequest, timeoutMs: number): Promise<CompileReply> {
   const { promise, resolve, reject } = Promise.withResolvers<CompileReply>()
-  const timer = setTimeout(() => reject(tooSlow(timeoutMs)), timeoutMs)
+  // When this thread was held up, the answer may be there already: it comes first.
+  const timer = setTimeout(() => setImmediate(() => reject(tooSlow(timeoutMs))), timeoutMs)
   const failed = (error: Error) => reject(toFailure(error))
   const exited = () => reject(new BextError("E_INTERNAL", "the compiler's thread ended"))
   worker.on("message", resolve).on("messageerror", failed).on("error", failed).on("exit", exited).ref()
