@@ -78,21 +78,21 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     },
     set_header_value(kind: number, name: number, nameLength: number, value: number, valueLength: number) {
       guest.charge(MESSAGE_UNITS)
-      const side = writableSide(kind)
+      const side = headerSide(kind)
       const [key, text] = [readName(name, nameLength), read(value, valueLength)]
       if (isAnswer(side)) handling.answer.set(key, text)
       else guest.exchange.setHeader(side, key, text)
     },
     add_header_value(kind: number, name: number, nameLength: number, value: number, valueLength: number) {
       guest.charge(MESSAGE_UNITS)
-      const side = writableSide(kind)
+      const side = headerSide(kind)
       const [key, text] = [readName(name, nameLength), read(value, valueLength)]
       if (isAnswer(side)) handling.answer.add(key, text)
       else guest.exchange.appendHeader(side, key, text)
     },
     remove_header(kind: number, name: number, nameLength: number) {
       guest.charge(MESSAGE_UNITS)
-      const side = writableSide(kind)
+      const side = headerSide(kind)
       const key = readName(name, nameLength)
       if (isAnswer(side)) handling.answer.remove(key)
       else guest.exchange.removeHeader(side, key)
@@ -185,7 +185,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     return side === "response" && changedSide() === "request"
   }
 
-  function writableSide(kind: number): Side {
+  function headerSide(kind: number): Side {
     if (kind === REQUEST) return "request"
     if (kind === RESPONSE) return "response"
     throw kind === REQUEST_TRAILERS || kind === RESPONSE_TRAILERS
@@ -201,7 +201,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
 
   function namesOf(kind: number): readonly string[] {
     if (kind === REQUEST_TRAILERS || kind === RESPONSE_TRAILERS) return NO_VALUES
-    const side = writableSide(kind)
+    const side = headerSide(kind)
     const fields = isAnswer(side) ? handling.answer.fields : guest.exchange.headers(side)
     guest.charge(FIELD_UNITS * fields.length)
     return fields.map(([name]) => name)
@@ -209,7 +209,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
 
   function valuesOf(kind: number, name: string): readonly string[] {
     if (kind === REQUEST_TRAILERS || kind === RESPONSE_TRAILERS) return NO_VALUES
-    const side = writableSide(kind)
+    const side = headerSide(kind)
     if (!isAnswer(side)) return fieldValues(guest.exchange, side, name)
     return handling.answer.fields.filter(([one]) => one === name).map(([, value]) => value)
   }

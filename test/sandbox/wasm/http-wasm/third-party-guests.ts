@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process"
+import { execFile, spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import { existsSync, readdirSync } from "node:fs"
 import { cp, mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises"
@@ -25,7 +25,7 @@ const APT: TestProgram = {
 }
 
 /** Why they cannot be built here; false: they can. @throws {Error} with CI=true, where nothing is skipped. */
-export const NO_THIRD_PARTY: string | false = missing(APT, WASM_LD, WASI_CLANG)
+export const NO_THIRD_PARTY: string | false = missing(APT, WASM_LD, WASI_CLANG) || lacksPackages()
 
 /**
  * Builds the examples of a crate as cargo fetched it, byte for byte, for wasm32-wasip1. No package has Rust's standard
@@ -62,6 +62,14 @@ export async function buildThirdPartyGuests(): Promise<string> {
   }
 }
 
+/** With CI=true, lists of packages that are missing are fetched. */
+function lacksPackages(): string | false {
+  if (process.env.CI === "true") return false
+  const { stdout } = spawnSync("apt-cache", ["policy", ...PACKAGES], { encoding: "utf8" })
+  const known = stdout.split("\n").filter((line) => /^ +Candidate: \d/.test(line)).length
+  return known < PACKAGES.length && `apt does not know the Debian packages ${PACKAGES.join(", ")}`
+}
+
 type Cargo = (folder: string, args: readonly string[]) => Promise<string>
 
 /** Unpacks the packages without installing them. @returns their cargo, with an environment that finds everything. */
@@ -79,7 +87,7 @@ async function unpackRust(folder: string): Promise<Cargo> {
   ]
   const env = {
     ...process.env,
-    LD_LIBRARY_PATH: join(usr, "lib/x86_64-linux-gnu"),
+    LD_LIBRARY_PATH: join(usr, "lib", process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu"),
     RUSTC: join(usr, "bin/rustc"),
     RUSTFLAGS: flags.join(" "),
     // Building the standard library is not for stable compilers otherwise.
