@@ -140,8 +140,8 @@ void *bext_alloc(size_t size);
 void bext_arena_end(void);
 
 /*
- * A copy that lives as long as the instance, for on_server_start: everything else that this call has allocated until now lives
- * as long with it, so it is not for what happens on each request. "None" stays so; without memory the copy is "none".
+ * A copy that lives as long as the instance, for on_server_start: everything else that this call has allocated until now may
+ * live as long with it, so it is not for what happens on each request. "None" stays so; without memory the copy is "none".
  */
 bext_str bext_keep(bext_str text);
 
@@ -151,23 +151,25 @@ bext_str bext_keep(bext_str text);
 /* Blocks from malloc: the C library believes that all memory above its heap is its own. */
 #include <stdlib.h>
 
-#define BEXT_BLOCK_BYTES 8192
-
 struct bext_block {
   struct bext_block *older;
   char *next, *end;
 };
+
+#define BEXT_BLOCK_BYTES_ 8192
+#define BEXT_BLOCK_HEAD_ ((sizeof(struct bext_block) + 15) & ~(size_t)15)
+
 __attribute__((weak)) struct bext_block *bext_arena_block = NULL;
 __attribute__((weak)) bool bext_arena_over = false;
 
-/* The newest block stays for the next call, unless it was made for one big value. */
+/* The first block stays for the next call, unless it was made for one big value. */
 static inline void bext_arena_reset(void) {
   struct bext_block *block = bext_arena_block;
   bext_arena_block = NULL;
   while (block != NULL) {
     struct bext_block *older = block->older;
-    if (older == NULL && (size_t)(block->end - (char *)block) == BEXT_BLOCK_BYTES) {
-      block->next = (char *)(block + 1) + (16 - sizeof(struct bext_block) % 16) % 16;
+    if (older == NULL && (size_t)(block->end - (char *)block) == BEXT_BLOCK_BYTES_) {
+      block->next = (char *)block + BEXT_BLOCK_HEAD_;
       bext_arena_block = block;
     } else {
       free(block);
@@ -184,12 +186,12 @@ __attribute__((weak)) BEXT_EXPORT("bext_alloc") void *bext_alloc(size_t size) {
   if (size > (size_t)INT32_MAX) return NULL;
   size_t rounded = (size + 15) & ~(size_t)15;
   if (bext_arena_block == NULL || (size_t)(bext_arena_block->end - bext_arena_block->next) < rounded) {
-    size_t head = (sizeof(struct bext_block) + 15) & ~(size_t)15;
-    size_t bytes = head + rounded > BEXT_BLOCK_BYTES ? head + rounded : BEXT_BLOCK_BYTES;
+    size_t bytes = BEXT_BLOCK_HEAD_ + rounded;
+    if (bytes < BEXT_BLOCK_BYTES_) bytes = BEXT_BLOCK_BYTES_;
     struct bext_block *block = (struct bext_block *)malloc(bytes);
     if (block == NULL) return NULL;
     block->older = bext_arena_block;
-    block->next = (char *)block + head;
+    block->next = (char *)block + BEXT_BLOCK_HEAD_;
     block->end = (char *)block + bytes;
     bext_arena_block = block;
   }

@@ -15,6 +15,7 @@ static int32_t refuse(bext_str challenge, bext_str why);
 
 BEXT_ON_REQUEST() {
   bext_str prefix = bext_config(BEXT_STR("header_prefix"));
+  BEXT_TRY(bext_failed(prefix));
   BEXT_TRY(remove_forged_headers(prefix));
   bext_str secret = bext_secret(BEXT_STR("JWT_SECRET"));
   BEXT_TRY(bext_failed(secret));
@@ -83,9 +84,9 @@ static bool is_current(bext_str claims, int64_t leeway) {
 
 /* Source: RFC 7519 §4.1.1 and §4.1.3. */
 static bool is_for_us(bext_str claims) {
-  bext_str issuer = bext_config(BEXT_STR("issuer"));
+  bext_str issuer = bext_config(BEXT_STR("issuer")), audience = bext_config(BEXT_STR("audience"));
+  if (bext_failed(issuer) < 0 || bext_failed(audience) < 0) return false;
   if (bext_is_some(issuer) && !bext_equal(bext_json_text(bext_json_get(claims, BEXT_STR("iss"))), issuer)) return false;
-  bext_str audience = bext_config(BEXT_STR("audience"));
   if (!bext_is_some(audience)) return true;
   bext_str claim = bext_json_get(claims, BEXT_STR("aud"));
   if (bext_equal(bext_json_text(claim), audience)) return true;
