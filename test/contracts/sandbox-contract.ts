@@ -235,6 +235,7 @@ export const LIMITS: Limits = { memoryBytes: 16 * MIB, messageBytes: 64 * 1024, 
 /** Enough CPU that only the limit in question is reached, even on a busy machine. */
 const BUDGETS: Partial<Record<ErrorCode, Partial<CallLimits>>> = {
   E_LIMIT_CPU: { cpuMs: 30, fuel: Number.MAX_SAFE_INTEGER },
+  E_LIMIT_FUEL: { fuel: 1_000_000, cpuMs: 20_000, wallMs: 60_000 },
   E_LIMIT_TIME: { wallMs: 50 },
   E_LIMIT_MEMORY: { cpuMs: 20_000, wallMs: 60_000 },
 }
