@@ -5,6 +5,7 @@ import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
 import { fileURLToPath } from "node:url"
 import { buildAssemblyScript } from "./build-assemblyscript.ts"
+import { memoryAfter } from "./endurance.ts"
 import { type ServedPlugin, servePlugin } from "./serve-plugin.ts"
 
 const PLUGIN = fileURLToPath(new URL("../fixtures/sdk/assemblyscript", import.meta.url))
@@ -169,6 +170,13 @@ describe("a plugin in AssemblyScript", () => {
   it("gives back the memory of what it read", async () => {
     const headers = { "x-long": "a".repeat(3000) }
     for (let i = 0; i < 30; i++) assert.equal(await plugin.ask("/garbage", { headers }), "200 true")
+  })
+
+  it("needs no more memory after 10,000 requests than after the first thousand", async () => {
+    const paths = ["/calls", "/refused", "/body", "/json", "/nothing"]
+    const { bytes, generation } = await memoryAfter(folder, paths, [1000, 9000])
+    assert.equal(bytes[1], bytes[0])
+    assert.equal(generation, 0)
   })
 
   const broken: [deed: string, codes: RegExp][] = [

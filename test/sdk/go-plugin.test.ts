@@ -7,6 +7,7 @@ import { after, before, describe, it } from "node:test"
 import { fileURLToPath } from "node:url"
 import { findProgram, GO, missing } from "../support/programs.ts"
 import { buildGo } from "./build-go.ts"
+import { memoryAfter } from "./endurance.ts"
 import { type ServedPlugin, servePlugin } from "./serve-plugin.ts"
 
 const SDK = fileURLToPath(new URL("../../sdk/go", import.meta.url))
@@ -110,6 +111,19 @@ describe("a plugin in Go", { skip: missing(GO) }, () => {
     assert.equal(await plugin.ask("/goroutines"), "200 4950")
     const headers = { "x-long": "a".repeat(3000) }
     for (let i = 0; i < 4; i++) assert.equal(await plugin.ask("/garbage", { headers }), "200 true true")
+  })
+
+  it("stays within the memory that Go's collector leaves it, for any number of requests", async () => {
+    const { bytes, generation } = await memoryAfter(
+      folder,
+      ["/request", "/calls", "/body", "/nothing"],
+      [15_000, 15_000],
+    )
+    assert.ok(
+      bytes.every((size) => size < 16 * 1024 * 1024),
+      `${bytes}`,
+    )
+    assert.equal(generation, 0)
   })
 
   it("sees nothing of the machine", async () => {
