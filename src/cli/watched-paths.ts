@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs"
 import { dirname, join } from "node:path"
 import type { Config, PluginConfig } from "../config/schema.ts"
-import { resolvePlugin } from "../plugins/resolve-plugin.ts"
+import { type ResolvedPlugin, resolvePlugin } from "../plugins/resolve-plugin.ts"
 
 export interface WatchedPaths {
   /** Files and folders, absolute, some of which may be missing. */
@@ -25,8 +25,8 @@ export function watchedPaths(file: string, config: Config): WatchedPaths {
 function sourcesOf(name: string, entry: PluginConfig, project: string): { folder: string; paths: string[] } {
   try {
     const found = resolvePlugin(name, entry, project)
+    if (found.manifest.sandbox.type === "wasm") return { folder: found.folder, paths: moduleFiles(found) }
     if (!found.synthesised) return { folder: found.folder, paths: [found.folder] }
-    if (found.manifest.sandbox.type !== "quickjs") return { folder: found.folder, paths: [found.entry] }
     // A single file may import its neighbours; what else lies there is none of its business.
     const neighbours = readdirSync(found.folder).filter((file) => /\.([cm]?[jt]s|json)$/.test(file))
     return { folder: found.folder, paths: neighbours.map((file) => join(found.folder, file)) }
@@ -34,4 +34,11 @@ function sourcesOf(name: string, entry: PluginConfig, project: string): { folder
     const folder = entry.path ?? join(project, "plugins", name)
     return { folder, paths: [folder] }
   }
+}
+
+/** What else is in the folder of a module is what it is built from, and all that its compiler writes. */
+function moduleFiles({ folder, entry, manifest, synthesised }: ResolvedPlugin): string[] {
+  if (synthesised) return [entry]
+  const { config_schema: schema } = manifest.manifest
+  return [entry, join(folder, "plugin.toml"), ...(schema === undefined ? [] : [join(folder, schema)])]
 }
