@@ -147,6 +147,7 @@ export class BodyScan {
           this.#blockType(reader, depth, height)
           if (opcode === OP.loop) {
             this.hasLoop = true
+            joined += LOOP_CHECK
             tight = everyBlock && this.#parameters[depth] === 0 ? depth : 0
             if (tight > 0) this.#loopEvent[depth] = this.#add(EVENT.plainLoop, start, 0, reader.at)
             current = this.#addCharge(EVENT.checkedCharge, reader.at)
@@ -412,6 +413,9 @@ const HIDDEN_STATE: readonly (string | undefined)[] = Object.assign([], {
   15: "table.grow",
   17: "table.fill",
 })
+
+/** What the check of a loop adds to the joined values: a module of nothing but loops grows 14 times. */
+const LOOP_CHECK = 4
 
 /** Behind `unreachable` the height can fall below the truth without end: it must not make up for what was counted before. */
 function atLeastZero(height: number): number {

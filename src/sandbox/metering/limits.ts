@@ -25,8 +25,8 @@ export interface ModuleLimits {
   readonly nesting: number
   /**
    * Values that the compiler has to look at where control flow splits, joins or leaves the function: summed over the blocks,
-   * branches, calls, table and bulk instructions of a function, its locals and the operands on its stack there. A million
-   * takes V8 about 50 ms.
+   * branches, calls, table and bulk instructions of a function, its locals and the operands on its stack there, and 4 for
+   * each loop. A million takes V8 about 50 ms.
    */
   readonly functionJoinedValues: number
   /** The same, summed over all functions. */

@@ -191,6 +191,13 @@ describe("static limits", () => {
     assert.match(rejection(toWasm(bomb)).message, /values joined in one function/)
   })
 
+  it("counts loops although they join nothing: a module of nothing else grows to fourteen times its size", () => {
+    const loops = toWasm(`(module (func ${"(loop)".repeat(1000)}))`)
+    assert(meter(loops, GUEST_PROFILE).bytes.length > 10 * loops.length)
+    const limits = { ...DEFAULT_MODULE_LIMITS, joinedValues: 3999 }
+    assert.match(rejection(loops, { ...GUEST_PROFILE, limits }).message, /values joined in all functions: 4000/)
+  })
+
   it("refuses the compile bomb that kept the baseline compiler busy for seconds", () => {
     const bomb = toWasm(
       `(module (func ${"(local i32)".repeat(1000)} ${"(loop (br_if 0 (local.get 0)))".repeat(2000)}))`,
