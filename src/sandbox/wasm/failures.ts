@@ -25,14 +25,16 @@ export function failureOf(stopped: Stopped, error: unknown): PluginError {
   const { plugin, what, verdict } = stopped
   const cause = { cause: error }
   if (verdict !== null && (error instanceof Spent || error instanceof WebAssembly.RuntimeError)) {
-    return new PluginError(verdict, plugin, `${what} ${limitText(stopped, verdict)}${placeOf(error)}`, cause)
+    // The meter's own function, which asks for more fuel, is what traps.
+    const place = placeOf(error, error instanceof Spent ? 0 : 1)
+    return new PluginError(verdict, plugin, `${what} ${limitText(stopped, verdict)}${place}`, cause)
   }
   if (error instanceof BextError) {
     return error instanceof PluginError
       ? error
       : new PluginError(error.code, plugin, `${what}: ${error.message}`, cause)
   }
-  if (error instanceof RangeError) {
+  if (error instanceof RangeError && /call stack/.test(error.message)) {
     return new PluginError("E_LIMIT_STACK", plugin, `${what} recursed too deeply${placeOf(error)}`, cause)
   }
   if (error instanceof GuestFault) {
@@ -59,12 +61,13 @@ export function limitText({ limits, fuelUsed, maxMemoryBytes }: Stopped, code: E
 /**
  * " in NAME" of the innermost function that is the guest's, by its name section, otherwise its index in the module as the author
  * built it; "" when the stack has none.
+ * @param passOver - Functions on the stack that are not the guest's.
  */
-export function placeOf(error: unknown): string {
+export function placeOf(error: unknown, passOver = 0): string {
   const stack = error instanceof Error ? (error.stack ?? "") : ""
   for (const line of stack.split("\n")) {
     const frame = /^ +at (?:(.*) \()?wasm:\/\/wasm\/[^ ]*:wasm-function\[(\d+)\]:0x[0-9a-f]+\)?$/.exec(line)
-    if (frame === null || frame[1]?.includes("__fuel")) continue
+    if (frame === null || passOver-- > 0) continue
     // The rewriter put one import in front of the module's own functions.
     const name = frame[1]?.replace(/[^!-~]+/g, "?").slice(0, MAX_NAME) ?? `function ${Number(frame[2]) - 1}`
     return ` in ${name}`
