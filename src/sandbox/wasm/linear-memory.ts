@@ -3,6 +3,9 @@ import { PluginError } from "../../errors.ts"
 import type { GuestMemory } from "./abi.ts"
 import { GuestFault } from "./failures.ts"
 
+/** Up to this length a loop is faster than to ask whether text is UTF-8. */
+const SHORT_BYTES = 64
+
 /** What the host reads and writes of a guest's memory. Guest code may have grown it since the last time. */
 export class LinearMemory implements GuestMemory {
   readonly #plugin: string
@@ -30,6 +33,7 @@ export class LinearMemory implements GuestMemory {
   text(address: number, length: number): string {
     const { start, end } = this.#message(address, length)
     const bytes = this.#bytes
+    if (end - start > SHORT_BYTES) return this.#decode(bytes.subarray(start, end))
     for (let at = start; at < end; at++) {
       if (bytes[at]! >= 0x80) return this.#decode(bytes.subarray(start, end))
     }

@@ -4,9 +4,9 @@ import type { GuestServices } from "../../host/services.ts"
 import { InstanceAccount, type InstanceCeiling } from "../limits/instance-account.ts"
 import { sharedClock } from "../limits/shared-clock.ts"
 import type { GuestCopy, GuestSource, InstanceMode, Limits, Sandbox, SandboxTier } from "../sandbox.ts"
-import type { WaitingImport } from "./abi.ts"
+import type { Abi, CheckedModule, WaitingImport } from "./abi.ts"
 import { abiOf } from "./abis.ts"
-import { type Compiler, createCompiler } from "./compile.ts"
+import { type CompiledGuest, type Compiler, createCompiler } from "./compile.ts"
 import { toSetup, type WasmCopy } from "./guest-copy.ts"
 import { type GuestSetup, NO_CALL } from "./instance.ts"
 import { WasmCall } from "./wasm-call.ts"
@@ -76,7 +76,7 @@ async function load(
   const { name } = source
   const compiled = await compiler.compile(name, await readModule(source), limits.memoryBytes)
   const abi = abiOf(compiled.metered.shape)
-  const { hooks, waiting } = abi.check(name, compiled.metered.shape)
+  const { hooks, waiting } = checked(name, compiled, abi)
   const setup: GuestSetup = {
     name,
     abi,
@@ -119,6 +119,17 @@ function loadFailure(failure: PluginError): PluginError {
   const said = failure.message.replace(`${failure.plugin}: `, "").replace(` [${failure.code}]`, "")
   return new PluginError("E_PLUGIN_LOAD_FAILED", failure.plugin, said, { cause: failure })
 }
+
+/** A module is checked once, however many plugins have it. */
+function checked(name: string, compiled: CompiledGuest, abi: Abi): CheckedModule {
+  const known = checkedModules.get(compiled)
+  if (known !== undefined) return known
+  const module = abi.check(name, compiled.metered.shape)
+  checkedModules.set(compiled, module)
+  return module
+}
+
+const checkedModules = new WeakMap<CompiledGuest, CheckedModule>()
 
 /** Where nothing is granted the guest is refused without a wait, so it can be entered plainly. */
 function granted(waiting: readonly WaitingImport[], services: GuestServices): WaitingImport[] {

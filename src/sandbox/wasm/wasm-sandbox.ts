@@ -388,7 +388,9 @@ export function openInstance(setup: GuestSetup, pages?: number): Instance {
     return new Instance(setup)
   } catch (error) {
     account.dismiss(initial)
-    throw noRoom(name, error)
+    if (!(error instanceof WebAssembly.RuntimeError)) throw noRoom(name, error)
+    // Segments are checked when they are written.
+    throw new PluginError("E_PLUGIN_LOAD_FAILED", name, `the module does not start: ${error.message}`, { cause: error })
   }
 }
 
