@@ -28,7 +28,8 @@ export async function pluginInit(args: readonly string[]): Promise<number> {
   const { files, shown, build } = scaffold(name, language)
   try {
     write(dir, files)
-    linkBext(dir)
+    // Of a compiled plugin the test alone needs it; beside package.json `npm install` would remove the link.
+    linkBext(build === null ? dir : join(dir, "test"))
   } catch (error) {
     throw toBextError(error, dir)
   }
@@ -115,7 +116,7 @@ function next(name: string, dir: string, build: Build | null): string {
     ...(build === null ? [] : buildSteps(build, dir)),
     ["test it", build === null ? `cd ${dir} && ${test}` : test],
     [`add it to a site: in ${FILE}${hasConfig ? "" : " (bext init writes one)"}`, `[plugins.${name}]`, ...path],
-    ["run it, and have every change taken over", "bext dev"],
+    [`run it, and have every ${build === null ? "change" : "build"} taken over`, "bext dev"],
   ]
   return `next: ${steps.map((lines) => lines.join("\n        ")).join("\n      ")}\n`
 }

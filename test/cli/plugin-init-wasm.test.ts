@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { readFileSync, writeFileSync } from "node:fs"
+import { createRequire } from "node:module"
 import { join } from "node:path"
 import { describe, it } from "node:test"
 import { COMPILED_LANGUAGES, runInShell } from "../support/compiled-plugin.ts"
@@ -40,6 +41,17 @@ describe("bext plugin init in compiled languages", () => {
       assert.match(failed.out, /Goodbye, Ada!/)
     })
   }
+
+  it("keeps the package of bext where npm install does not remove it", async (t) => {
+    const cwd = temporaryFolder(t)
+    await runBext(["plugin", "init", "my-hello", "--language", "assemblyscript"], { cwd })
+    const folder = join(cwd, "my-hello")
+    // Without a network; what the template depends on is of no matter here.
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "my-hello", version: "0.1.0", private: true }))
+    const installed = await runInShell("npm install --offline", folder, COMPILED_LANGUAGES[3]!)
+    assert.equal(installed.code, 0, installed.err)
+    assert.ok(createRequire(join(folder, "test/plugin.test.mjs")).resolve("bext/testing"))
+  })
 
   it("names what to install when the toolchain is not there", async (t) => {
     const cwd = temporaryFolder(t)
