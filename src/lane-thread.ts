@@ -6,6 +6,7 @@ import { pino } from "pino"
 import { createHost } from "./host/create-host.ts"
 import type { FromLane, LaneThreadData } from "./plugins/lanes/lane-protocol.ts"
 import { serveLane } from "./plugins/lanes/lane-server.ts"
+import { InstanceAccount, type InstanceCeiling } from "./sandbox/limits/instance-account.ts"
 import { createQuickjsLaneTier } from "./sandbox/quickjs/tier.ts"
 import type { SandboxTier, Tier } from "./sandbox/sandbox.ts"
 import { createWasmLaneTier } from "./sandbox/wasm/tier.ts"
@@ -26,15 +27,22 @@ await using host = createHost({
   isOwnListener: () => true,
   allowPrivate: [],
 })
+let account: InstanceAccount | undefined
 const tiers = new Map(Array.from(parts, ([tier, part]) => [tier, createTier(tier, part)]))
 // Only now: on a busy machine it would never be there otherwise.
 beNice()
 await serveLane(port, host, tiers, createTier)
 
 function createTier(tier: Tier, part: unknown): SandboxTier {
-  if (tier === "quickjs") return createQuickjsLaneTier(part)
-  if (tier === "wasm") return createWasmLaneTier(part)
+  if (tier === "quickjs") return createQuickjsLaneTier(part, toAccount)
+  if (tier === "wasm") return createWasmLaneTier(part, toAccount)
   throw new Error(`guests of ${tier} cannot change threads`)
+}
+
+/** One account for all tiers, as in the serving thread: the ceiling is for all of them together. */
+function toAccount(ceiling: InstanceCeiling): InstanceAccount {
+  account ??= new InstanceAccount(ceiling)
+  return account
 }
 
 /** Linux counts the priority of each thread; elsewhere, or without the right, this changes nothing. */

@@ -122,3 +122,7 @@ export class InstanceAccount {
     return this.#instances > this.#ceiling.maxInstances || this.#bytes > this.#ceiling.maxBytes
   }
 }
+
+export function newAccount(ceiling: InstanceCeiling): InstanceAccount {
+  return new InstanceAccount(ceiling)
+}

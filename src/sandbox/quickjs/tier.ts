@@ -1,7 +1,7 @@
 import { PluginError } from "../../errors.ts"
 import { HOOK_NAMES, type HookName } from "../../hooks.ts"
 import type { GuestServices } from "../../host/services.ts"
-import { InstanceAccount, type InstanceCeiling } from "../limits/instance-account.ts"
+import { InstanceAccount, type InstanceCeiling, newAccount } from "../limits/instance-account.ts"
 import { sharedClock } from "../limits/shared-clock.ts"
 import type { GuestCopy, GuestSource, HookCall, InstanceMode, Limits, Sandbox, SandboxTier } from "../sandbox.ts"
 import { type Base, bootBase } from "./base.ts"
@@ -44,13 +44,14 @@ export async function createQuickjsTier(account = new InstanceAccount()): Promis
 /**
  * The same tier in a lane: nothing is compiled or booted again, and every address means the same.
  * @param parts - What `openThread` of the tier in the serving thread gave.
+ * @param toAccount - Gives the account of the lane, which has that ceiling.
  * @throws {Error} when the files of bext have changed since the process began: this thread has other code then.
  */
-export function createQuickjsLaneTier(parts: unknown): SandboxTier {
+export function createQuickjsLaneTier(parts: unknown, toAccount = newAccount): SandboxTier {
   const { base, ceiling, clock, operations } = parts as TierParts
   if (operations !== OPERATION_NAMES) throw new Error("bext was updated on disk; restart it")
   const offsetMs = clock.ownMs + (sharedClock() - clock.sharedMs) - performance.now()
-  return createTier(base, new InstanceAccount(ceiling), offsetMs)
+  return createTier(base, toAccount(ceiling), offsetMs)
 }
 
 function createTier(base: Base, account: InstanceAccount, clockOffsetMs: number): SandboxTier {

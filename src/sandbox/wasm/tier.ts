@@ -1,7 +1,7 @@
 import { readFile, stat } from "node:fs/promises"
 import { PluginError } from "../../errors.ts"
 import type { GuestServices } from "../../host/services.ts"
-import { InstanceAccount, type InstanceCeiling } from "../limits/instance-account.ts"
+import { InstanceAccount, type InstanceCeiling, newAccount } from "../limits/instance-account.ts"
 import { sharedClock } from "../limits/shared-clock.ts"
 import type { GuestCopy, GuestSource, InstanceMode, Limits, Sandbox, SandboxTier } from "../sandbox.ts"
 import type { Abi, CheckedModule, WaitingImport } from "./abi.ts"
@@ -39,11 +39,12 @@ export function createWasmTier(account = new InstanceAccount(), compiler: Compil
 /**
  * The same tier in a lane. Nothing is compiled again.
  * @param parts - What `openThread` of the tier in the serving thread gave.
+ * @param toAccount - Gives the account of the lane, which has that ceiling.
  */
-export function createWasmLaneTier(parts: unknown): SandboxTier {
+export function createWasmLaneTier(parts: unknown, toAccount = newAccount): SandboxTier {
   const { ceiling, clock } = parts as TierParts
   const clockOffsetMs = clock.ownMs + (sharedClock() - clock.sharedMs) - performance.now()
-  return createTier({ account: new InstanceAccount(ceiling), compiler: createCompiler(), clockOffsetMs })
+  return createTier({ account: toAccount(ceiling), compiler: createCompiler(), clockOffsetMs })
 }
 
 function createTier(tier: Tier): SandboxTier {
