@@ -118,7 +118,8 @@ func run(handler func() error) (result int32) {
 	defer func() {
 		if value := recover(); value != nil {
 			host.Fail("panic: " + describe(value) + position())
-			result = failed
+			err, _ := value.(error)
+			result = resultOf(err)
 		}
 	}()
 	err := handler()
@@ -126,6 +127,10 @@ func run(handler func() error) (result int32) {
 		return next
 	}
 	host.Fail(err.Error())
+	return resultOf(err)
+}
+
+func resultOf(err error) int32 {
 	var refusal *Error
 	if errors.As(err, &refusal) {
 		return refusal.Result

@@ -74,6 +74,7 @@ describe("a plugin in Go", { skip: missing(GO) }, () => {
     const answer = await plugin.ask("/plugin")
     assert.match(answer, /^200 ä b \[1,"two"\] false \{"word":"ä b","list":\[1,"two"\],"target":.*\} open sesame true$/)
     assert.match(await plugin.ask("/started"), /^200 map\[list:\[1 two\] target:\S+ word:ä b\]$/)
+    assert.equal(await plugin.ask("/at-load"), "200 ä b E_PERMISSION E_PERMISSION")
     const calls = async () => Number((await plugin.ask("/calls")).slice(4))
     const before = await calls()
     assert.equal(await calls(), before + 1)

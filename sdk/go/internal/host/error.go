@@ -22,11 +22,12 @@ func Check(result int32) error {
 	if result >= 0 {
 		return nil
 	}
-	text := "the host refused"
-	// Not by its own means: while the module is being loaded, this is refused as well.
-	if last := LastError(); last>>32 != 0 {
-		text, _, _ = TakeText(last)
+	// Not by Check's own means: while the module is being loaded, this is refused as well.
+	last := LastError()
+	if last>>32 == 0 {
+		return &Error{Result: result, code: "E_PERMISSION", text: "E_PERMISSION: not while the plugin is being loaded"}
 	}
+	text, _, _ := TakeText(last)
 	code, _, _ := strings.Cut(text, ":")
 	return &Error{Result: result, code: code, text: text}
 }
