@@ -123,9 +123,10 @@ function findEntry(name: string, folder: string, { manifest, sandbox }: Manifest
   const found = candidates.map((path) => join(folder, path)).find((path) => isFile(path))
   if (found === undefined) {
     const isModule = sandbox.type === "quickjs" && isFile(join(folder, "plugin.wasm"))
+    const unbuilt = sandbox.type === "wasm" ? "build it, or " : ""
     const hint = isModule
       ? 'but a plugin.wasm: add [sandbox] type = "wasm" to plugin.toml'
-      : "name the plugin's code with entry in [manifest]"
+      : `${unbuilt}name the plugin's code with entry in [manifest]`
     throw new PluginError("E_PLUGIN_NOT_FOUND", name, `${folder} has no ${candidates.join(", ")}; ${hint}`)
   }
   const entry = realpathSync(found)

@@ -73,7 +73,7 @@ describe("bext plugin init in compiled languages", () => {
     writeFileSync(join(cwd, "bext.config.toml"), CONFIG)
     const check = await runBext(["check"], { cwd })
     assert.notEqual(check.code, 0)
-    assert.match(check.out + check.err, /plugin\.wasm/)
+    assert.match(check.out + check.err, /has no plugin\.wasm; build it, or name the plugin's code with entry/)
   })
 
   for (const [word, expected] of [
