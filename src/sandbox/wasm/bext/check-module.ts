@@ -3,13 +3,12 @@ import { PluginError } from "../../../errors.ts"
 import { HOOK_NAMES, type HookName } from "../../../hooks.ts"
 import type { ExternShape, ImportShape, ModuleShape } from "../../metering/module-shape.ts"
 import type { CheckedModule, WaitingImport } from "../abi.ts"
+import { showName } from "../show-name.ts"
 import { checkWasi } from "../wasi/check-wasi.ts"
 import { WASI_MODULE } from "../wasi/types.ts"
 import { BEXT_MODULE, FUNCTIONS } from "./functions.ts"
 import { HOOK_EXPORTS } from "./hook-exports.ts"
 
-/** Names of an export in a message are a stranger's. */
-const MAX_SHOWN = 64
 /** Exports that are compared with the names of hooks; a module may have thousands. */
 const MAX_COMPARED = 200
 
@@ -32,7 +31,7 @@ function toWaiting(module: string, name: string): WaitingImport[] {
 function findImportFault({ imports }: ModuleShape): string | undefined {
   for (const entry of imports) {
     const fault = importFault(entry)
-    if (fault !== undefined) return `import ${show(`${entry.module}.${entry.name}`)} ${fault}`
+    if (fault !== undefined) return `import ${showName(`${entry.module}.${entry.name}`)} ${fault}`
   }
   return undefined
 }
@@ -76,7 +75,7 @@ function findHookFault(exports: ModuleShape["exports"]): string | undefined {
       if (fault !== undefined) return fault
     } else if (shape.kind === "function" && compared++ < MAX_COMPARED) {
       const meant = meantHook(name, exports)
-      if (meant !== undefined) return `export ${show(name)} is no hook; if it is meant to be one, name it ${meant}`
+      if (meant !== undefined) return `export ${showName(name)} is no hook; if it is meant to be one, name it ${meant}`
     }
   }
   if (hooks > 0) return undefined
@@ -100,9 +99,4 @@ function functionFault(name: string, shape: ExternShape | undefined, type: strin
 
 function isHook(name: string): name is HookName {
   return Object.hasOwn(HOOK_EXPORTS, name)
-}
-
-/** On one line, and short. */
-function show(name: string): string {
-  return /^[\w.-]{1,64}$/.test(name) ? name : JSON.stringify(name.slice(0, MAX_SHOWN))
 }

@@ -2,15 +2,13 @@ import { nearest } from "../../../config/nearest.ts"
 import { PluginError } from "../../../errors.ts"
 import type { ExternShape, ImportShape, ModuleShape } from "../../metering/module-shape.ts"
 import type { CheckedModule } from "../abi.ts"
+import { showName } from "../show-name.ts"
 import { checkWasi } from "../wasi/check-wasi.ts"
 import { WASI_MODULE } from "../wasi/types.ts"
 import { GUEST_TYPES, HTTP_HANDLER_MODULE, HTTP_HANDLER_TYPES } from "./types.ts"
 
 /** Functions that initialise a module: of a library, of a program whose `main` registers what handles requests. */
 const INITIALISERS = ["_initialize", "_start"]
-/** Names in a message are a stranger's. */
-const MAX_SHOWN = 64
-
 /** As `Abi.check`. */
 export function checkModule(plugin: string, shape: ModuleShape): CheckedModule {
   const fault = findImportFault(shape) ?? findExportFault(shape)
@@ -22,7 +20,7 @@ export function checkModule(plugin: string, shape: ModuleShape): CheckedModule {
 function findImportFault({ imports }: ModuleShape): string | undefined {
   for (const entry of imports) {
     const fault = importFault(entry)
-    if (fault !== undefined) return `import ${show(`${entry.module}.${entry.name}`)} ${fault}`
+    if (fault !== undefined) return `import ${showName(`${entry.module}.${entry.name}`)} ${fault}`
   }
   return undefined
 }
@@ -59,9 +57,4 @@ function functionFault(name: string, shape: ExternShape | undefined, type: strin
   if (shape === undefined) return `the module does not export ${name}, a function ${type}`
   if (shape.kind !== "function") return `export ${name} is a ${shape.kind}, expected a function ${type}`
   return shape.type === type ? undefined : `export ${name} has the type ${shape.type}, expected ${type}`
-}
-
-/** On one line, and short. */
-function show(name: string): string {
-  return /^[\w.-]{1,64}$/.test(name) ? name : JSON.stringify(name.slice(0, MAX_SHOWN))
 }

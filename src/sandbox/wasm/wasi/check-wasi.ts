@@ -1,5 +1,6 @@
 import { PluginError } from "../../../errors.ts"
 import type { ImportShape } from "../../metering/module-shape.ts"
+import { showName } from "../show-name.ts"
 import { WASI_MODULE, WASI_TYPES } from "./types.ts"
 
 /**
@@ -10,7 +11,8 @@ export function checkWasi(plugin: string, imports: readonly ImportShape[]): void
   for (const { module, name, kind, type } of imports) {
     if (module !== WASI_MODULE) continue
     const fault = findFault(name, kind, type)
-    if (fault !== null) throw new PluginError("E_PLUGIN_LOAD_FAILED", plugin, `import ${module}.${name} ${fault}`)
+    if (fault !== null)
+      throw new PluginError("E_PLUGIN_LOAD_FAILED", plugin, `import ${showName(`${module}.${name}`)} ${fault}`)
   }
 }
 
