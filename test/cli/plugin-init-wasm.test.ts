@@ -53,6 +53,13 @@ describe("bext plugin init in compiled languages", () => {
     assert.ok(createRequire(join(folder, "test/plugin.test.mjs")).resolve("bext/testing"))
   })
 
+  it("has new plugins in AssemblyScript use the compiler that the SDK is tested with", async (t) => {
+    const cwd = temporaryFolder(t)
+    await runBext(["plugin", "init", "hello", "--language", "as"], { cwd })
+    const version = (file: string) => JSON.parse(readFileSync(file, "utf8")).devDependencies.assemblyscript
+    assert.equal(version(join(cwd, "hello/package.json")), version(join(import.meta.dirname, "../../package.json")))
+  })
+
   it("names what to install when the toolchain is not there", async (t) => {
     const cwd = temporaryFolder(t)
     const env = { PATH: cwd }
