@@ -40,6 +40,31 @@ describe("a WebAssembly guest whose call was given up", () => {
   }
 })
 
+describe("a WebAssembly guest that is started again", () => {
+  /** Waits in on_server_start from the second time on. */
+  const WAITS_LATER = `(module
+    (import "host" "wait" (func $wait (param i32) (result i32)))
+    (import "host" "call" (func $call (param i32) (result i32)))
+    (memory (export "memory") 1)
+    (table $t 1 funcref)
+    (func (export "on_server_start") (result i32)
+      (table.set $t (i32.const 0) (ref.null func))
+      (if (i32.gt_s (call $call (i32.const 0)) (i32.const 1)) (then (drop (call $wait (i32.const 0)))))
+      (i32.const 0))
+    (func (export "on_request") (result i32) (i32.const 6))
+    (func (export "cleanup") (result i32) unreachable))`
+
+  it("cannot take the plugin out of service by waiting where it did not before", async () => {
+    let starts = 0
+    await using guest = await ready(WAITS_LATER, { wait: async () => 0, call: () => ++starts })
+    assert.equal(await ask(guest), 6)
+    await assert.rejects(async () => ask(guest, "cleanup"), { code: "E_GUEST_TRAPPED" })
+    await assert.rejects(async () => ask(guest), { code: "E_GUEST_TRAPPED", message: /on_server_start waited/ })
+    starts = 0
+    assert.equal(await ask(guest), 6)
+  })
+})
+
 describe("calls that wait for their turn at a WebAssembly guest", () => {
   it("cannot keep everybody else from the thread when it comes", async () => {
     const BURNS = `(module

@@ -332,7 +332,7 @@ export class WasmSandbox implements Sandbox, Evictable {
       calls.push([new WasmCall(within(this.#startCall, most), nowMs), (call, at) => instance.start(call, at)])
     for (const [call, run] of calls) {
       run(call, performance.now())
-      if (!call.done) instance.stop(this.#gone())
+      if (!call.done) instance.stop(this.#startedOtherwise(call))
       if (call.failure === null) continue
       this.#drop(instance)
       throw call.failure
@@ -342,6 +342,12 @@ export class WasmSandbox implements Sandbox, Evictable {
   #cannotStartAgain(inexact: string): PluginError {
     const what = `on_server_start may not wait in a module whose instances cannot be copied (${inexact})`
     return new PluginError("E_PLUGIN_LOAD_FAILED", this.#setup.name, what)
+  }
+
+  /** Not E_GUEST_EXITED, which takes the plugin out of service: whoever can make it trap would have made it start again. */
+  #startedOtherwise({ what }: WasmCall): PluginError {
+    const said = `${what} waited or trapped when the guest was started again after it was stopped`
+    return new PluginError("E_GUEST_TRAPPED", this.#setup.name, said)
   }
 
   #drop(instance: Instance): void {
