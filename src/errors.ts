@@ -97,8 +97,12 @@ export const ERRORS = {
   },
   // plugins at load
   E_PLUGIN_MANIFEST_INVALID: { status: 500, blame: "operator", hint: "fix the manifest field named in the message" },
-  E_PLUGIN_NOT_FOUND: { status: 500, blame: "operator", hint: "check plugins.NAME.path, or install the plugin" },
-  E_PLUGIN_LOAD_FAILED: { status: 500, blame: "guest", hint: "fix the plugin's source at the position in the message" },
+  E_PLUGIN_NOT_FOUND: {
+    status: 500,
+    blame: "operator",
+    hint: "check plugins.NAME.path; install the plugin, or build it",
+  },
+  E_PLUGIN_LOAD_FAILED: { status: 500, blame: "guest", hint: "fix the plugin's source where the message says" },
   E_PLUGIN_HOOK_MISMATCH: {
     status: 500,
     blame: "guest",
@@ -118,7 +122,7 @@ export const ERRORS = {
   E_WASM_LIMIT: {
     status: 500,
     blame: "guest",
-    hint: "make the module smaller where the message says; a release build without debug information often is",
+    hint: "make the module smaller where the message says (a release build often is), or raise max_memory_mb for its memory",
   },
   E_GRANT_MISSING: {
     status: 500,

@@ -291,6 +291,7 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     steps: [
       "Without `path`, bext looks in ./plugins/NAME next to the configuration and then among its own plugins.",
       "The manifest is called plugin.toml.",
+      "A plugin in a compiled language has to be built: the command is in its README.md, and in docs/wasm-plugins.md.",
     ],
     related: ["E_PLUGIN_MANIFEST_INVALID", "E_PLUGIN_LOAD_FAILED"],
   },
@@ -344,7 +345,7 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     happened:
       "The module is larger or more involved than bext takes: its size, a function, the memory it starts with, or the time it takes to compile. The limits keep a module from holding up the server before it runs.",
     steps: [
-      'Build a release: optimise for size (-Os, opt-level = "s"), strip debug information and names, run wasm-opt -Os.',
+      'Build a release: optimise for size (-Os, opt-level = "s"), strip debug information, run wasm-opt -Os.',
       "Initial memory pages: let the module start with less (--initial-memory, the stack size), or raise `max_memory_mb` in [plugins.NAME.limits]; a page has 64 KiB.",
       "One function over a limit: split it, or keep the compiler from inlining everything into it.",
     ],
