@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
 import type { HookName } from "../../src/hooks.ts"
+import { InstanceAccount } from "../../src/sandbox/limits/instance-account.ts"
 import type { CallLimits, Sandbox } from "../../src/sandbox/sandbox.ts"
 import { RecordingExchange } from "../contracts/recording-exchange.ts"
 import { event, request } from "../contracts/sandbox-contract.ts"
@@ -115,6 +116,26 @@ describe("a fresh WebAssembly guest", () => {
     assert.equal(ask(guest), 3)
     assert.throws(() => ask(guest, "on_request", { fuel: 100_000 }), { code: "E_LIMIT_FUEL", message: /start/ })
     assert.equal(ask(guest), 3)
+  })
+
+  it("cannot have more memory than all plugins may by waiting with it", async () => {
+    const WAITS = `(module
+      (import "host" "wait" (func $wait (param i32) (result i32)))
+      (memory (export "memory") 1 64)
+      (func (export "on_request") (result i32)
+        (drop (memory.grow (i32.const 63)))
+        (call $wait (i32.const 0)))
+      (func (export "on_response") (result i32) (memory.size)))`
+    const { promise, resolve } = Promise.withResolvers<number>()
+    const account = new InstanceAccount({ maxInstances: 100, maxBytes: 16 * MIB })
+    await using guest = await ready(WAITS, { mode: "fresh", account, wait: () => promise })
+    const calls = Array.from({ length: 20 }, async () => ask(guest))
+    assert.ok(guest.memoryBytes <= 16 * MIB, `${guest.memoryBytes} bytes`)
+    const settled = Promise.allSettled(calls)
+    resolve(8)
+    const answers = (await settled).filter(({ status }) => status === "fulfilled")
+    assert.equal(answers.length, 4, "of 4 MiB each")
+    assert.equal(await ask(guest, "on_response"), 1)
   })
 
   it("cannot make the process keep the memory of instances that are gone", async () => {

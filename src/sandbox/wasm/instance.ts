@@ -143,6 +143,12 @@ export class Instance implements Guest {
     stop: () => void = () => {},
   ): Promise<number | bigint | undefined> {
     const call = this.running!
+    // It may wait for long with what it has, and others grow meanwhile.
+    if (!this.#count()) {
+      promise.catch(() => {})
+      stop()
+      throw this.#outOfMemory(call)
+    }
     this.#leave(call)
     return new Promise((resolve, reject) => {
       call.abandon = () => {
@@ -307,10 +313,8 @@ export class Instance implements Guest {
     if (this.#fuel.over) {
       this.#fuel.verdict = "E_LIMIT_FUEL"
       this.#break(call, new WebAssembly.RuntimeError())
-    } else if (!this.#count()) {
-      const what = "got no more memory: all plugins together have sandbox.max_guest_memory_mb"
-      this.#break(call, new PluginError("E_LIMIT_MEMORY", this.name, `${call.what} ${what}`))
-    } else this.#end(call)
+    } else if (!this.#count()) this.#break(call, this.#outOfMemory(call))
+    else this.#end(call)
   }
 
   #break(call: WasmCall, error: unknown): void {
@@ -364,6 +368,11 @@ export class Instance implements Guest {
     const room = this.setup.account.grow(more)
     if (room) this.#counted += more
     return room
+  }
+
+  #outOfMemory({ what }: WasmCall): PluginError {
+    const got = "got no more memory: all plugins together have sandbox.max_guest_memory_mb"
+    return new PluginError("E_LIMIT_MEMORY", this.name, `${what} ${got}`)
   }
 
   // --- Imports and entries
