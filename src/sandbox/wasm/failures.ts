@@ -1,5 +1,6 @@
 import { BextError, type ErrorCode, PluginError } from "../../errors.ts"
 import type { CallLimits } from "../sandbox.ts"
+import { readableName } from "./function-name.ts"
 
 /** Thrown out of the guest for what its own access would have trapped for. */
 export class GuestFault extends Error {}
@@ -52,7 +53,7 @@ export function limitText({ limits, fuelUsed, maxMemoryBytes }: Stopped, code: E
   const texts: Partial<Record<ErrorCode, string>> = {
     E_LIMIT_CPU: `used more than ${limits.cpuMs} ms of CPU time`,
     E_LIMIT_TIME: `ran for more than ${limits.wallMs} ms`,
-    E_LIMIT_FUEL: `used ${fuelUsed} units of fuel, more than its ${limits.fuel}`,
+    E_LIMIT_FUEL: `used ${fuelUsed} of its ${limits.fuel} units of fuel`,
     E_LIMIT_MEMORY: `used more than ${maxMemoryBytes} bytes of memory`,
   }
   return texts[code] ?? "was stopped"
@@ -69,8 +70,8 @@ export function placeOf(error: unknown, passOver = 0): string {
     const frame = /^ +at (?:(.*) \()?wasm:\/\/wasm\/[^ ]*:wasm-function\[(\d+)\]:0x[0-9a-f]+\)?$/.exec(line)
     if (frame === null || passOver-- > 0) continue
     // The rewriter put one import in front of the module's own functions.
-    const name = frame[1]?.replace(/[^!-~]+/g, "?").slice(0, MAX_NAME) ?? `function ${Number(frame[2]) - 1}`
-    return ` in ${name}`
+    const name = frame[1]?.replace(/[^!-~]+/g, "?")
+    return ` in ${name === undefined ? `function ${Number(frame[2]) - 1}` : readableName(name).slice(0, MAX_NAME)}`
   }
   return ""
 }

@@ -22,14 +22,14 @@ describe("fuel of a wasm guest", { skip: NO_C }, async () => {
     it(`${hook} needs exactly its ${used} units: one less is not enough`, () => {
       assert.ok(used > 10_000)
       assert.equal(exactly, "returned")
-      const message = `spend-fuel: ${hook} used ${used} units of fuel, more than its ${used - 1}`
+      const message = `spend-fuel: ${hook} used ${used} of its ${used - 1} units of fuel`
       assert.ok(oneLess.startsWith(message) && oneLess.endsWith(" [E_LIMIT_FUEL]"), oneLess)
     })
   }
 
   it("that runs out is reported with what was used, and in which function", () => {
     for (const { hook, used, ends } of first ?? []) {
-      const message = /^spend-fuel: (\S+) used (\d+) units of fuel, more than its (\d+) in work \[E_LIMIT_FUEL\]$/
+      const message = /^spend-fuel: (\S+) used (\d+) of its (\d+) units of fuel in work \[E_LIMIT_FUEL\]$/
       const [, name, units, limit] = message.exec(ends[2]) ?? []
       assert.deepEqual([name, Number(limit)], [hook, Math.floor(used / 2)], ends[2])
       assert.ok(Number(units) > Number(limit) && Number(units) <= used, ends[2])
