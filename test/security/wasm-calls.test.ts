@@ -118,6 +118,17 @@ describe("a fresh WebAssembly guest", () => {
     assert.equal(ask(guest), 3)
   })
 
+  it("cannot hide what it costs to wipe its memory after each request", async () => {
+    const LARGE = `(module
+      (memory (export "memory") 1024)
+      (func (export "on_request") (result i32) (i32.const 9)))`
+    await using guest = await ready(LARGE, { mode: "fresh", limits: { memoryBytes: 64 * MIB } })
+    const beganMs = performance.now()
+    for (let i = 0; i < 20; i++) assert.equal(ask(guest), 9)
+    const tookMs = performance.now() - beganMs
+    assert.ok(guest.busyMs > tookMs / 2, `busy for ${guest.busyMs} of ${tookMs} ms`)
+  })
+
   it("cannot have more memory than all plugins may by waiting with it", async () => {
     const WAITS = `(module
       (import "host" "wait" (func $wait (param i32) (result i32)))
