@@ -169,7 +169,7 @@ function grant(name: string, found: PluginSource, options: LoadPluginOptions): P
   const entry = config.plugins[name]!
   const requested = found.manifest.permissions
   const everything = found.local && options.grantLocalFolders === true
-  const secrets = [...(entry.grant?.secrets ?? []), ...Object.keys(entry.secrets)]
+  const secrets = [...new Set([...(entry.grant?.secrets ?? []), ...Object.keys(entry.secrets)])]
   const granted = everything ? "all" : { ...defined(entry.grant ?? {}), secrets }
   const { permissions, missing } = effectivePermissions(name, requested, granted, config.sandbox.ceilings)
   if (missing !== null) {

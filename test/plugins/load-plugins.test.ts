@@ -208,6 +208,14 @@ describe("grants", () => {
     await assert.rejects(loadProject(t, files, { grantLocalFolders: true }), { code: "E_GRANT_MISSING" })
   })
 
+  it("name a secret once in that block, although it is granted and mapped", async (t) => {
+    const config = '[plugins.probe.secrets]\nKEY = "env:PROBE_KEY"\n[plugins.probe.grant]\nsecrets = ["KEY"]'
+    const manifest = '[permissions]\nrewrite_path = true\nsecrets = ["KEY"]'
+    await assert.rejects(probe(t, idle, config, manifest, { env: { PROBE_KEY: "hunter2" } }), {
+      message: /secrets = \["KEY"\]/,
+    })
+  })
+
   it("of secrets follow from mapping them", async (t) => {
     const { request } = await probe(
       t,
