@@ -16,9 +16,10 @@ describe("docs/wasm-plugins.md", () => {
       skip: missing(...programs),
     }, async (t) => {
       const cwd = temporaryFolder(t)
+      writeFileSync(join(cwd, "bext.config.toml"), SERVER)
       const init = await runBext(["plugin", "init", "hello", "--language", language], { cwd })
       assert.equal(init.code, 0, init.err)
-      const folder = join(cwd, "hello")
+      const folder = join(cwd, "plugins/hello")
       writeFileSync(join(folder, code), plugin(title, basename(code)))
       const built = await runInShell(buildCommand(title), folder, compiled)
       assert.equal(built.code, 0, built.out + built.err)
@@ -26,7 +27,7 @@ describe("docs/wasm-plugins.md", () => {
       writeFileSync(join(cwd, "bext.config.toml"), `${SERVER}\n${block("toml", "# bext.config.toml")}`)
       await using server = await serveChild([], { folder: cwd })
       const statuses: number[] = []
-      for (let i = 0; i < 3; i++) statuses.push((await fetch(`${server.url}/hello/plugin.toml`)).status)
+      for (let i = 0; i < 3; i++) statuses.push((await fetch(`${server.url}/plugins/hello/plugin.toml`)).status)
       assert.deepEqual(statuses, [200, 200, 429])
       const refused = await fetch(server.url)
       assert.equal(refused.headers.get("retry-after"), "60")
