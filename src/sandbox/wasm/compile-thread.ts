@@ -31,6 +31,7 @@ let compiling = 0
 /** A thread that compiles one module at a time. It is started when there is one, and keeps no process alive. */
 export class CompileThread implements AsyncDisposable {
   readonly #timeoutMs: number
+  readonly #idleMs: number
   #worker: Worker | null = null
   #idle: NodeJS.Timeout | undefined
   #queue: Promise<unknown> = Promise.resolve()
@@ -38,8 +39,9 @@ export class CompileThread implements AsyncDisposable {
   #ending: Promise<void> = Promise.resolve()
   #closed = false
 
-  constructor(timeoutMs: number) {
+  constructor(timeoutMs: number, idleMs = IDLE_MS) {
     this.#timeoutMs = timeoutMs
+    this.#idleMs = idleMs
   }
 
   /** @throws {BextError} `E_WASM_…`; `E_OVERLOADED` after disposal; `E_INTERNAL` when the compiler is at fault. */
@@ -75,7 +77,11 @@ export class CompileThread implements AsyncDisposable {
       throw error
     }
     stoppedCompiling()
-    this.#idle = setTimeout(() => void worker.terminate(), IDLE_MS).unref()
+    this.#idle = setTimeout(() => {
+      // From now on it takes no work: what is sent to it would be lost when it ends.
+      this.#worker = null
+      void worker.terminate()
+    }, this.#idleMs).unref()
     if ("error" in reply) throw toError(reply.error)
     return reply
   }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { execFile } from "node:child_process"
 import { describe, it, type TestContext } from "node:test"
+import { setTimeout as delay } from "node:timers/promises"
 import { promisify } from "node:util"
 import { cachedDataVersionTag, setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
@@ -8,6 +9,7 @@ import type { Worker } from "node:worker_threads"
 import { PluginError } from "../../../src/errors.ts"
 import { DEFAULT_MODULE_LIMITS } from "../../../src/sandbox/metering/limits.ts"
 import { type Compiler, createCompiler } from "../../../src/sandbox/wasm/compile.ts"
+import { CompileThread } from "../../../src/sandbox/wasm/compile-thread.ts"
 import { toWasm } from "../metering/support.ts"
 import { loops, moduleOfBodies, repeat } from "./compile-modules.ts"
 
@@ -269,6 +271,16 @@ describe("a compiler's thread", () => {
     await flagsOtherThan(before)
     await compiled
     assert.equal(cachedDataVersionTag(), before)
+  })
+
+  it("takes no module any more once it is to end for want of work", async () => {
+    await using thread = new CompileThread(60_000, 1)
+    for (let i = 0; i < 60; i++) {
+      const { guest } = await thread.compile(ANSWER, 16)
+      assert.ok(guest.module instanceof WebAssembly.Module)
+      // Around the moment at which it ends.
+      await delay(1 + (i % 3))
+    }
   })
 
   it("does not keep a process alive", async () => {
