@@ -57,12 +57,13 @@ const CALL_UNITS = 20
 type Argument = number | bigint | undefined
 
 /** The function as one instance imports it. */
-export function bindFunction({ fuel, early, refused, run }: AbiFunction, talk: Conversation): ImportedFunction {
+export function bindFunction({ fuel, early, waits, refused, run }: AbiFunction, talk: Conversation): ImportedFunction {
   const { guest } = talk
   const units = CALL_UNITS + fuel
   const enter = run as (talk: Conversation, ...args: Argument[]) => Result
   return (a: Argument, b: Argument, c: Argument, d: Argument, e: Argument, f: Argument, g: Argument) => {
     guest.charge(units)
+    if (waits !== undefined) talk.mayWait()
     try {
       if (!early && guest.current === null) {
         throw talk.refused("E_PERMISSION", "called while the module is being loaded, outside of any hook")

@@ -7,7 +7,7 @@ import { bindWasi, type Wasi } from "../wasi/bind-wasi.ts"
 import { WASI_MODULE } from "../wasi/types.ts"
 import { bindFunction } from "./abi-function.ts"
 import { unpackBuffer } from "./buffer.ts"
-import { Conversation, notWaiting } from "./conversation.ts"
+import { Conversation } from "./conversation.ts"
 import { BEXT_MODULE, FUNCTIONS } from "./functions.ts"
 import { HOOK_EXPORTS } from "./hook-exports.ts"
 import { REFUSAL_CODES } from "./refusal-codes.ts"
@@ -41,7 +41,7 @@ export class BextBinding implements Binding {
   }
 
   initialise(): void {
-    notWaiting("_initialize", () => this.#initialise?.())
+    this.#talk.notWaiting("_initialize", () => this.#initialise?.())
   }
 
   enter({ hook, params }: HookCall): Entry {

@@ -29,6 +29,8 @@ export class Conversation {
   reason: string | null = null
   /** The last one of the call. */
   refusal: PluginError | null = null
+  /** The export that the host called by itself and that has not returned. */
+  #hostWaitsFor: string | null = null
   #allocate: (size: number) => number = () => 0
 
   constructor(guest: Guest) {
@@ -45,6 +47,34 @@ export class Conversation {
     this.responded = false
     this.reason = null
     this.refusal = null
+  }
+
+  /**
+   * Calls what the guest exports for the host alone, which waits for none of it. Some versions of V8 throw when the guest
+   * reaches an import that might wait, others after that import was called: so those ask `mayWait` first.
+   */
+  notWaiting<T>(name: string, run: () => T): T {
+    const outer = this.#hostWaitsFor
+    this.#hostWaitsFor = name
+    try {
+      return run()
+    } catch (error) {
+      if (error instanceof Error && error.name === "SuspendError") throw this.#waited(error)
+      throw error
+    } finally {
+      this.#hostWaitsFor = outer
+    }
+  }
+
+  /** @throws {GuestFault} when the host is in the middle of something. */
+  mayWait(): void {
+    if (this.#hostWaitsFor !== null) throw this.#waited()
+  }
+
+  #waited(cause?: Error): GuestFault {
+    return new GuestFault(`called a function that waits where the host does not wait (${this.#hostWaitsFor})`, {
+      cause,
+    })
   }
 
   // --- What the guest passed
@@ -194,7 +224,7 @@ export class Conversation {
 
   /** @returns the address of so many bytes that lie in the memory. */
   #newMemory(size: number): number {
-    const address = notWaiting("bext_alloc", () => this.#allocate(size === 0 ? 1 : size)) >>> 0
+    const address = this.notWaiting("bext_alloc", () => this.#allocate(size === 0 ? 1 : size)) >>> 0
     if (address === 0) {
       const what = `${this.guest.current?.hook ?? "its start"}: bext_alloc has no memory for ${size} bytes`
       throw new PluginError("E_LIMIT_MEMORY", this.guest.name, what)
@@ -217,19 +247,6 @@ export class Conversation {
     const { messageBytes } = this.guest.limits
     if (size <= messageBytes) return
     throw this.refused("E_LIMIT_MESSAGE", `a value of ${size} bytes is for the guest; the limit is ${messageBytes}`)
-  }
-}
-
-/**
- * Calls what the guest exports for the host alone. The host waits for none of it, so V8 throws as soon as it reaches an
- * import that might wait.
- */
-export function notWaiting<T>(name: string, run: () => T): T {
-  try {
-    return run()
-  } catch (error) {
-    if (!(error instanceof Error && error.name === "SuspendError")) throw error
-    throw new GuestFault(`called a function that waits where the host does not wait (${name})`, { cause: error })
   }
 }
 
