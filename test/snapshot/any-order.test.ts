@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { it } from "node:test"
+import { mulberry32 } from "../support/mulberry32.ts"
 import { plugin, type Site, serveSite, until } from "./site.ts"
 
 const NAMES = ["one", "two", "three"]
@@ -19,7 +20,7 @@ interface Made {
 it(`after any of ${STEPS} edits and reloads, each plugin is what was last put into service, and no more was loaded`, async (t) => {
   const seed = Date.now() % 1_000_000
   t.diagnostic(`seed ${seed}`)
-  const random = drawing(seed)
+  const random = mulberry32(seed)
   const disk = new Map(NAMES.map((name) => [name, { code: 0, lib: 0, setting: 0 }]))
   const serving = new Map<string, { made: string; calls: number }>()
   const active = new Set(["one"])
@@ -99,15 +100,4 @@ function inOrder(active: ReadonlySet<string>): string[] {
 async function refuse(site: Site, disk: ReadonlyMap<string, Made>, active: ReadonlySet<string>): Promise<void> {
   site.write(plugin("broken", "export function onResponse( {"))
   await assert.rejects(site.prepare(`${config(active, disk)}\n[plugins.broken]`), { code: "E_PLUGIN_LOAD_FAILED" })
-}
-
-/** Numbers from 0 to 1 that are the same for the same seed. Source: Mulberry32. */
-function drawing(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

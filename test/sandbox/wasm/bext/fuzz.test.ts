@@ -9,6 +9,7 @@ import { REFUSAL_CODES } from "../../../../src/sandbox/wasm/bext/refusal-codes.t
 import { RecordingExchange } from "../../../contracts/recording-exchange.ts"
 import { RecordingServices } from "../../../contracts/recording-services.ts"
 import { event, request } from "../../../contracts/sandbox-contract.ts"
+import { mulberry32 } from "../../../support/mulberry32.ts"
 import { importsOf, loadBext } from "./bext-guest.ts"
 
 const CALLS = 6000
@@ -214,15 +215,4 @@ function fuzzed(names: readonly string[]): string {
       (i32.const 0))
     (export "on_request" (func $work)) (export "on_response" (func $work))
     (func (export "on_reload") (param i32 i32) (result i32) (call $work)))`
-}
-
-/** Source: Tommy Ettinger's Mulberry32. */
-function mulberry32(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

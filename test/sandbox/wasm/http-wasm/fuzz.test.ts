@@ -3,6 +3,7 @@ import { describe, it } from "node:test"
 import { PluginError } from "../../../../src/errors.ts"
 import { HTTP_HANDLER_TYPES } from "../../../../src/sandbox/wasm/http-wasm/types.ts"
 import { WASI_TYPES } from "../../../../src/sandbox/wasm/wasi/types.ts"
+import { mulberry32 } from "../../../support/mulberry32.ts"
 import { type HttpWasmText, httpWasmGuest } from "./http-wasm-guest.ts"
 
 /** How a call may end that the guest is to blame for. */
@@ -29,7 +30,7 @@ const LONG = [0n, 1n, 2n ** 31n, 2n ** 32n, 2n ** 63n - 1n, -1n, -(2n ** 63n)]
 describe("a guest of the http-wasm ABI that passes anything to anything", () => {
   for (let seed = 1; seed <= 60; seed++) {
     it(`gets a result, or its call ends with a code, and the next one is served (seed ${seed})`, async (t) => {
-      const random = randomOf(seed)
+      const random = mulberry32(seed)
       const guest = await httpWasmGuest(t, { ...anyModule(random), body: "both" })
       const input = {
         query: "q=1",
@@ -81,16 +82,5 @@ function anyModule(random: () => number): HttpWasmText {
       '(data (i32.const 1000) "x-one\\00\\00\\00/path?q=1\\ff\\fe\\0d\\0a") (data (i32.const 16) "\\e8\\03\\00\\00\\08\\00\\00\\00")',
     request: `${calls(6)} (i64.const ${pick([0n, 1n, 1n, 2n, (5n << 32n) | 1n, -1n])})`,
     response: calls(6),
-  }
-}
-
-/** Mulberry32. */
-function randomOf(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }
