@@ -21,6 +21,8 @@ export interface AnyGuestOptions {
   readonly account?: InstanceAccount
   /** What `host.wait` waits for; absent: the guest is entered plainly. */
   readonly wait?: (x: number) => Promise<number>
+  /** Told when nobody waits for `wait` any more. */
+  readonly stop?: () => void
   /** Called by `host.call`. */
   readonly call?: (guest: Guest, x: number) => number
 }
@@ -53,6 +55,7 @@ export async function loadAny(wat: string, options: AnyGuestOptions = {}): Promi
               options.wait!(x),
               (value) => value,
               () => -1,
+              options.stop,
             )
           },
         },

@@ -41,6 +41,25 @@ describe("instances of a module", () => {
     assert.equal(guest.instances, 1)
   })
 
+  for (const mode of ["fresh", "shared"] as const) {
+    it(`hold nothing of an earlier ${mode === "fresh" ? "request" : "failure"} where the image holds nothing, between and behind what it holds`, async () => {
+      const places = [500, 30_000, 100_000, 196_600]
+      const read = places.map((at) => `(i32.load (i32.const ${at}))`).join("") + "i32.or ".repeat(places.length - 1)
+      const write = places.map((at) => `(i32.store (i32.const ${at}) (i32.const 7))`).join("")
+      await using guest = await ready(
+        `(module (memory (export "memory") 3)
+          (data (i32.const 8192) "held") (data (i32.const 65536) "held")
+          (func (export "on_request") (result i32) ${read} ${write})
+          (func (export "on_response") (result i32) ${write} unreachable))`,
+        { mode },
+      )
+      assert.equal(ask(guest), 0)
+      if (mode === "shared") assert.equal(ask(guest), 7)
+      assert.throws(() => ask(guest, "on_response"), { code: "E_GUEST_TRAPPED" })
+      assert.equal(ask(guest), 0)
+    })
+  }
+
   it("begin with the image after a trap, which costs the others their state: generation + 1", async () => {
     await using guest = await ready(COUNTER)
     assert.equal(ask(guest), 202)
@@ -209,6 +228,14 @@ describe("a guest that waits", () => {
     await assert.rejects(async () => stuck, { code: "E_LIMIT_TIME" })
     assert.equal(await next, 0)
     assert.equal(guest.generation, 1)
+  })
+
+  it("is not waited for any more by what it waited for, once its time is over", async () => {
+    let stopped = 0
+    const never = new Promise<number>(() => {})
+    await using guest = await ready(WAITS, { wait: () => never, stop: () => stopped++ })
+    await assert.rejects(async () => ask(guest, "on_request", { wallMs: 20 }), { code: "E_LIMIT_TIME" })
+    assert.equal(stopped, 1)
   })
 
   it("gives up its turn when its own time is over", async () => {
