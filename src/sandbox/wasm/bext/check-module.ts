@@ -1,8 +1,9 @@
 import { nearest } from "../../../config/nearest.ts"
 import { PluginError } from "../../../errors.ts"
 import { HOOK_NAMES, type HookName } from "../../../hooks.ts"
-import type { ExternShape, ImportShape, ModuleShape } from "../../metering/module-shape.ts"
+import type { ImportShape, ModuleShape } from "../../metering/module-shape.ts"
 import type { CheckedModule, WaitingImport } from "../abi.ts"
+import { findImportFault, functionFault } from "../shape-faults.ts"
 import { showName } from "../show-name.ts"
 import { checkWasi } from "../wasi/check-wasi.ts"
 import { WASI_MODULE } from "../wasi/types.ts"
@@ -14,7 +15,7 @@ const MAX_COMPARED = 200
 
 /** As `Abi.check`. */
 export function checkModule(plugin: string, shape: ModuleShape): CheckedModule {
-  const fault = findImportFault(shape) ?? findExportFault(shape)
+  const fault = findImportFault(shape.imports, importFault) ?? findExportFault(shape)
   if (fault !== undefined) throw new PluginError("E_PLUGIN_LOAD_FAILED", plugin, fault)
   checkWasi(plugin, shape.imports)
   return {
@@ -26,14 +27,6 @@ export function checkModule(plugin: string, shape: ModuleShape): CheckedModule {
 function toWaiting(module: string, name: string): WaitingImport[] {
   const needs = module === BEXT_MODULE ? FUNCTIONS.get(name)!.waits : undefined
   return needs === undefined ? [] : [{ module, name, needs }]
-}
-
-function findImportFault({ imports }: ModuleShape): string | undefined {
-  for (const entry of imports) {
-    const fault = importFault(entry)
-    if (fault !== undefined) return `import ${showName(`${entry.module}.${entry.name}`)} ${fault}`
-  }
-  return undefined
 }
 
 function importFault({ module, name, kind, type }: ImportShape): string | undefined {
@@ -89,12 +82,6 @@ function meantHook(name: string, exports: ModuleShape["exports"]): HookName | un
   if (meant === undefined) return undefined
   const sameLetters = name.toLowerCase().replace(/[-_]/g, "") === meant.replaceAll("_", "")
   return sameLetters || !exports.has(meant) ? meant : undefined
-}
-
-function functionFault(name: string, shape: ExternShape | undefined, type: string): string | undefined {
-  if (shape === undefined) return `the module does not export ${name}, a function ${type}`
-  if (shape.kind !== "function") return `export ${name} is a ${shape.kind}, expected a function ${type}`
-  return shape.type === type ? undefined : `export ${name} has the type ${shape.type}, expected ${type}`
 }
 
 function isHook(name: string): name is HookName {
