@@ -4,7 +4,7 @@ import { EVENT } from "./events.ts"
 import { FuelCode, type FuelPlace, TIGHT_LOOP_LABELS } from "./fuel-code.ts"
 import { I32, OP } from "./instructions.ts"
 import type { ModuleLimits } from "./limits.ts"
-import { checkLimit, invalid } from "./module-rejected.ts"
+import { checkLimit, checkMeteredSize, invalid } from "./module-rejected.ts"
 import type { Profile } from "./profiles.ts"
 import { Reader } from "./reader.ts"
 import { Writer } from "./writer.ts"
@@ -66,6 +66,8 @@ export class CodeSection {
       functions.forEach((type, index) => {
         this.#rewriteFunction(reader, type, index)
         out.sized(this.#out)
+        // At once: the whole of it could be hundreds of megabytes.
+        checkMeteredSize(out.length, this.#limits?.meteredBytes ?? Infinity, reader.at)
         this.#hint(this.#module.importedFunctions + 1 + index)
       })
       expectEnd(reader)

@@ -4,6 +4,8 @@
  */
 export interface ModuleLimits {
   readonly moduleBytes: number
+  /** Size with the code that counts. What V8 makes of a hundred megabytes takes gigabytes. */
+  readonly meteredBytes: number
   /** Function types, and parameters or results of one. */
   readonly types: number
   readonly parameters: number
@@ -35,6 +37,8 @@ export interface ModuleLimits {
 
 export const DEFAULT_MODULE_LIMITS: ModuleLimits = {
   moduleBytes: 16 * 1024 * 1024,
+  // Compilers' output grows by half; a module made of loops tenfold.
+  meteredBytes: 32 * 1024 * 1024,
   types: 10_000,
   parameters: 100,
   results: 100,

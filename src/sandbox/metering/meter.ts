@@ -10,7 +10,7 @@ import {
   START_EXPORT,
 } from "./declarations.ts"
 import { writeFunctionNames } from "./function-names.ts"
-import { checkLimit, invalid } from "./module-rejected.ts"
+import { checkLimit, checkMeteredSize, invalid } from "./module-rejected.ts"
 import type { ModuleShape } from "./module-shape.ts"
 import type { Profile, TrustedProfile, UntrustedProfile } from "./profiles.ts"
 import type { Reader } from "./reader.ts"
@@ -113,6 +113,7 @@ export function meter(bytes: Uint8Array, profile: Profile): MeteredModule | Mete
   present(SECTION.data, (reader, out) => module.data(reader, out))
   if (profile.trust === "untrusted")
     present(SECTION.custom, (reader, out) => writeFunctionNames(reader, (index) => module.findFunction(index), out))
+  if (profile.trust === "untrusted") checkMeteredSize(out.length, profile.limits.meteredBytes, bytes.length)
 
   if (profile.trust === "trusted" && code.unmetered !== 1)
     invalid(`${code.unmetered} bodies over ${profile.unmeteredAboveBytes} bytes instead of one`, 0)

@@ -23,6 +23,13 @@ export function unsupported(feature: string, offset: number): never {
   throw new ModuleRejected("E_WASM_UNSUPPORTED", `${feature} is not supported`, offset)
 }
 
+/** Refuses a module that its metering makes too large. */
+export function checkMeteredSize(bytes: number, limit: number, offset: number): void {
+  if (bytes <= limit) return
+  const what = `counting its fuel makes ${bytes} bytes of it, over the limit of ${limit}: it has very many loops and branches`
+  throw new ModuleRejected("E_WASM_LIMIT", what, offset)
+}
+
 /** Refuses a module whose `what` exceeds a limit. */
 export function checkLimit(what: string, value: number, limit: number, offset: number): void {
   if (value > limit) throw new ModuleRejected("E_WASM_LIMIT", `${what}: ${value} is over the limit of ${limit}`, offset)

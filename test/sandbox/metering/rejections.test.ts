@@ -140,6 +140,7 @@ describe("static limits", () => {
   const locals = `(local ${"i32 ".repeat(20)})`
   const cases: Record<keyof ModuleLimits, [limit: number, over: string]> = {
     moduleBytes: [20, '(module (func (export "abcdefgh")))'],
+    meteredBytes: [100, "(module (func (loop) (loop) (loop)))"],
     types: [1, "(module (type (func)) (type (func (param i32))))"],
     parameters: [1, "(module (type (func (param i32 i32))))"],
     results: [1, "(module (type (func (result i32 i32))))"],
