@@ -83,6 +83,8 @@ export interface Sandbox extends AsyncDisposable {
   readonly entries: number
   /** Whether nothing of any call is left: nobody waits, and nothing works on behind an answer. */
   readonly idle: boolean
+  /** Why the guest cannot change threads, for messages, when that is up to the guest. */
+  readonly staysBecause?: string | undefined
 
   /**
    * Runs `on_server_start` (when exported and `start` is given) until it settled, cancels the timers and fetches it left

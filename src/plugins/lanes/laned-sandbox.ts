@@ -365,7 +365,8 @@ export class LanedSandbox implements Sandbox, LaneGuest {
   async #leave(reason: string): Promise<void> {
     const home = this.#home
     if (!isMovable(home)) {
-      this.#stay(`${reason}; but this sandbox cannot change threads`)
+      const because = home.staysBecause === undefined ? "" : `: ${home.staysBecause}`
+      this.#stay(`${reason}; but this sandbox cannot change threads${because}`)
       // It never will: nobody has to hear of it again.
       this.#notBeforeMs = Number.POSITIVE_INFINITY
       return

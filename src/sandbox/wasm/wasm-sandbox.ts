@@ -89,6 +89,11 @@ export class WasmSandbox implements Sandbox, Evictable {
     return this.#first === null && this.#leased.size === 0 && this.#turns.size === 0 && this.#sharedRests()
   }
 
+  get staysBecause(): string | undefined {
+    const { inexact } = this.#setup.compiled.metered
+    return inexact === null ? undefined : `its instances cannot be copied (${inexact})`
+  }
+
   get restsSinceMs(): number | null {
     return this.#idle.length > 0 || (this.#shared !== null && this.#sharedRests()) ? this.#lastCallMs : null
   }
