@@ -131,6 +131,9 @@ describe("the fuel of a plugin", () => {
     await using site = await serveSite("[plugins.hi]", files)
     const { status, text } = await site.get("/?spin", json)
     assert.deepEqual([status, code(text)], [504, "E_LIMIT_FUEL"])
+    // Of the guest's own functions only: what asked for more fuel, and trapped, is none of them.
+    const { stack } = site.server.status().plugins[0]!.stats.lastError!
+    assert.match(stack!, /^RuntimeError: unreachable\n +at wasm:\/\/wasm\/[^\n]*$/)
     assert.equal((await site.get("/")).text, "hello from wasm")
   })
 

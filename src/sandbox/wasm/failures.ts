@@ -26,9 +26,8 @@ export function failureOf(stopped: Stopped, error: unknown): PluginError {
   const { plugin, what, verdict } = stopped
   const cause = { cause: error }
   if (verdict !== null && (error instanceof Spent || error instanceof WebAssembly.RuntimeError)) {
-    // The meter's own function, which asks for more fuel, is what traps.
-    const place = placeOf(error, error instanceof Spent ? 0 : 1)
-    return new PluginError(verdict, plugin, `${what} ${limitText(stopped, verdict)}${place}`, cause)
+    if (error instanceof WebAssembly.RuntimeError) dropMeterFrame(error)
+    return new PluginError(verdict, plugin, `${what} ${limitText(stopped, verdict)}${placeOf(error)}`, cause)
   }
   if (error instanceof BextError) {
     return error instanceof PluginError
@@ -59,16 +58,20 @@ export function limitText({ limits, fuelUsed, maxMemoryBytes }: Stopped, code: E
   return texts[code] ?? "was stopped"
 }
 
+/** The meter's own function, which asks for more fuel, is what traps; nobody who reads the stack can find it. */
+function dropMeterFrame(error: Error): void {
+  if (error.stack !== undefined) error.stack = error.stack.replace(/\n +at [^\n]*wasm:\/\/wasm\/[^\n]*/, "")
+}
+
 /**
  * " in NAME" of the innermost function that is the guest's, by its name section, otherwise its index in the module as the author
  * built it; "" when the stack has none.
- * @param passOver - Functions on the stack that are not the guest's.
  */
-export function placeOf(error: unknown, passOver = 0): string {
+export function placeOf(error: unknown): string {
   const stack = error instanceof Error ? (error.stack ?? "") : ""
   for (const line of stack.split("\n")) {
     const frame = /^ +at (?:(.*) \()?wasm:\/\/wasm\/[^ ]*:wasm-function\[(\d+)\]:0x[0-9a-f]+\)?$/.exec(line)
-    if (frame === null || passOver-- > 0) continue
+    if (frame === null) continue
     // The rewriter put one import in front of the module's own functions.
     const name = frame[1]?.replace(/[^!-~]+/g, "?")
     return ` in ${name === undefined ? `function ${Number(frame[2]) - 1}` : readableName(name).slice(0, MAX_NAME)}`
