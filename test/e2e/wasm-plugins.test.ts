@@ -188,9 +188,9 @@ describe("a reload of a server with a module", () => {
   it("goes on with the old module when the new one is damaged, and says what is wrong with it", async () => {
     await using site = await serveSite("[plugins.hi]", wasmPlugin("hi", watPlugin()))
     site.write({ "plugins/hi/plugin.wasm": watPlugin().subarray(0, 200) })
-    await assert.rejects(site.reload(), fails("E_WASM_INVALID", /^hi: unexpected end.* at byte \d+ /))
+    await assert.rejects(site.reload(), fails("E_WASM_INVALID", /^hi: plugin\.wasm: unexpected end.* at byte \d+ /))
     site.write({ "plugins/hi/plugin.wasm": "(module)" })
-    await assert.rejects(site.reload(), fails("E_WASM_INVALID", /^hi: .*WebAssembly text: convert it/))
+    await assert.rejects(site.reload(), fails("E_WASM_INVALID", /^hi: plugin\.wasm: .*WebAssembly text: convert it/))
     assert.equal((await site.get("/")).text, "hello from wasm")
   })
 
@@ -286,9 +286,12 @@ describe("bext check", () => {
     const { code, out, err } = await runBext(["check"], { cwd: folder })
     assert.equal(code, 1)
     assert.match(out, /ok {4}hi 1\.0\.0 {2}wasm, priority 600: on_request\n/)
-    assert.match(err, /error E_WASM_INVALID: cut: unexpected end at byte \d+/)
-    assert.match(err, /error E_WASM_INVALID: text: .*convert it, for example with wat2wasm/)
-    assert.match(err, /error E_WASM_UNSUPPORTED: threads: shared memory \(threads\) is not supported at byte 11/)
+    assert.match(err, /error E_WASM_INVALID: cut: plugin\.wasm: unexpected end at byte \d+/)
+    assert.match(err, /error E_WASM_INVALID: text: plugin\.wasm: .*convert it, for example with wat2wasm/)
+    assert.match(
+      err,
+      /error E_WASM_UNSUPPORTED: threads: plugin\.wasm: shared memory \(threads\) is not supported at byte 11/,
+    )
     assert.match(err, /add to \[sandbox\]: type = "wasm"/)
     assert.match(err, /more: bext explain E_WASM_UNSUPPORTED/)
     assert.match(err, /4 of 5 plugins cannot be used/)

@@ -1,5 +1,6 @@
 import { readFile, stat } from "node:fs/promises"
-import { PluginError } from "../../errors.ts"
+import { relative, sep } from "node:path"
+import { fromPlainError, PluginError, toPlainError } from "../../errors.ts"
 import type { GuestServices } from "../../host/services.ts"
 import { InstanceAccount, type InstanceCeiling, newAccount } from "../limits/instance-account.ts"
 import { sharedClock } from "../limits/shared-clock.ts"
@@ -75,7 +76,7 @@ async function load(
   mode: InstanceMode,
 ): Promise<Sandbox> {
   const { name } = source
-  const compiled = await compiler.compile(name, await readModule(source), limits.memoryBytes)
+  const compiled = await compile(compiler, source, limits)
   const abi = abiOf(compiled.metered.shape)
   const { hooks, waiting } = checked(name, compiled, abi)
   const setup: GuestSetup = {
@@ -101,6 +102,18 @@ async function load(
   }
   // What cannot be copied stays in this thread.
   return compiled.metered.inexact === null ? new MovableWasmSandbox(setup, guest) : new WasmSandbox(setup, guest)
+}
+
+async function compile(compiler: Compiler, source: GuestSource, { memoryBytes }: Limits): Promise<CompiledGuest> {
+  const { name, folder, entry } = source
+  const bytes = await readModule(source)
+  try {
+    return await compiler.compile(name, bytes, memoryBytes)
+  } catch (error) {
+    const plain = toPlainError(error)
+    const file = relative(folder, entry).split(sep).join("/")
+    throw fromPlainError({ ...plain, what: `${file}: ${plain.what}` }, name)
+  }
 }
 
 async function readModule({ name, entry, noteFile }: GuestSource): Promise<Uint8Array> {
