@@ -18,7 +18,7 @@ import { maskError } from "./guest-text.ts"
 import { HeaderAccess } from "./header-access.ts"
 import type { Lanes } from "./lanes/lanes.ts"
 import { LoadedPlugin } from "./loaded-plugin.ts"
-import { mergeLimits } from "./plugin-limits.ts"
+import { mergeLimits, settingsOverCeilings } from "./plugin-limits.ts"
 import { PluginMatch } from "./plugin-match.ts"
 import { type PluginSource, readPluginSource } from "./plugin-source.ts"
 import { PluginStats } from "./plugin-stats.ts"
@@ -66,6 +66,7 @@ export async function loadPlugin(
   const openTier = chooseTier(name, found.manifest, tiers)
   const permissions = grant(name, found, options)
   const limits = mergeLimits(found.manifest.sandbox, entry, config.sandbox.ceilings)
+  for (const what of settingsOverCeilings(name, entry, config.sandbox.ceilings)) logger.warn({ plugin: name }, what)
   const settings = checkSettings(name, found, config)
   const match = new PluginMatch(entry.match)
   const rights: ServiceOptions = {

@@ -37,6 +37,24 @@ export function mergeLimits(manifest: Manifest["sandbox"], config: PluginConfig,
   }
 }
 
+/** What the operator gave to this very plugin in vain, because a ceiling is below it; for warnings. */
+export function settingsOverCeilings(name: string, { limits, fuel }: PluginConfig, ceilings: Ceilings): string[] {
+  const time = limits.max_time_ms === undefined ? "max_time_secs" : "max_time_ms"
+  const rows: [table: string, field: string, value: number | undefined, ceiling: keyof Ceilings][] = [
+    ["limits", "max_memory_mb", limits.max_memory_mb, "max_memory_mb"],
+    ["limits", "max_cpu_ms", limits.max_cpu_ms, "max_cpu_ms"],
+    ["limits", time, timeOf(limits), "max_time_ms"],
+    ["limits", "storage_quota_kb", limits.storage_quota_kb, "storage_quota_kb"],
+    ["limits", "max_body", limits.max_body, "max_body"],
+    ...HOOK_NAMES.map((hook): (typeof rows)[number] => ["fuel", hook, fuel[hook], "max_fuel"]),
+  ]
+  return rows.flatMap(([table, field, value, key]) => {
+    const ceiling = ceilings[key]
+    if (value === undefined || ceiling === undefined || value <= ceiling) return []
+    return [`[plugins.${name}.${table}] ${field} is over [sandbox.ceilings] ${key}: the plugin has ${ceiling}`]
+  })
+}
+
 function toCallLimits(
   manifest: Manifest["sandbox"],
   config: PluginConfig,

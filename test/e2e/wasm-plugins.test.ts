@@ -151,6 +151,8 @@ describe("the fuel of a plugin", () => {
     const config = "[plugins.hi]\n[plugins.hi.fuel]\non_request = 9_000_000\n[sandbox.ceilings]\nmax_fuel = 100_000"
     await using site = await serveSite(config, files)
     assert.equal(code((await site.get("/?burn", json)).text), "E_LIMIT_FUEL")
+    const said = "[plugins.hi.fuel] on_request is over [sandbox.ceilings] max_fuel: the plugin has 100000"
+    assert(site.lines.some(({ level, msg }) => level === "warn" && msg === said))
   })
 
   it("is counted for each hook, the same for the same call, failed calls too", async () => {
@@ -276,7 +278,8 @@ describe("bext check", () => {
   it("loads modules, and says of each that cannot be used what to do", async (t) => {
     const folder = temporaryFolder(t)
     writeFiles(folder, {
-      "bext.config.toml": "[plugins.hi]\n[plugins.cut]\n[plugins.text]\n[plugins.threads]\n[plugins.js]\n",
+      "bext.config.toml":
+        "[plugins.hi]\n[plugins.hi.fuel]\non_request = 2_000_000\n[sandbox.ceilings]\nmax_fuel = 1_000_000\n[plugins.cut]\n[plugins.text]\n[plugins.threads]\n[plugins.js]\n",
       ...wasmPlugin("hi", watPlugin()),
       ...wasmPlugin("cut", watPlugin().subarray(0, 100)),
       ...wasmPlugin("text", Buffer.from("(module)")),
@@ -294,6 +297,10 @@ describe("bext check", () => {
     )
     assert.match(err, /add to \[sandbox\]: type = "wasm"/)
     assert.match(err, /more: bext explain E_WASM_UNSUPPORTED/)
+    assert.match(
+      err,
+      /warning: \[plugins\.hi\.fuel\] on_request is over \[sandbox\.ceilings\] max_fuel: the plugin has 1000000\n/,
+    )
     assert.match(err, /4 of 5 plugins cannot be used/)
   })
 })

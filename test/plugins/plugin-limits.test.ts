@@ -2,7 +2,7 @@ import assert from "node:assert/strict"
 import { describe, it } from "node:test"
 import { createConfig } from "../../src/config/parse-config.ts"
 import { parseManifest } from "../../src/config/parse-manifest.ts"
-import { mergeLimits, type PluginLimits } from "../../src/plugins/plugin-limits.ts"
+import { mergeLimits, type PluginLimits, settingsOverCeilings } from "../../src/plugins/plugin-limits.ts"
 
 function limits(sandbox: string, plugin: object = {}, ceilings: object = {}): PluginLimits {
   const text = `[manifest]\nname = "probe"\nversion = "1.0.0"\ncapabilities = ["middleware"]\n[sandbox]\n${sandbox}`
@@ -60,6 +60,26 @@ describe("mergeLimits", () => {
     const { calls } = limits("type = 'wasm'", { fuel: { cleanup: 90_000_000 } }, { max_fuel: 30_000_000 })
     const { on_request, on_server_start, cleanup } = calls
     assert.deepEqual([on_request.fuel, on_server_start.fuel, cleanup.fuel], [20_000_000, 30_000_000, 30_000_000])
+  })
+
+  it("tells the operator which of their own words a ceiling overrules, and of no others", () => {
+    const over = (plugin: object, ceilings: object) => {
+      const config = createConfig({ plugins: { probe: plugin }, sandbox: { ceilings } }, { folder: "/", env: {} })
+      return settingsOverCeilings("probe", config.plugins.probe!, config.sandbox.ceilings)
+    }
+    assert.deepEqual(over({ fuel: { on_request: 9, cleanup: 5 } }, { max_fuel: 5 }), [
+      "[plugins.probe.fuel] on_request is over [sandbox.ceilings] max_fuel: the plugin has 5",
+    ])
+    const limits = { max_memory_mb: 3, max_cpu_ms: 3, max_time_secs: 3, storage_quota_kb: 3, max_body: "3kb" }
+    const equal = { max_memory_mb: 3, max_cpu_ms: 3, max_time_ms: 3000, storage_quota_kb: 3, max_body: "3kb" }
+    const below = { max_memory_mb: 2, max_cpu_ms: 2, max_time_ms: 2999, storage_quota_kb: 2, max_body: "2kb" }
+    assert.deepEqual(
+      over({ limits }, below).map((what) => what.split(" ", 2).join(" ")),
+      Object.keys(limits).map((field) => `[plugins.probe.limits] ${field}`),
+    )
+    assert.deepEqual(over({ limits, fuel: { cleanup: 1 } }, equal), [])
+    assert.deepEqual(over({}, { ...below, max_fuel: 1 }), [])
+    assert.deepEqual(over({ limits, fuel: { cleanup: 1 } }, {}), [])
   })
 
   it("takes fuel from the operator", () => {
