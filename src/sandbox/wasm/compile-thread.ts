@@ -65,18 +65,26 @@ export class CompileThread implements AsyncDisposable {
     await this.#ending
     if (this.#closed) throw new BextError("E_OVERLOADED", "the compiler is closed")
     clearTimeout(this.#idle)
-    this.#worker ??= this.#start()
-    const worker = this.#worker
+    const rested = this.#worker
+    const worker = rested ?? this.#start()
+    this.#worker = worker
+    // What is sent to a thread that rested has to stay here: it may have ended already, without a word so far.
+    const transfer = rested === null ? [request.bytes.buffer] : []
     compiling++
-    let reply: CompileReply
+    let reply: CompileReply | null
     try {
-      reply = await ask(worker, request, this.#timeoutMs)
+      reply = await ask(worker, request, transfer, this.#timeoutMs)
     } catch (error) {
       this.#worker = null
       this.#ending = worker.terminate().then(stoppedCompiling)
       throw error
     }
     stoppedCompiling()
+    if (reply === null) {
+      this.#worker = null
+      if (rested !== null) return this.#next(request)
+      throw new BextError("E_INTERNAL", "the compiler's thread ended")
+    }
     this.#idle = setTimeout(() => {
       // From now on it takes no work: what is sent to it would be lost when it ends.
       this.#worker = null
@@ -108,14 +116,20 @@ function stoppedCompiling(): void {
   if (--compiling === 0) setFlagsFromString("--wasm-lazy-compilation")
 }
 
-function ask(worker: Worker, request: CompileRequest, timeoutMs: number): Promise<CompileReply> {
-  const { promise, resolve, reject } = Promise.withResolvers<CompileReply>()
+/** @returns null when the thread ended instead. */
+function ask(
+  worker: Worker,
+  request: CompileRequest,
+  transfer: readonly ArrayBuffer[],
+  timeoutMs: number,
+): Promise<CompileReply | null> {
+  const { promise, resolve, reject } = Promise.withResolvers<CompileReply | null>()
   // When this thread was held up, the answer may be there already: it comes first.
   const timer = setTimeout(() => setImmediate(() => reject(tooSlow(timeoutMs))), timeoutMs)
   const failed = (error: Error) => reject(toFailure(error))
-  const exited = () => reject(new BextError("E_INTERNAL", "the compiler's thread ended"))
+  const exited = () => resolve(null)
   worker.on("message", resolve).on("messageerror", failed).on("error", failed).on("exit", exited).ref()
-  worker.postMessage(request, [request.bytes.buffer])
+  worker.postMessage(request, transfer)
   return promise.finally(() => {
     clearTimeout(timer)
     worker.off("message", resolve).off("messageerror", failed).off("error", failed).off("exit", exited).unref()

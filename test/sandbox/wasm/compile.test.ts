@@ -256,6 +256,17 @@ describe("a compiler's thread", () => {
     assert.equal(threads.length, 2)
   })
 
+  it("loses nothing that is sent to it after its end, before that is known", async (t) => {
+    const threads = watchThreads(t)
+    await using compiler = createCompiler()
+    await compiler.compile("guest", ANSWER, MIB)
+    const ended = threads[0]!.terminate()
+    const { module } = await compiler.compile("guest", numbered(1), MIB)
+    assert(WebAssembly.Module.exports(module).length > 0)
+    await ended
+    assert.equal(threads.length, 2)
+  })
+
   it("is started for the first module and used for the next ones", async (t) => {
     const threads = watchThreads(t)
     await using compiler = createCompiler()
