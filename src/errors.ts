@@ -108,6 +108,11 @@ export const ERRORS = {
     blame: "guest",
     hint: "make manifest.capabilities and the exported hooks agree",
   },
+  E_ISOLATION: {
+    status: 500,
+    blame: "operator",
+    hint: "install what is missing, or lower min_isolation; see bext doctor",
+  },
   E_PLUGIN_TIER_UNAVAILABLE: { status: 500, blame: "operator", hint: "use a sandbox this build has; see bext doctor" },
   E_WASM_INVALID: {
     status: 500,
@@ -156,6 +161,12 @@ export const ERRORS = {
     hint: "the module did what WebAssembly forbids, or passed an address outside its memory; its memory was restored",
   },
   E_GUEST_EXITED: { status: 502, blame: "guest", hint: "the instance is gone; it is rebuilt on the next call" },
+  E_GUEST_CRASHED: {
+    status: 502,
+    blame: "guest",
+    hint: "see the plugin's standard error in the log; it is started anew",
+  },
+  E_GUEST_PROTOCOL: { status: 502, blame: "guest", hint: "write one JSON object a line, see docs/nsjail-protocol.md" },
   E_INSTANCE_RESET: { status: 502, blame: "guest", hint: "another call broke the shared instance; see the log" },
   E_LANE_FULL: {
     status: 503,
@@ -174,6 +185,16 @@ export const ERRORS = {
   },
   E_PERMISSION: { status: 502, blame: "guest", hint: "request the permission in plugin.toml and grant it" },
   E_PATH_REWRITE: { status: 502, blame: "guest", hint: "set an absolute, normalised path" },
+  E_QUERY_REWRITE: {
+    status: 502,
+    blame: "guest",
+    hint: "set a percent-encoded query: visible ASCII without #, at most 8192 characters, without the question mark",
+  },
+  E_METHOD_REWRITE: {
+    status: 502,
+    blame: "guest",
+    hint: "set a method of HTTP in upper case, not CONNECT or TRACE, and HEAD only where the client sent HEAD",
+  },
   E_STORAGE_KEY: {
     status: 502,
     blame: "guest",

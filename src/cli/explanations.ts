@@ -314,6 +314,15 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     ],
     related: ["E_PLUGIN_MANIFEST_INVALID"],
   },
+  E_ISOLATION: {
+    happened: "This machine cannot isolate the plugin's process as well as the configuration demands.",
+    steps: [
+      "`bext doctor` says which level this machine offers, and what is missing for a better one.",
+      "On Linux, install bubblewrap (package bubblewrap). As root, `full` needs a writable cgroup tree; in a container, run it with its own.",
+      "min_isolation in [sandbox.nsjail], or in the plugin's table, says the least that is accepted: full, namespaces or process. A program on level process can read what its user can: lower it only for code that you trust.",
+    ],
+    related: ["E_PLUGIN_TIER_UNAVAILABLE"],
+  },
   E_PLUGIN_TIER_UNAVAILABLE: {
     happened: "The plugin asks for a sandbox that this build does not have yet: nsjail.",
     steps: [
@@ -453,6 +462,24 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     ],
     related: ["E_GUEST_THREW", "E_LIMIT_MEMORY"],
   },
+  E_GUEST_CRASHED: {
+    happened: "The plugin's process ended while it worked on a call. It is started anew.",
+    steps: [
+      "The message says how it ended: an exit status, or the signal that ended it.",
+      "What it wrote to standard error before is in the log, under its name.",
+    ],
+    related: ["E_LIMIT_MEMORY", "E_GUEST_PROTOCOL", "E_PLUGIN_QUARANTINED"],
+  },
+  E_GUEST_PROTOCOL: {
+    happened:
+      "The plugin's process wrote something to standard output that is no message of the protocol, or made a call of the host that there is not.",
+    steps: [
+      "Standard output belongs to the protocol: write what people should read to standard error.",
+      "Write one JSON object a line, end the line, and flush. The message shows how the line began.",
+      "docs/nsjail-protocol.md has every message.",
+    ],
+    related: ["E_GUEST_RESULT_INVALID", "E_GUEST_CRASHED"],
+  },
   E_GUEST_RESULT_INVALID: {
     happened: "A hook returned something that is none of its documented results.",
     steps: [
@@ -539,6 +566,21 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     happened: "The plugin set a path that is not absolute and normalised.",
     steps: ["Start it with a slash; no //, no dot segments, no query."],
     related: ["E_PATH_INVALID", "E_PERMISSION"],
+  },
+  E_QUERY_REWRITE: {
+    happened:
+      "The plugin set a query that has a space, a control character, something beyond ASCII or a #, or is too long.",
+    steps: ["Percent-encode names and values (encodeURIComponent), and leave out the question mark."],
+    related: ["E_PATH_REWRITE", "E_PERMISSION"],
+  },
+  E_METHOD_REWRITE: {
+    happened: "The plugin changed the method of a request to one that it cannot have.",
+    steps: [
+      "Set a method that clients of this server can send, in upper case; CONNECT and TRACE are for nobody.",
+      "A client that did not ask for HEAD waits for content: its request cannot become HEAD.",
+      "A request for a websocket stays GET.",
+    ],
+    related: ["E_PERMISSION", "E_METHOD_NOT_ALLOWED"],
   },
   E_STORAGE_KEY: {
     happened: "A storage key is empty, longer than 512 bytes, or has a NUL, a slash, a backslash or two dots in a row.",

@@ -2,7 +2,7 @@
  * The boundary between bext and a guest. A tier (quickjs, wasm, nsjail) is an implementation of this file, and
  * `sandboxContract` in test/contracts is what it must pass. There is no code here.
  */
-import type { HookName } from "../hooks.ts"
+import type { Capability, HookName } from "../hooks.ts"
 import type { GuestServices } from "../host/services.ts"
 
 export type Tier = "quickjs" | "wasm" | "nsjail"
@@ -19,6 +19,41 @@ export interface GuestSource {
   readonly entry: string
   /** Told each path that decides what the guest is made of, whether there is a file or not, just before it is looked at. */
   readonly noteFile?: (path: string) => void
+  /** How a guest that is a program is run; the nsjail tier needs it, others ignore it. */
+  readonly program?: ProgramSource
+}
+
+/**
+ * What stands between a program and the machine.
+ * - `full`: namespaces, a system-call filter, and cgroups that bound memory, processes and CPU.
+ * - `namespaces`: the same without cgroups; limits are those of each process.
+ * - `process`: a child process with resource limits and nothing else. It can read what its user can.
+ */
+export type IsolationLevel = "full" | "namespaces" | "process"
+
+/** How a program is run. */
+export interface ProgramSource {
+  /** What runs the entry, such as "python3"; found inside the jail. Null: the entry is executable. */
+  readonly interpreter: string | null
+  /** Of the manifest; what a program that speaks version 0 is called for. */
+  readonly capabilities: readonly Capability[]
+  /** Processes that serve at the same time when the instance is shared; those that are kept ready when it is fresh. */
+  readonly jails: number
+  /** Less is a load error. */
+  readonly minIsolation: IsolationLevel
+  /** Absolute host path of what it sees as /data, and the bytes it may hold. */
+  readonly data: { readonly folder: string; readonly quotaBytes: number } | null
+  /** Absolute host paths, seen at the same place. */
+  readonly readOnlyPaths: readonly string[]
+  /** Processors it may use, 1 = all of one. */
+  readonly cpus: number
+  /** Processes and threads. */
+  readonly pids: number
+  readonly openFiles: number
+  /** Largest file it may write, bytes. */
+  readonly fileBytes: number
+  /** Size of /tmp, bytes. */
+  readonly tmpBytes: number
 }
 
 /** What a guest may consume. Every field is required; no value means "unlimited". */
@@ -163,6 +198,7 @@ export type Side = "request" | "response"
  * succeeds, so a failed call leaves no trace. Every argument is guest data and is checked here.
  */
 export interface Exchange {
+  /** As the client sent it, or as a plugin before this one, or this call, has changed it. */
   readonly method: string
   readonly path: string
   /** Raw query without "?". */
@@ -189,11 +225,26 @@ export interface Exchange {
   removeHeader(side: Side, name: string): void
   /** @throws {PluginError} `E_PERMISSION` without `rewrite_path`, `E_PATH_REWRITE` when it is not a normalised path. */
   setPath(path: string): void
+  /**
+   * @param query - As it goes to the app, without "?", percent-encoded: visible ASCII without "#", at most 8192 characters.
+   * @throws {PluginError} `E_PERMISSION` without `rewrite_path`, `E_QUERY_REWRITE`.
+   */
+  setQuery(query: string): void
+  /**
+   * The client gets the response that belongs to its own method: none has content when it asked for HEAD. A request that is
+   * made GET or HEAD has no content any more.
+   * @param method - One that clients of this server can send, in upper case; never CONNECT or TRACE, and HEAD only to a
+   *   client that sent it.
+   * @throws {PluginError} `E_PERMISSION` without `rewrite_method`; `E_METHOD_REWRITE`, also when the request asks for a websocket.
+   */
+  setMethod(method: string): void
   /** @throws {PluginError} `E_PERMISSION` without `permissions.identity`. */
   setIdentity(field: "user" | "tenantId" | "siteId", value: Json): void
 
   /** Reads "plugin.key" of any plugin. */
   extension(key: string): string | undefined
+  /** All of them. */
+  extensionEntries(): readonly (readonly [string, string])[]
   /** Sets "<this plugin>.key". Value at most 8 KiB, 32 keys a plugin. */
   setExtension(key: string, value: string): void
 
@@ -236,6 +287,7 @@ export interface ExchangeData {
   /** The side it may change. */
   readonly side: Side
   readonly method: string
+  readonly clientMethod: string
   readonly path: string
   readonly query: string
   readonly scheme: "http" | "https"
@@ -264,7 +316,9 @@ export interface ExchangeChanges {
   readonly headers: readonly string[] | null
   readonly body: Uint8Array | null
   readonly extensions: readonly (readonly [string, string])[]
+  readonly method: string | null
   readonly path: string | null
+  readonly query: string | null
   readonly user: Json | undefined
   readonly tenantId: string | null | undefined
   readonly siteId: string | null | undefined
