@@ -101,6 +101,7 @@ const NEVER = new AbortController().signal
 export function toContext(tenantId: string | null = null): RequestContext {
   return {
     method: REQUEST.method,
+    clientMethod: REQUEST.method,
     path: REQUEST.path,
     query: "q=hello",
     scheme: "http",

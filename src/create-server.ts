@@ -90,7 +90,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     connections,
     respond: (context) => snapshots.respond(context),
     complete(context, result) {
-      requests.record(context.method, result)
+      requests.record(context.clientMethod, result)
       snapshots.complete(context, result)
     },
     upgraded: (context) => snapshots.upgraded(context),

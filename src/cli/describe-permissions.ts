@@ -12,7 +12,12 @@ export function describePermissions(permissions: Readonly<Partial<Permissions>>)
     ...list(set_cookies, (names) => `set the cookies ${names}`),
     ...list(queues, (names) => `use the queues ${names}`),
     ...(permissions.identity ? ["decide who the user and the tenant of a request are"] : []),
-    ...(permissions.rewrite_path ? ["change the path of a request, and with it what the app is asked for"] : []),
+    ...(permissions.rewrite_path
+      ? ["change the path and the query of a request, and with them what the app is asked for"]
+      : []),
+    ...(permissions.rewrite_method
+      ? ["change the method of a request: what only asks for a page can become what changes something"]
+      : []),
     ...(permissions.purge ? ["purge the page cache"] : []),
   ]
   return lines.map(printable)

@@ -76,7 +76,8 @@ export const permissions = () =>
       .default([])
       .describe("Cookie-name globs the plugin may set by appending Set-Cookie"),
     identity: z.boolean().default(false).describe("May set user, tenantId and siteId"),
-    rewrite_path: z.boolean().default(false).describe("May change the request's path"),
+    rewrite_path: z.boolean().default(false).describe("May change the request's path and query"),
+    rewrite_method: z.boolean().default(false).describe("May change the request's method"),
     purge: z.boolean().default(false).describe("May purge the cache"),
   })
 

@@ -52,6 +52,7 @@ export function effectivePermissions(
     set_cookies: requested.set_cookies.filter((glob) => grant.set_cookies?.some((by) => coversGlob(by, glob)) ?? false),
     identity: requested.identity && grant.identity === true,
     rewrite_path: requested.rewrite_path && grant.rewrite_path === true,
+    rewrite_method: requested.rewrite_method && grant.rewrite_method === true,
     purge: requested.purge && grant.purge === true,
   }
   const missing = findMissing(requested, grant, permissions, urls.missing)
@@ -108,7 +109,7 @@ function findMissing(
   }
   // The operator grants secrets by mapping them, so an empty list says nothing.
   addMissing(missing, "secrets", without(requested.secrets, effective.secrets))
-  for (const field of ["identity", "rewrite_path", "purge"] as const) {
+  for (const field of ["identity", "rewrite_path", "rewrite_method", "purge"] as const) {
     if (requested[field] && grant[field] === undefined) missing[field] = true
   }
   const fetches = requested.allowed_urls.length > 0 && !refused(grant.allowed_urls)

@@ -24,7 +24,8 @@ export interface AcceptSettings {
 
 /** One HTTP/1.1 request. What not every request needs is made when it is first read. */
 export class HttpRequestContext implements RequestContext, Exchange {
-  readonly method: string
+  method: string
+  readonly clientMethod: string
   path: string
   query: string
   readonly scheme: "http" | "https"
@@ -69,6 +70,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
     this.upgrade = upgrade
     this.#settings = settings
     this.method = incoming.method!
+    this.clientMethod = this.method
     const target = normaliseTarget(this.method, incoming.url!)
     this.path = target.path
     this.query = target.query

@@ -441,7 +441,7 @@ class RefusedExchange implements Exchange {
     this.connection = connection
   }
 
-  get method(): string {
+  get clientMethod(): string {
     return this.incoming.method!
   }
 

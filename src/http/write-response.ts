@@ -7,7 +7,7 @@ import type { Connection } from "./connection.ts"
 
 /** A request as the connection it came on sees it. */
 export interface Exchange {
-  readonly method: string
+  readonly clientMethod: string
   readonly incoming: IncomingMessage
   readonly outgoing: ServerResponse
   readonly connection: Connection
@@ -57,7 +57,7 @@ export function writeResponse(
   if (!Number.isInteger(status) || status < 200 || status > 599) {
     throw new BextError("E_STATUS_INVALID", `the response has status ${status}`)
   }
-  const isHead = exchange.method === "HEAD"
+  const isHead = exchange.clientMethod === "HEAD"
   const bodiless = isHead || status === 204 || status === 205 || status === 304
   // It failed while somebody waited before the writer's turn, and will tell nobody a second time.
   if (body instanceof Readable && body.destroyed && !bodiless) {

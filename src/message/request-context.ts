@@ -74,7 +74,10 @@ export interface UpgradeTarget {
  * Everything here is already normalised and free of client-sent `x-bext-*` and identity headers.
  */
 export interface RequestContext {
-  readonly method: string
+  /** What the request is treated as. A plugin may have changed it. */
+  method: string
+  /** What the client sent. Goes by this: what belongs to the client's connection, and what is told of the client. */
+  readonly clientMethod: string
   /** Absolute, percent-decoded once, dot segments and `//` removed. Every matcher sees this form. */
   path: string
   /** Raw query without "?", "" when there is none. */

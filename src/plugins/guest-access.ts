@@ -5,7 +5,7 @@ import type { HeaderAccess } from "./header-access.ts"
 export interface GuestAccess {
   readonly plugin: string
   readonly headers: HeaderAccess
-  readonly permissions: Pick<Permissions, "identity" | "rewrite_path">
+  readonly permissions: Pick<Permissions, "identity" | "rewrite_path" | "rewrite_method">
   readonly body: "none" | "request" | "response" | "both"
   /** Largest body shown to the guest, decoded bytes. */
   readonly maxBodyBytes: number

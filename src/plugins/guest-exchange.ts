@@ -3,10 +3,12 @@ import { type ErrorCode, PluginError } from "../errors.ts"
 import { HeaderList } from "../message/header-list.ts"
 import type { RequestBody, RequestContext, ResponseState, UpgradeRequest, User } from "../message/request-context.ts"
 import type { ExchangeChanges, ExchangeData, Json, PortableExchange, Side } from "../sandbox/sandbox.ts"
+import { findMethodFault } from "./check-method.ts"
 import { findPathFault } from "./check-path.ts"
+import { findQueryFault } from "./check-query.ts"
 import type { GuestAccess } from "./guest-access.ts"
 import { toTenant, toUser } from "./guest-identity.ts"
-import { rememberPath } from "./path-history.ts"
+import { rememberTarget } from "./target-history.ts"
 
 /** Fields one header section may have once a guest added to it. */
 const MAX_FIELDS = 256
@@ -34,6 +36,7 @@ const EMPTY = new Uint8Array(0)
 export type ExchangeContext = Pick<
   RequestContext,
   | "method"
+  | "clientMethod"
   | "path"
   | "query"
   | "scheme"
@@ -73,7 +76,7 @@ export class GuestExchange implements PortableExchange {
   }
 
   get method(): string {
-    return this.#context.method
+    return this.#staged?.method ?? this.#context.method
   }
 
   get path(): string {
@@ -81,7 +84,7 @@ export class GuestExchange implements PortableExchange {
   }
 
   get query(): string {
-    return this.#context.query
+    return this.#staged?.query ?? this.#context.query
   }
 
   get scheme(): string {
@@ -168,6 +171,26 @@ export class GuestExchange implements PortableExchange {
     staged.path = path
   }
 
+  setQuery(query: string): void {
+    const staged = this.#stage("request")
+    if (!this.#access.permissions.rewrite_path) {
+      throw this.#error("E_PERMISSION", "setting the query needs rewrite_path = true in [permissions]")
+    }
+    const fault = findQueryFault(query)
+    if (fault !== undefined) throw this.#error("E_QUERY_REWRITE", `query ${show(query)} ${fault}`)
+    staged.query = query
+  }
+
+  setMethod(method: string): void {
+    const staged = this.#stage("request")
+    if (!this.#access.permissions.rewrite_method) {
+      throw this.#error("E_PERMISSION", "setting the method needs rewrite_method = true in [permissions]")
+    }
+    const fault = findMethodFault(method, this.#context.clientMethod, this.upgrade)
+    if (fault !== undefined) throw this.#error("E_METHOD_REWRITE", `method ${show(method)} ${fault}`)
+    staged.method = method
+  }
+
   setIdentity(field: "user" | "tenantId" | "siteId", value: Json): void {
     const staged = this.#stage("request")
     if (!this.#access.permissions.identity) {
@@ -179,6 +202,10 @@ export class GuestExchange implements PortableExchange {
 
   extension(key: string): string | undefined {
     return this.#staged?.extensions?.get(key) ?? this.#context.extensions?.get(key)
+  }
+
+  extensionEntries(): readonly (readonly [string, string])[] {
+    return [...new Map([...(this.#context.extensions ?? []), ...(this.#staged?.extensions ?? [])])]
   }
 
   setExtension(key: string, value: string): void {
@@ -248,10 +275,12 @@ export class GuestExchange implements PortableExchange {
 
   toData(): ExchangeData {
     const context = this.#context
-    const { method, path, query, scheme, host, clientAddress, requestId, tenantId, siteId, response } = context
+    const { method, clientMethod, path, query, scheme, host, clientAddress, requestId } = context
+    const { tenantId, siteId, response } = context
     return {
       side: this.#writable,
       method,
+      clientMethod,
       path,
       query,
       scheme,
@@ -283,7 +312,9 @@ export class GuestExchange implements PortableExchange {
     staged.headers = headers === null ? null : HeaderList.borrow([...headers])
     staged.body = changes.body
     staged.extensions = extensions.length === 0 ? null : new Map(extensions)
+    staged.method = changes.method
     staged.path = changes.path
+    staged.query = changes.query
     // It was checked where it was staged; a copy is not frozen.
     staged.user = changes.user === undefined ? undefined : toUser(this.#access.plugin, changes.user)
     staged.tenantId = changes.tenantId
@@ -299,12 +330,14 @@ export class GuestExchange implements PortableExchange {
     const staged = this.#staged
     this.close()
     if (staged === null) return null
-    const { headers, body, extensions, path, user, tenantId, siteId, answer, status, slot } = staged
+    const { headers, body, extensions, method, path, query, user, tenantId, siteId, answer, status, slot } = staged
     return {
       headers: headers?.raw ?? null,
       body,
       extensions: extensions === null ? [] : [...extensions],
+      method,
       path,
+      query,
       user: user as unknown as Json | undefined,
       tenantId,
       siteId,
@@ -341,15 +374,36 @@ export class GuestExchange implements PortableExchange {
   #commitRequest(staged: Staged): void {
     const context = this.#context
     if (staged.headers !== null) context.requestHeaders = staged.headers
-    if (staged.path !== null && staged.path !== context.path) {
-      rememberPath(context)
-      context.path = staged.path
-    }
+    this.#commitTarget(staged)
     if (staged.user !== undefined) context.user = staged.user
     if (staged.tenantId !== undefined) context.tenantId = staged.tenantId
     if (staged.siteId !== undefined) context.siteId = staged.siteId
     if (staged.body !== null) context.requestBody.replace(staged.body)
     if (staged.answer !== null) context.response = staged.answer
+    if (staged.method !== null) this.#commitMethod(staged.method)
+  }
+
+  #commitTarget({ path, query }: Staged): void {
+    const context = this.#context
+    if (path !== null && path !== context.path) {
+      rememberTarget(context)
+      context.path = path
+    }
+    if (query !== null) context.query = query
+  }
+
+  /** After everything else: content that the same call has set goes as well. */
+  #commitMethod(method: string): void {
+    const context = this.#context
+    if (method === context.method) return
+    rememberTarget(context)
+    context.method = method
+    if (method !== "GET" && method !== "HEAD") return
+    // It would have no meaning, and an app that leaves it unread could take it for a request (RFC 9110 §9.3.1).
+    if (context.requestBody.bytes?.length !== 0) context.requestBody.replace(EMPTY)
+    for (const [name] of context.requestHeaders.clone()) {
+      if (name.toLowerCase().startsWith("content-")) context.requestHeaders.delete(name)
+    }
   }
 
   #commitResponse(staged: Staged): void {
@@ -487,7 +541,9 @@ class Staged {
   body: Uint8Array | null = null
   extensions: Map<string, string> | null = null
   /** on_request: undefined = unchanged. */
+  method: string | null = null
   path: string | null = null
+  query: string | null = null
   user: User | null | undefined = undefined
   tenantId: string | null | undefined = undefined
   siteId: string | null | undefined = undefined

@@ -9,11 +9,11 @@ import { type ByteBudget, bodyState, bufferResponse } from "./buffer-response.ts
 import type { FileStamps } from "./file-stamps.ts"
 import { HookRunner, type RunnerParts } from "./hook-runner.ts"
 import type { LaneStatus } from "./lanes/lane-status.ts"
-import { pathsBefore } from "./path-history.ts"
 import type { MatchTarget, PluginMatch } from "./plugin-match.ts"
 import type { PluginStats } from "./plugin-stats.ts"
 import type { Quarantines } from "./quarantine.ts"
 import type { ReceivedMessage } from "./queue-consumer.ts"
+import { targetsBefore } from "./target-history.ts"
 
 /** What a plugin was loaded with; everything is decided, nothing is looked up again. */
 export interface PluginParts extends RunnerParts {
@@ -243,12 +243,12 @@ export class LoadedPlugin implements AsyncDisposable {
     return this.#runner.exchange("on_response", context, null)
   }
 
-  /** A request belongs to a plugin by any of the paths it had: who saw it come in also sees it go out. */
+  /** A request belongs to a plugin by any of the targets it had: who saw it come in also sees it go out. */
   #matchesResponse(context: RequestContext): boolean {
     const { match } = this.#parts
     if (match.matches(context)) return true
-    const earlier = pathsBefore(context)
-    return earlier?.some((path) => match.matches(context, path)) ?? false
+    const earlier = targetsBefore(context)
+    return earlier?.some((target) => match.matches(context, target)) ?? false
   }
 
   async #bufferResponse(context: RequestContext): Promise<void> {

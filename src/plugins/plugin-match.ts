@@ -27,9 +27,10 @@ export class PluginMatch {
     this.severalTenants = count > 1 || (count === 1 && this.tenants === undefined)
   }
 
-  matches(target: MatchTarget, path: string = target.path): boolean {
+  /** @param asked - What is asked for, when it is not what `target` asks for now. */
+  matches(target: MatchTarget, asked: Pick<MatchTarget, "method" | "path"> = target): boolean {
     if (this.#rows.length === 0) return true
-    for (const row of this.#rows) if (fits(row, target, path)) return true
+    for (const row of this.#rows) if (fits(row, target, asked)) return true
     return false
   }
 }
@@ -57,11 +58,11 @@ function toMethods(names: readonly string[]): Set<string> {
   return methods
 }
 
-function fits(row: Row, target: MatchTarget, path: string): boolean {
+function fits(row: Row, target: MatchTarget, asked: Pick<MatchTarget, "method" | "path">): boolean {
   if (row.tenants !== null && (target.tenantId === null || !row.tenants.has(target.tenantId))) return false
-  if (row.methods !== null && !row.methods.has(target.method)) return false
+  if (row.methods !== null && !row.methods.has(asked.method)) return false
   if (row.hosts !== null && !fitsHost(row.hosts, target.hostname)) return false
-  return row.path === null || row.path(path)
+  return row.path === null || row.path(asked.path)
 }
 
 /** "example.com." is the same host as "example.com" (RFC 1034 §3.1). */

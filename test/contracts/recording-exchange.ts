@@ -4,8 +4,6 @@ import type { ExchangeChanges, ExchangeData, Json, PortableExchange, Side } from
 
 /** An exchange that shows what a guest did with it. Setting Host is refused, as one example of a refusal. */
 export class RecordingExchange implements PortableExchange {
-  readonly method = "GET"
-  readonly query = "a=1&b=%20"
   readonly scheme = "http"
   readonly host = "example.com:8080"
   readonly clientAddress = "192.0.2.1"
@@ -14,7 +12,9 @@ export class RecordingExchange implements PortableExchange {
   readonly user: Json = { id: "ada", claims: {} }
   readonly tenantId = "t1"
   readonly siteId = null
+  method = "GET"
   path: string
+  query = "a=1&b=%20"
   readonly writable: Side
   status = 200
   answer: { status: number; headers: (readonly [string, string])[]; body: Uint8Array } | null = null
@@ -52,11 +52,20 @@ export class RecordingExchange implements PortableExchange {
   setPath(path: string): void {
     this.path = path
   }
+  setQuery(query: string): void {
+    this.query = query
+  }
+  setMethod(method: string): void {
+    this.method = method
+  }
   setIdentity(): void {
     throw new PluginError("E_PERMISSION", "guest", "identity was not granted")
   }
   extension(key: string): string | undefined {
     return this.extensions.get(key)
+  }
+  extensionEntries(): readonly (readonly [string, string])[] {
+    return [...this.extensions]
   }
   setExtension(key: string, value: string): void {
     this.extensions.set(`guest.${key}`, value)
@@ -96,6 +105,7 @@ export class RecordingExchange implements PortableExchange {
     return {
       side: this.writable,
       method,
+      clientMethod: "GET",
       path,
       query,
       scheme: "http",
@@ -118,7 +128,9 @@ export class RecordingExchange implements PortableExchange {
     if (headers !== null) this.lists[this.writable] = HeaderList.from(pairs(headers))
     if (changes.body !== null) this.bodies[this.writable] = changes.body
     for (const [key, value] of extensions) this.extensions.set(key, value)
+    this.method = changes.method ?? this.method
     this.path = changes.path ?? this.path
+    this.query = changes.query ?? this.query
     this.status = changes.status ?? this.status
     this.slot = changes.slot ?? this.slot
     if (answer === null) return

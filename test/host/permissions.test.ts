@@ -13,6 +13,7 @@ const NOTHING: Permissions = {
   set_cookies: [],
   identity: false,
   rewrite_path: false,
+  rewrite_method: false,
   purge: false,
 }
 const ask = (some: Partial<Permissions>): Permissions => ({ ...NOTHING, ...some })
@@ -25,6 +26,7 @@ const EVERYTHING = ask({
   set_cookies: ["ab_*"],
   identity: true,
   rewrite_path: true,
+  rewrite_method: true,
   purge: true,
 })
 
@@ -85,7 +87,7 @@ describe("permissions", () => {
   it("take an explicit no for an answer, except for secrets, which are granted by mapping them", () => {
     const refusal = {
       ...{ allowed_urls: [], queues: [], sensitive_headers: [], set_cookies: [], secrets: [] },
-      ...{ identity: false, rewrite_path: false, purge: false },
+      ...{ identity: false, rewrite_path: false, rewrite_method: false, purge: false },
     }
     const { permissions, missing } = effectivePermissions("demo", EVERYTHING, refusal, {})
     assert.deepEqual({ ...permissions, max_fetch_per_minute: 30 }, NOTHING)

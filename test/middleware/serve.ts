@@ -38,6 +38,7 @@ export function createContext(init: RequestInit = {}): RequestContext {
   const hostname = init.hostname ?? "example.com"
   return {
     method: init.method ?? "GET",
+    clientMethod: init.method ?? "GET",
     path: init.path ?? "/",
     query: "",
     scheme: "https",

@@ -20,7 +20,13 @@ it("whatever a guest tries, what is committed is well-formed and its own to set"
   let committed = 0
   for (let round = 0; round < 3000; round++) {
     const side = random(2) === 0 ? "request" : "response"
-    const permissions = { sensitive_headers: [], set_cookies: ["ab_*"], identity: false, rewrite_path: true }
+    const permissions = {
+      sensitive_headers: [],
+      set_cookies: ["ab_*"],
+      identity: false,
+      rewrite_path: true,
+      rewrite_method: true,
+    }
     const access = {
       plugin: "probe",
       headers: new HeaderAccess("probe", permissions, [], () => {}),

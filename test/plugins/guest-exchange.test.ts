@@ -8,7 +8,7 @@ import type { GuestAccess } from "../../src/plugins/guest-access.ts"
 import { GuestExchange } from "../../src/plugins/guest-exchange.ts"
 import { HeaderAccess } from "../../src/plugins/header-access.ts"
 import { toContext } from "../../src/plugins/lanes/copied-context.ts"
-import { pathsBefore } from "../../src/plugins/path-history.ts"
+import { targetsBefore } from "../../src/plugins/target-history.ts"
 import type { Json, Side } from "../../src/sandbox/sandbox.ts"
 import { type ContextInput, requestContext, response, textOf } from "./request-context.ts"
 
@@ -23,7 +23,14 @@ interface Call {
 function call(writable: Side, allowed: Allowed = {}, input: ContextInput = {}): Call {
   const context = requestContext(writable === "response" ? { response: response("page"), ...input } : input)
   const warned: string[] = []
-  const permissions = { sensitive_headers: [], set_cookies: [], identity: false, rewrite_path: false, ...allowed }
+  const permissions = {
+    sensitive_headers: [],
+    set_cookies: [],
+    identity: false,
+    rewrite_path: false,
+    rewrite_method: false,
+    ...allowed,
+  }
   const access: GuestAccess = {
     plugin: "probe",
     headers: new HeaderAccess("probe", permissions, allowed.identityHeaders ?? [], (name) => warned.push(name)),
@@ -347,7 +354,7 @@ describe("rewriting the path", () => {
     assert.equal(context.path, "/old")
     exchange.commit()
     assert.equal(context.path, "/new/é/100%/what?")
-    assert.deepEqual(pathsBefore(context), ["/old"])
+    assert.deepEqual(targetsBefore(context), [{ method: "GET", path: "/old" }])
   })
 
   for (const path of [
@@ -372,6 +379,137 @@ describe("rewriting the path", () => {
       refuses("E_PATH_REWRITE", () => onRequest({ rewrite_path: true }).exchange.setPath(path))
     })
   }
+})
+
+describe("rewriting the query", () => {
+  it("needs the permission", () => {
+    refuses("E_PERMISSION", () => onRequest({ rewrite_method: true }).exchange.setQuery("a=1"))
+    refuses("E_PERMISSION", () => onResponse({ rewrite_path: true }).exchange.setQuery("a=1"))
+  })
+
+  it("takes effect at commit", () => {
+    const { context, exchange } = onRequest({ rewrite_path: true }, { query: "old=1" })
+    exchange.setQuery("a=%20&b=?c/d")
+    assert.deepEqual([exchange.query, context.query], ["a=%20&b=?c/d", "old=1"])
+    exchange.commit()
+    assert.equal(context.query, "a=%20&b=?c/d")
+  })
+
+  it("leaves the query away", () => {
+    const { context, exchange } = onRequest({ rewrite_path: true }, { query: "old=1" })
+    exchange.setQuery("")
+    exchange.commit()
+    assert.equal(context.query, "")
+  })
+
+  for (const query of [
+    "a b",
+    "a\r\nHost: evil",
+    "a\nb",
+    "a\rb",
+    "a\0b",
+    "a\tb",
+    "a\x7fb",
+    "a#b",
+    "a=\x80",
+    "a=é",
+    "a=\u{1f600}",
+    "a=\ud800",
+    "a HTTP/1.1\r\n\r\nGET /admin",
+    "a".repeat(8193),
+  ]) {
+    it(`refuses ${JSON.stringify(query.slice(0, 24))}`, () => {
+      const { context, exchange } = onRequest({ rewrite_path: true }, { query: "old" })
+      refuses("E_QUERY_REWRITE", () => exchange.setQuery(query))
+      exchange.commit()
+      assert.equal(context.query, "old")
+    })
+  }
+})
+
+describe("rewriting the method", () => {
+  const allowed = { rewrite_method: true }
+
+  it("needs the permission, which is another one than that of the path", () => {
+    refuses("E_PERMISSION", () => onRequest({ rewrite_path: true }).exchange.setMethod("POST"))
+    refuses("E_PERMISSION", () => onResponse(allowed).exchange.setMethod("POST"))
+  })
+
+  it("takes effect at commit, keeps what the client sent and what was before on record", () => {
+    const { context, exchange } = onRequest(allowed, { path: "/a" })
+    exchange.setMethod("DELETE")
+    assert.deepEqual([exchange.method, context.method], ["DELETE", "GET"])
+    exchange.commit()
+    assert.deepEqual([context.method, context.clientMethod], ["DELETE", "GET"])
+    assert.deepEqual(targetsBefore(context), [{ method: "GET", path: "/a" }])
+  })
+
+  for (const method of [
+    "",
+    "get",
+    "Get",
+    "CONNECT",
+    "TRACE",
+    "FOO",
+    "GET ",
+    "GET /x",
+    "PO\r\nST",
+    "GE\0T",
+    "ĜET",
+    "constructor",
+  ]) {
+    it(`refuses ${JSON.stringify(method)}`, () => {
+      const { context, exchange } = onRequest(allowed, { method: "POST" })
+      refuses("E_METHOD_REWRITE", () => exchange.setMethod(method))
+      exchange.commit()
+      assert.equal(context.method, "POST")
+    })
+  }
+
+  it("does not leave a client without the content it asked for", () => {
+    refuses("E_METHOD_REWRITE", () => onRequest(allowed).exchange.setMethod("HEAD"))
+    const { context, exchange } = onRequest(allowed, { method: "HEAD" })
+    exchange.setMethod("GET")
+    exchange.setMethod("HEAD")
+    exchange.commit()
+    assert.equal(context.method, "HEAD")
+    assert.equal(targetsBefore(context), undefined)
+  })
+
+  it("leaves a request that asks for a websocket as it is", () => {
+    const { context, exchange } = onRequest(allowed)
+    Object.assign(context, { upgrade: { protocol: "websocket", reserve() {}, connectTo() {} } })
+    refuses("E_METHOD_REWRITE", () => exchange.setMethod("POST"))
+    refuses("E_METHOD_REWRITE", () => exchange.setMethod("GET"))
+  })
+
+  it("drops the content of a request that becomes GET, also when the same call has set it", async () => {
+    const headers = [
+      ["Content-Type", "text/plain"],
+      ["content-encoding", "br"],
+      ["Content-Language", "de"],
+      ["x-kept", "1"],
+    ] as const
+    const { context, exchange } = onRequest({ ...allowed, body: "request" }, { method: "POST", body: "sent", headers })
+    await context.requestBody.buffer(100)
+    exchange.setMethod("GET")
+    exchange.setBody("request", Buffer.from("set"))
+    exchange.commit()
+    assert.equal(context.requestBody.bytes?.length, 0)
+    assert.deepEqual([...context.requestHeaders], [["x-kept", "1"]])
+  })
+
+  it("keeps the content of a request that becomes another one with content", async () => {
+    const { context, exchange } = onRequest(allowed, {
+      method: "POST",
+      body: "sent",
+      headers: [["content-type", "a/b"]],
+    })
+    exchange.setMethod("PUT")
+    exchange.commit()
+    assert.equal((await context.requestBody.buffer(100)).toString(), "sent")
+    assert.equal(context.requestHeaders.get("content-type"), "a/b")
+  })
 })
 
 describe("identity", () => {
@@ -449,7 +587,7 @@ describe("extensions", () => {
       {
         plugin: "probe",
         headers: new HeaderAccess("probe", { sensitive_headers: [], set_cookies: [], identity: false }, [], () => {}),
-        permissions: { identity: false, rewrite_path: false },
+        permissions: { identity: false, rewrite_path: false, rewrite_method: false },
         body: "none",
         maxBodyBytes: 0,
         maxAnswerBytes: 0,
@@ -586,7 +724,7 @@ describe("the slot of a plugin's tier", () => {
   const accessOf = (plugin: string): GuestAccess => ({
     plugin,
     headers: new HeaderAccess(plugin, { sensitive_headers: [], set_cookies: [], identity: false }, [], () => {}),
-    permissions: { identity: false, rewrite_path: false },
+    permissions: { identity: false, rewrite_path: false, rewrite_method: false },
     body: "none",
     maxBodyBytes: 1024,
     maxAnswerBytes: 2048,

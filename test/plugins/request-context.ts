@@ -19,6 +19,7 @@ export interface ContextInput {
 export function requestContext(input: ContextInput = {}): RequestContext {
   return {
     method: input.method ?? "GET",
+    clientMethod: input.method ?? "GET",
     path: input.path ?? "/",
     query: input.query ?? "",
     scheme: "http",

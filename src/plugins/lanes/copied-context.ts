@@ -6,9 +6,11 @@ import type { ExchangeContext } from "../guest-exchange.ts"
 
 /** A request as its copy in another thread knows it. It is looked at, never answered: changes go back as data. */
 export function toContext(data: ExchangeData, plugin: string): ExchangeContext {
-  const { method, path, query, scheme, host, clientAddress, requestId, upgrade, tenantId, siteId, response } = data
+  const { method, clientMethod, path, query, scheme, host, clientAddress, requestId } = data
+  const { upgrade, tenantId, siteId, response } = data
   return {
     method,
+    clientMethod,
     path,
     query,
     scheme,

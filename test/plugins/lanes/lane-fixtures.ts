@@ -169,5 +169,6 @@ const NO_PERMISSIONS = {
   set_cookies: [],
   identity: false,
   rewrite_path: false,
+  rewrite_method: false,
   purge: false,
 }

@@ -21,4 +21,6 @@ export const REFUSAL_CODES: ReadonlyMap<ErrorCode, number> = new Map<ErrorCode, 
   ["E_FETCH_FORBIDDEN", -15],
   ["E_FETCH_FAILED", -16],
   ["E_LIMIT_FETCH", -17],
+  ["E_QUERY_REWRITE", -18],
+  ["E_METHOD_REWRITE", -19],
 ])

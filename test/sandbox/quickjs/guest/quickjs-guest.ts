@@ -46,7 +46,13 @@ export async function answerOf(guest: Sandbox, query = "", cpuMs = 20_000): Prom
   return textOf(context.response?.body ?? null)
 }
 
-const permissions = { sensitive_headers: [], set_cookies: [], identity: false, rewrite_path: false }
+const permissions = {
+  sensitive_headers: [],
+  set_cookies: [],
+  identity: false,
+  rewrite_path: false,
+  rewrite_method: false,
+}
 const access = {
   plugin: "sample",
   headers: new HeaderAccess("sample", permissions, [], () => {}),

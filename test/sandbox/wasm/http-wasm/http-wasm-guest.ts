@@ -47,7 +47,14 @@ export class HttpWasmGuest {
     services: RecordingServices,
     { permissions = {}, body = "none" }: HttpWasmGuestOptions,
   ) {
-    const allowed = { sensitive_headers: [], set_cookies: [], identity: false, rewrite_path: false, ...permissions }
+    const allowed = {
+      sensitive_headers: [],
+      set_cookies: [],
+      identity: false,
+      rewrite_path: false,
+      rewrite_method: false,
+      ...permissions,
+    }
     this.sandbox = sandbox
     this.services = services
     this.#access = {
