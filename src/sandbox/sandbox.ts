@@ -2,6 +2,7 @@
  * The boundary between bext and a guest. A tier (quickjs, wasm, nsjail) is an implementation of this file, and
  * `sandboxContract` in test/contracts is what it must pass. There is no code here.
  */
+import type { ErrorCode } from "../errors.ts"
 import type { Capability, HookName } from "../hooks.ts"
 import type { GuestServices } from "../host/services.ts"
 
@@ -120,6 +121,8 @@ export interface Sandbox extends AsyncDisposable {
   readonly idle: boolean
   /** Why the guest cannot change threads, for messages, when that is up to the guest. */
   readonly staysBecause?: string | undefined
+  /** Of a guest that is a program. */
+  readonly jails?: JailStatus
 
   /**
    * Runs `on_server_start` (when exported and `start` is given) until it settled, cancels the timers and fetches it left
@@ -138,6 +141,17 @@ export interface Sandbox extends AsyncDisposable {
    *   PluginError thrown by the exchange or a service reaches the guest as a JavaScript Error with `code`.
    */
   call(call: HookCall): Json | undefined | Promise<Json | undefined>
+}
+
+/** The processes of a guest that is a program. */
+export interface JailStatus {
+  readonly level: IsolationLevel
+  /** Processes that are ready for calls. */
+  readonly ready: number
+  /** CPU time of all there were, milliseconds. */
+  readonly cpuMs: number
+  /** How often one ended that should have gone on: code of the reason → count. */
+  readonly restarts: ReadonlyMap<ErrorCode, number>
 }
 
 /**

@@ -21,7 +21,6 @@ export interface ToGuest {
 export interface HelloParams {
   readonly protocol: 1
   readonly plugin: string
-  readonly leader: boolean
   readonly config: Json
   readonly limits: { readonly line_bytes: number }
 }
