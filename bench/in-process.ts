@@ -108,6 +108,7 @@ export function toContext(tenantId: string | null = null): RequestContext {
     host: "example.com",
     hostname: "example.com",
     clientAddress: "127.0.0.1",
+    clientPort: 4711,
     requestId: "0123456789abcdef0123456789abcdef",
     startedAtMs: 0,
     requestHeaders: HeaderList.from(Object.entries(REQUEST.headers)),

@@ -17,6 +17,8 @@ export class Connection {
   readonly socket: Socket
   /** The peer's address, IPv4-mapped IPv6 as IPv4. */
   readonly address: string
+  /** The peer's port. */
+  readonly port: number
   /** Whether the peer is in `server.trusted_proxies`. */
   readonly trusted: boolean
   /** Requests accepted and not yet answered; more than one when the client pipelines. */
@@ -39,6 +41,7 @@ export class Connection {
   constructor(socket: Socket, isTrusted: (address: string) => boolean, idleMs: number) {
     this.socket = socket
     this.address = toAddress(socket.remoteAddress ?? "")
+    this.port = socket.remotePort ?? 0
     this.trusted = isTrusted(this.address)
     this.#idleMs = idleMs
     ;(socket as TrackedSocket)[CONNECTION] = this

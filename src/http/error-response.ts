@@ -25,11 +25,12 @@ export function toErrorResponse(
     ["X-Content-Type-Options", "nosniff"],
   ])
   if (known) for (const [name, value] of error.headers) headers.append(name, value)
-  if (!html) return { status, headers, body: toProblem(status, title, code, context.requestId) }
+  if (!html) return { status, headers, body: toProblem(status, title, code, context.requestId), failed: true }
   const template = pages.get(status)
-  if (template !== undefined) return { status, headers, body: fillErrorPage(template, code, context.requestId) }
+  if (template !== undefined)
+    return { status, headers, body: fillErrorPage(template, code, context.requestId), failed: true }
   headers.append("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-  return { status, headers, body: defaultErrorPage(status, title, code, context.requestId) }
+  return { status, headers, body: defaultErrorPage(status, title, code, context.requestId), failed: true }
 }
 
 /** The problem document of a failure. Source: RFC 9457 §3. */

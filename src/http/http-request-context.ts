@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http"
 import { BextError } from "../errors.ts"
 import { HeaderList } from "../message/header-list.ts"
 import type { RequestContext, ResponseState, Timing, User } from "../message/request-context.ts"
+import type { RequestTrace } from "../message/request-trace.ts"
 import type { BodyBudget } from "./body-budget.ts"
 import type { Connection } from "./connection.ts"
 import { normaliseTarget } from "./normalise-path.ts"
@@ -31,6 +32,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
   readonly scheme: "http" | "https"
   readonly host: string
   readonly clientAddress: string
+  readonly clientPort: number
   readonly startedAtMs: number = performance.now()
   requestHeaders: HeaderList
   user: User | null = null
@@ -40,6 +42,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
   slots: Map<string, string> | null = null
   response: ResponseState | null = null
   traceparent: string | null = null
+  trace: RequestTrace | null = null
   timings: Timing[] | null = null
   snapshot: object | null = null
   readonly incoming: IncomingMessage
@@ -83,11 +86,13 @@ export class HttpRequestContext implements RequestContext, Exchange {
     if (connection.trusted) {
       const origin = resolveOrigin(screened, connection.address, settings.trustedProxies)
       this.clientAddress = origin.clientAddress
+      this.clientPort = 0
       this.scheme = origin.scheme ?? "http"
       this.host = origin.host ?? host
       if (screened.requestId !== undefined && isRequestId(screened.requestId)) this.#requestId = screened.requestId
     } else {
       this.clientAddress = connection.address
+      this.clientPort = connection.port
       this.scheme = "http"
       this.host = host
     }
@@ -98,6 +103,10 @@ export class HttpRequestContext implements RequestContext, Exchange {
     if (declared !== undefined && Number(declared) > settings.maxBodyBytes) {
       throw new BextError("E_BODY_TOO_LARGE", `the body is declared larger than ${settings.maxBodyBytes} bytes`)
     }
+  }
+
+  get fromTrustedProxy(): boolean {
+    return this.connection.trusted
   }
 
   get hostname(): string {

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net"
 import type { Readable } from "node:stream"
 import type { HeaderList } from "./header-list.ts"
+import type { RequestTrace } from "./request-trace.ts"
 
 /** Who the request speaks for, set by authentication. Claims are JSON. */
 export interface User {
@@ -25,6 +26,8 @@ export interface ResponseState {
   status: number
   headers: HeaderList
   body: Body
+  /** Set on an error answer of the server itself. */
+  readonly failed?: boolean
 }
 
 /** The body of a request. It can be read as a stream once, or buffered first and then read any number of times. */
@@ -89,6 +92,8 @@ export interface RequestContext {
   readonly hostname: string
   /** The client's address after trusted proxies; IPv4-mapped IPv6 is shown as IPv4. */
   readonly clientAddress: string
+  /** Port of the client's end of the connection; 0 when it is not known, as behind a trusted proxy. */
+  readonly clientPort: number
   /** 32 lower-case hex digits, or the one a trusted proxy sent. Made when first read. */
   readonly requestId: string
   /** performance.now() at accept. */
@@ -106,8 +111,12 @@ export interface RequestContext {
   slots?: Map<string, string> | null
   /** Set by an answer or by the handler. */
   response: ResponseState | null
-  /** W3C traceparent of the span that stands for this request, set by tracing at 500. */
+  /** Whether a trusted proxy handed the request on; what it says about it is believed. */
+  readonly fromTrustedProxy?: boolean
+  /** W3C traceparent of the span that stands for this request, set at accept or else by tracing at 500. */
   traceparent: string | null
+  /** Where its spans are recorded; null when it is not traced. */
+  trace?: RequestTrace | null
   /** Values of RateLimit-Policy and RateLimit for the response, set by the rate limiter at 200. */
   rateLimit?: { readonly policy: string; readonly state: string } | null
   /** For Server-Timing; null unless this request asked for it and may have it. */

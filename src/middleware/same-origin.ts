@@ -11,9 +11,12 @@ export interface SameOriginOptions {
   readonly silent: boolean
 }
 
-/** Methods that change nothing. Source: RFC 9110 §9.2.1. */
-export function isSafe(method: string): boolean {
-  return SAFE.has(method)
+/**
+ * Whether a request changes nothing (RFC 9110 §9.2.1): neither as the client sent it, nor as a plugin has changed it. The
+ * page that sent it knows the one, what it does goes by the other.
+ */
+export function isSafe({ method, clientMethod }: Pick<RequestContext, "method" | "clientMethod">): boolean {
+  return SAFE.has(method) && (method === clientMethod || SAFE.has(clientMethod))
 }
 
 /**
@@ -23,9 +26,10 @@ export function isSafe(method: string): boolean {
  * Source: Fetch Metadata §2.3 (Sec-Fetch-Site), RFC 6454 §7 (Origin).
  */
 export function createSameOriginCheck({ https, allowed, silent }: SameOriginOptions): (c: RequestContext) => boolean {
-  return ({ method, scheme, host, requestHeaders }) => {
+  return (context) => {
+    const { scheme, host, requestHeaders } = context
     const origin = requestHeaders.get("origin")
-    if (origin === undefined && isSafe(method)) return true
+    if (origin === undefined && isSafe(context)) return true
     const site = requestHeaders.get("sec-fetch-site")
     if (site === "same-origin" || site === "none") return true
     if (origin === undefined) return site === undefined && silent

@@ -109,8 +109,14 @@ export function createSessions(
     wrap: (handler) => ({
       handle(context) {
         const isLogin = loginPaths.some((matches) => matches(context.path))
-        if (isLogin && !isSafe(context.method) && !isFromHere(context)) {
+        if (isLogin && !isSafe(context) && !isFromHere(context)) {
           throw new BextError("E_CORS_ORIGIN", "a page of another origin may not begin or end a session")
+        }
+        if (context.method !== context.clientMethod && visits.get(context)?.opened && !isFromHere(context)) {
+          throw new BextError(
+            "E_CORS_ORIGIN",
+            "a plugin made more of a request than a page of another origin may ask for",
+          )
         }
         const response = handler.handle(context)
         if (response instanceof Promise) return response.then((answer) => obey(context, answer, isLogin))

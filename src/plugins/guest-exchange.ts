@@ -42,6 +42,7 @@ export type ExchangeContext = Pick<
   | "scheme"
   | "host"
   | "clientAddress"
+  | "clientPort"
   | "requestId"
   | "requestHeaders"
   | "user"
@@ -97,6 +98,10 @@ export class GuestExchange implements PortableExchange {
 
   get clientAddress(): string {
     return this.#context.clientAddress
+  }
+
+  get clientPort(): number {
+    return this.#context.clientPort
   }
 
   get requestId(): string {
@@ -250,6 +255,10 @@ export class GuestExchange implements PortableExchange {
     for (const name of BODY_FIELDS) list.delete(name)
   }
 
+  get failed(): boolean {
+    return this.#writable === "response" && this.#response().failed === true
+  }
+
   get status(): number {
     return this.#writable === "request" ? 0 : (this.#staged?.status ?? this.#response().status)
   }
@@ -275,7 +284,7 @@ export class GuestExchange implements PortableExchange {
 
   toData(): ExchangeData {
     const context = this.#context
-    const { method, clientMethod, path, query, scheme, host, clientAddress, requestId } = context
+    const { method, clientMethod, path, query, scheme, host, clientAddress, clientPort, requestId } = context
     const { tenantId, siteId, response } = context
     return {
       side: this.#writable,
@@ -286,6 +295,7 @@ export class GuestExchange implements PortableExchange {
       scheme,
       host,
       clientAddress,
+      clientPort,
       requestId,
       upgrade: this.upgrade,
       user: context.user as unknown as Json,
@@ -299,7 +309,12 @@ export class GuestExchange implements PortableExchange {
       response:
         response === null || this.#writable === "request"
           ? null
-          : { status: response.status, headers: response.headers.raw, body: this.#responseData(response) },
+          : {
+              failed: this.failed,
+              status: response.status,
+              headers: response.headers.raw,
+              body: this.#responseData(response),
+            },
       extensions: context.extensions === null ? [] : [...context.extensions],
       slot: this.slot,
     }

@@ -220,6 +220,8 @@ export interface Exchange {
   readonly scheme: string
   readonly host: string
   readonly clientAddress: string
+  /** Port of the client's end of the connection; 0 when it is not known, as behind a trusted proxy. */
+  readonly clientPort: number
   readonly requestId: string
   /** The protocol that the client asks to go on with. */
   readonly upgrade: "websocket" | null
@@ -276,6 +278,8 @@ export interface Exchange {
   /** Replaces the body and drops ETag, Digest, Content-Encoding and Accept-Ranges. @throws as `body`. */
   setBody(side: Side, bytes: Uint8Array): void
 
+  /** Whether the response is an error answer of bext itself, as nobody else has answered; false in on_request. */
+  readonly failed: boolean
   /** Status of the response; 0 in on_request. */
   readonly status: number
   /** @throws {PluginError} `E_STATUS_INVALID`; `E_PERMISSION` in on_request, and when a websocket is about to be opened. */
@@ -307,6 +311,7 @@ export interface ExchangeData {
   readonly scheme: "http" | "https"
   readonly host: string
   readonly clientAddress: string
+  readonly clientPort: number
   readonly requestId: string
   readonly upgrade: "websocket" | null
   readonly user: Json
@@ -317,6 +322,7 @@ export interface ExchangeData {
   readonly requestBody: { readonly present: boolean; readonly bytes: Uint8Array | undefined }
   /** Null in on_request. `stream`: the body is one that nobody buffers. */
   readonly response: {
+    readonly failed: boolean
     readonly status: number
     readonly headers: readonly string[]
     readonly body: Uint8Array | "stream" | null

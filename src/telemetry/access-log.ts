@@ -27,7 +27,7 @@ export function createAccessLog(logger: Logger): (context: RequestContext, resul
 function toLine(context: RequestContext, { status, bytes, durationMs, aborted }: AccessResult): string {
   let line = `{"level":"info","time":"${new Date().toISOString()}"`
   // The parser knows all methods, addresses and ids were checked at accept: none of them needs escaping.
-  line += `,"method":"${context.method}","path":${quote(context.path)},"status":${status},"bytes":${bytes}`
+  line += `,"method":"${context.clientMethod}","path":${quote(context.path)},"status":${status},"bytes":${bytes}`
   line += `,"duration_ms":${Math.round(durationMs * 1000) / 1000},"client":"${context.clientAddress}"`
   line += `,"request_id":"${context.requestId}"`
   if (context.tenantId !== null) line += `,"tenant":${quote(context.tenantId)}`

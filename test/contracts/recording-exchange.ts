@@ -7,6 +7,8 @@ export class RecordingExchange implements PortableExchange {
   readonly scheme = "http"
   readonly host = "example.com:8080"
   readonly clientAddress = "192.0.2.1"
+  readonly clientPort = 4711
+  readonly failed = false
   readonly requestId = "0123456789abcdef0123456789abcdef"
   readonly upgrade = "websocket"
   readonly user: Json = { id: "ada", claims: {} }
@@ -92,6 +94,8 @@ export class RecordingExchange implements PortableExchange {
       query,
       host,
       clientAddress,
+      clientPort,
+      failed,
       requestId,
       upgrade,
       user,
@@ -111,6 +115,7 @@ export class RecordingExchange implements PortableExchange {
       scheme: "http",
       host,
       clientAddress,
+      clientPort,
       requestId,
       upgrade,
       user,
@@ -118,7 +123,7 @@ export class RecordingExchange implements PortableExchange {
       siteId,
       requestHeaders: lists.request.raw,
       requestBody: { present: true, bytes: this.bodies.request },
-      response: this.writable === "request" ? null : { status, headers: lists.response.raw, body },
+      response: this.writable === "request" ? null : { failed, status, headers: lists.response.raw, body },
       extensions: [...this.extensions],
       slot,
     }

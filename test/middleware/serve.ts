@@ -45,6 +45,7 @@ export function createContext(init: RequestInit = {}): RequestContext {
     host: hostname,
     hostname,
     clientAddress: init.clientAddress ?? "203.0.113.7",
+    clientPort: 4711,
     requestId: "0123456789abcdef0123456789abcdef",
     startedAtMs: performance.now(),
     requestHeaders: HeaderList.from(init.headers ?? []),

@@ -7,6 +7,7 @@ import { HeaderList } from "../../src/message/header-list.ts"
 import { createAuth } from "../../src/middleware/auth.ts"
 import { createSessions } from "../../src/middleware/session.ts"
 import { SessionSeal } from "../../src/middleware/session-seal.ts"
+import type { Middleware } from "../../src/pipeline/middleware.ts"
 import { createContext, middlewareConfig, serve } from "./serve.ts"
 import { openState, Site } from "./session-site.ts"
 import { hs256, NOW_MS, SECRET } from "./tokens.ts"
@@ -25,6 +26,40 @@ describe("a session", () => {
     const [cookie] = answer.cookies[0]!.split(";")
     const { context } = await site.request({ headers: [["Cookie", `a=1; ${cookie}; b=2`]] })
     assert.deepEqual(context.user, { id: "ada", claims: { role: "admin" } })
+  })
+
+  it("does not let a plugin make a change out of what a page of another origin asked for", async (t) => {
+    const rewrite: Middleware = {
+      name: "rewrite",
+      priority: 600,
+      kind: "plugin",
+      onRequest(context) {
+        const to = context.requestHeaders.get("x-method")
+        if (to !== undefined) context.method = to
+      },
+    }
+    const site = await Site.open(t, { others: [rewrite] })
+    const cookie = await site.login()
+    const follow = (from: string, to: string) =>
+      site.request({
+        headers: [
+          ["Cookie", cookie],
+          ["Sec-Fetch-Site", from],
+          ["X-Method", to],
+        ],
+      })
+    assert.equal((await follow("cross-site", "GET")).status, 200)
+    assert.equal((await follow("cross-site", "POST")).code, "E_CORS_ORIGIN")
+    assert.equal((await follow("same-origin", "POST")).status, 200)
+    const hidden = {
+      method: "POST",
+      path: "/login",
+      headers: [
+        ["Sec-Fetch-Site", "cross-site"],
+        ["X-Method", "GET"],
+      ],
+    } as const
+    assert.equal((await site.request(hidden, [["X-Bext-Session", '{"id":"eve"}']])).code, "E_CORS_ORIGIN")
   })
 
   it("costs no wait the second time and gives the same, frozen user", async (t) => {

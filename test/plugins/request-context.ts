@@ -26,6 +26,7 @@ export function requestContext(input: ContextInput = {}): RequestContext {
     host: input.hostname ?? "example.com",
     hostname: input.hostname ?? "example.com",
     clientAddress: "192.0.2.1",
+    clientPort: 4711,
     requestId: "0123456789abcdef0123456789abcdef",
     startedAtMs: performance.now(),
     requestHeaders: HeaderList.from(input.headers ?? []),

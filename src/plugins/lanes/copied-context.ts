@@ -6,7 +6,7 @@ import type { ExchangeContext } from "../guest-exchange.ts"
 
 /** A request as its copy in another thread knows it. It is looked at, never answered: changes go back as data. */
 export function toContext(data: ExchangeData, plugin: string): ExchangeContext {
-  const { method, clientMethod, path, query, scheme, host, clientAddress, requestId } = data
+  const { method, clientMethod, path, query, scheme, host, clientAddress, clientPort, requestId } = data
   const { upgrade, tenantId, siteId, response } = data
   return {
     method,
@@ -16,6 +16,7 @@ export function toContext(data: ExchangeData, plugin: string): ExchangeContext {
     scheme,
     host,
     clientAddress,
+    clientPort,
     requestId,
     upgrade: upgrade === null ? null : { protocol: upgrade },
     // JSON on both sides, see GuestExchange.
@@ -30,9 +31,9 @@ export function toContext(data: ExchangeData, plugin: string): ExchangeContext {
   }
 }
 
-function toResponse({ status, headers, body }: NonNullable<ExchangeData["response"]>): ResponseState {
+function toResponse({ failed, status, headers, body }: NonNullable<ExchangeData["response"]>): ResponseState {
   const content = body === "stream" ? Readable.from([]) : body
-  return { status, headers: HeaderList.borrow([...headers]), body: content }
+  return { status, headers: HeaderList.borrow([...headers]), body: content, failed }
 }
 
 class CopiedBody implements Pick<RequestBody, "present" | "bytes" | "replace"> {

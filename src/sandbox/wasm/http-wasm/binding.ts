@@ -48,7 +48,7 @@ export class HttpWasmBinding implements Binding {
     if (exchange!.slot === null) return null
     const { context, fields } = decodeSlot(exchange!.slot)
     for (const field of fields) putField(exchange!, field)
-    return { exportName: "handle_response", args: [context, 0] }
+    return { exportName: "handle_response", args: [context, exchange!.failed ? 1 : 0] }
   }
 
   leave({ hook, exchange }: HookCall, result: number | bigint | undefined): undefined {

@@ -135,8 +135,8 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     },
     set_method(method: number, length: number) {
       guest.charge(CALL_UNITS)
-      if (read(method, length) === guest.exchange.method) return
-      throw refusal("E_PERMISSION", "set_method: the method of a request cannot be changed")
+      const name = read(method, length)
+      if (name !== guest.exchange.method) guest.exchange.setMethod(name)
     },
     get_uri(buffer: number, limit: number) {
       const { path, query } = guest.exchange
@@ -147,19 +147,17 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
       const target = parseUri(read(uri, length))
       if (typeof target === "string") throw refusal("E_PATH_REWRITE", `set_uri: the URI ${target}`)
       const { exchange } = guest
-      if (target.query !== exchange.query) {
-        throw refusal("E_PERMISSION", "set_uri: the query of a request cannot be changed or left out")
-      }
       if (target.path !== exchange.path) exchange.setPath(target.path)
+      if (target.query !== exchange.query) exchange.setQuery(target.query)
     },
     get_protocol_version(buffer: number, limit: number) {
       void guest.exchange
       return give(PROTOCOL, buffer, limit)
     },
     get_source_addr(buffer: number, limit: number) {
-      const { clientAddress } = guest.exchange
+      const { clientAddress, clientPort } = guest.exchange
       const host = clientAddress.includes(":") ? `[${clientAddress}]` : clientAddress
-      return give(latin1Bytes(`${host}:0`), buffer, limit)
+      return give(latin1Bytes(`${host}:${clientPort}`), buffer, limit)
     },
 
     // --- The response

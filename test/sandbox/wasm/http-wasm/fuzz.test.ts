@@ -18,6 +18,8 @@ const ENDS = new Set([
   "E_STATUS_INVALID",
   "E_BODY_NOT_DECLARED",
   "E_PATH_REWRITE",
+  "E_QUERY_REWRITE",
+  "E_METHOD_REWRITE",
 ])
 
 const FUNCTIONS = [...HTTP_HANDLER_TYPES, ...[...WASI_TYPES].map(([name, type]) => [`wasi_${name}`, type] as const)]

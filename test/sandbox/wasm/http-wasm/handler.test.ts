@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
 import type { ErrorCode } from "../../../../src/errors.ts"
-import { requestContext, textOf } from "../../../plugins/request-context.ts"
+import { requestContext, response, textOf } from "../../../plugins/request-context.ts"
 import { httpWasmGuest } from "./http-wasm-guest.ts"
 
 /** `name` is a text of the guest's memory at 1000, with its length. */
@@ -27,6 +27,15 @@ describe("handle_request and handle_response", () => {
     assert.equal(context.response, null)
     guest.respond(context)
     assert.deepEqual(guest.lines, ["00000000fffffff6", "0000000000000000"])
+  })
+
+  it("tell an error answer of the server from a response of the app", async (t) => {
+    const guest = await httpWasmGuest(t, { response: "(call $number (i64.extend_i32_u (local.get $error)))" })
+    const context = guest.request()
+    context.response = { ...response("problem", [], 502), failed: true }
+    guest.respond(context)
+    guest.respond(guest.request(), "the app's own", [], 502)
+    assert.deepEqual(guest.lines, [hex(1), hex(0)])
   })
 
   it("keep the contexts of interleaved requests apart, in a shared instance and in fresh ones", async (t) => {
@@ -462,7 +471,7 @@ describe("the request line and its sender", () => {
         i64.const 1`,
     })
     guest.request({ method: "PUT", path: "/a b/\u00e9?#%", query: "q=%20" })
-    assert.deepEqual(guest.lines, ["PUT", "/a%20b/%C3%A9%3F%23%25?q=%20", "HTTP/1.1", "192.0.2.1:0"])
+    assert.deepEqual(guest.lines, ["PUT", "/a%20b/%C3%A9%3F%23%25?q=%20", "HTTP/1.1", "192.0.2.1:4711"])
     guest.request({ path: "/" })
     assert.equal(guest.lines[5], "/")
   })
@@ -483,8 +492,11 @@ describe("the request line and its sender", () => {
 
   for (const [uri, permissions, code, message] of [
     ["/b?q=1", {}, "E_PERMISSION", /needs rewrite_path = true/],
-    ["/b", { rewrite_path: true }, "E_PERMISSION", /the query of a request cannot be changed or left out/],
-    ["/b?q=2", { rewrite_path: true }, "E_PERMISSION", /the query of a request cannot be changed or left out/],
+    ["/a?q=2", {}, "E_PERMISSION", /needs rewrite_path = true/],
+    ["/b?q= 2", { rewrite_path: true }, "E_QUERY_REWRITE", /not visible ASCII/],
+    ["/b?q=\u00e9", { rewrite_path: true }, "E_QUERY_REWRITE", /not visible ASCII/],
+    ["/b?q=1 HTTP/1.1\\0d\\0aHost: evil", { rewrite_path: true }, "E_QUERY_REWRITE", /not visible ASCII/],
+    ["/b?q=\\00", { rewrite_path: true }, "E_QUERY_REWRITE", /not visible ASCII/],
     ["/b#?q=1", { rewrite_path: true }, "E_PATH_REWRITE", /the URI has a fragment/],
     ["/a%2Fb?q=1", { rewrite_path: true }, "E_PATH_REWRITE", /the URI has an encoded slash/],
     ["/%zz?q=1", { rewrite_path: true }, "E_PATH_REWRITE", /the URI has a broken percent-encoding/],
@@ -516,12 +528,68 @@ describe("the request line and its sender", () => {
     assert.equal(guest.request({ path: "/a", query: "q=1" }).path, "/a")
   })
 
-  it("keep their method", async (t) => {
+  it("can be given another query with the permission, or none", async (t) => {
+    for (const [uri, path, query] of [
+      ["/animal?name=panda", "/animal", "name=panda"],
+      ["/disney?name=chip%26dale", "/disney", "name=chip%26dale"],
+      ["/simple", "/simple", ""],
+    ] as const) {
+      const guest = await httpWasmGuest(t, {
+        permissions: { rewrite_path: true },
+        fields: data(uri),
+        request: `
+          (call $set_uri ${at(uri)})
+          (call $say (i32.const 0) (call $get_uri (i32.const 0) (i32.const 64)))
+          i64.const 1`,
+      })
+      const context = guest.request({ path: "/a", query: "q=1" })
+      assert.deepEqual([context.path, context.query, guest.lines[0]], [path, query, uri])
+    }
+  })
+
+  it("can be given another method with the permission", async (t) => {
     const guest = await httpWasmGuest(t, {
+      permissions: { rewrite_method: true },
       fields: data("POST"),
-      request: `(call $set_method ${at("POST")}) i64.const 1`,
+      request: `
+        (call $set_method ${at("POST")})
+        (call $say (i32.const 0) (call $get_method (i32.const 0) (i32.const 64)))
+        i64.const 1`,
     })
-    refuses(() => guest.request(), "E_PERMISSION", /the method of a request cannot be changed/)
+    assert.equal(guest.request().method, "POST")
+    assert.deepEqual(guest.lines, ["POST"])
+  })
+
+  for (const [method, permissions, code, message] of [
+    ["POST", {}, "E_PERMISSION", /needs rewrite_method = true/],
+    ["", { rewrite_method: true }, "E_METHOD_REWRITE", /is none that a request can be changed to/],
+    ["post", { rewrite_method: true }, "E_METHOD_REWRITE", /is none that a request can be changed to/],
+    ["CONNECT", { rewrite_method: true }, "E_METHOD_REWRITE", /is none that a request can be changed to/],
+    ["POST /\\0d\\0a", { rewrite_method: true }, "E_METHOD_REWRITE", /is none that a request can be changed to/],
+    ["HEAD", { rewrite_method: true }, "E_METHOD_REWRITE", /without the content it asked for/],
+  ] as const) {
+    it(`cannot be given the method ${JSON.stringify(method)}${"rewrite_method" in permissions ? "" : " without the permission"}`, async (t) => {
+      const guest = await httpWasmGuest(t, {
+        permissions,
+        fields: data(method),
+        request: `(call $set_method ${at(method)}) i64.const 1`,
+      })
+      refuses(() => guest.request(), code, message)
+    })
+  }
+
+  it("can be changed in handle_request only", async (t) => {
+    for (const [call, text] of [
+      ["set_method", "POST"],
+      ["set_uri", "/b?q=2"],
+    ] as const) {
+      const guest = await httpWasmGuest(t, {
+        permissions: { rewrite_path: true, rewrite_method: true },
+        fields: data(text),
+        response: `(call $${call} ${at(text)})`,
+      })
+      refuses(() => guest.respond(guest.request()), "E_PERMISSION", /the request can be changed in on_request only/)
+    }
   })
 })
 
