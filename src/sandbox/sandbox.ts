@@ -32,6 +32,18 @@ export interface GuestSource {
  */
 export type IsolationLevel = "full" | "namespaces" | "process"
 
+/** What this machine was found to offer, by doing it. */
+export interface Isolation {
+  readonly level: IsolationLevel
+  /** Why it is not a better one, for people: "bubblewrap is not installed (package bubblewrap)". Empty at `full`. */
+  readonly missing: readonly string[]
+  readonly cgroups: "v1" | "v2" | "none"
+  /** Whether bext runs as root; jailed programs never do. */
+  readonly root: boolean
+  /** Whether levels below `namespaces` are refused here: Linux, root, and no bubblewrap. The reason, for a load error. */
+  readonly refused: string | null
+}
+
 /** How a program is run. */
 export interface ProgramSource {
   /** What runs the entry, such as "python3"; found inside the jail. Null: the entry is executable. */
@@ -85,6 +97,8 @@ export type InstanceMode = "shared" | "fresh"
 
 export interface SandboxTier {
   readonly tier: Tier
+  /** What keeps its guests apart from this machine, where that is up to the machine. */
+  readonly isolation?: Isolation
   /**
    * Evaluates the guest's top level in its first instance.
    * @throws {PluginError} `E_PLUGIN_LOAD_FAILED` with file:line:column, `E_LIMIT_…` when the top level runs too long or big.

@@ -2,19 +2,9 @@
  * The boundary between the tier and whatever isolates a process on this machine. There is no code here.
  */
 import type { Readable, Writable } from "node:stream"
-import type { IsolationLevel } from "../sandbox.ts"
+import type { Isolation } from "../sandbox.ts"
 
-/** What this machine was found to offer, by doing it. */
-export interface Isolation {
-  readonly level: IsolationLevel
-  /** Why it is not a better one, for people: "bubblewrap is not installed (package bubblewrap)". Empty at `full`. */
-  readonly missing: readonly string[]
-  readonly cgroups: "v1" | "v2" | "none"
-  /** Whether bext runs as root; jailed programs never do. */
-  readonly root: boolean
-  /** Whether levels below `namespaces` are refused here: Linux, root, and no bubblewrap. The reason, for a load error. */
-  readonly refused: string | null
-}
+export type { Isolation }
 
 /** What one jail may use altogether, with everything it starts. */
 export interface JailLimits {
