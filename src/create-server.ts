@@ -22,6 +22,8 @@ import { createLogger } from "./telemetry/log.ts"
 import { queueMetrics } from "./telemetry/queue-metrics.ts"
 import { RequestCounters } from "./telemetry/request-counters.ts"
 import { serverMetrics } from "./telemetry/server-metrics.ts"
+import { traceMetrics } from "./telemetry/trace-metrics.ts"
+import { Tracers } from "./telemetry/tracers.ts"
 import { websocketMetrics } from "./telemetry/websocket-metrics.ts"
 
 export interface ServerOptions {
@@ -63,6 +65,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
   const rateCounters = parts.use(new RateCounters(options.bus))
   const entry = new URL("./lane-thread.ts", import.meta.url)
   const lanes = parts.use(new Lanes({ entry, stateDir: config.state.dir, logger }))
+  const tracers = new Tracers((message) => logger.warn(message))
   const shared = {
     folder,
     logger,
@@ -73,6 +76,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     rateCounters,
     bodies,
     upstreams,
+    tracers,
     tiers: createTiers(config.sandbox),
     lanes,
     grantLocalFolders,
@@ -113,6 +117,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
       ...serverMetrics({ status: status(), requests, series: host.metrics.snapshot() }),
       ...queueMetrics(consumers.metrics()),
       ...websocketMetrics(http.websockets),
+      ...traceMetrics(tracers.counts),
     ],
     async prepare(next) {
       const prepared = await snapshots.prepare(next)

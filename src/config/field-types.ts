@@ -1,5 +1,6 @@
 import { createRequire } from "node:module"
 import { isIP } from "node:net"
+import { posix } from "node:path"
 import ipaddr from "ipaddr.js"
 import { z } from "zod"
 import { type Complaint, checked, text } from "./checked.ts"
@@ -8,6 +9,26 @@ import { Secret } from "./secret.ts"
 
 /** A file or folder; relative ones count from the folder of the configuration file and are absolute past the door. */
 export const filePath = () => z.string().min(1).meta({ kind: "path" })
+
+/** Where a jail has something of its own, or where reading is not all that one can do. */
+const OF_THE_JAIL = /^\/(proc|sys|dev|plugin|data)(\/|$)/
+
+/** A file or folder of this machine that a jailed program is to see. */
+export const readOnlyPath = () =>
+  text("/usr/share/GeoIP", (value) => {
+    if (!/^\/[^\0]*$/.test(value)) {
+      return {
+        what: 'expected an absolute path such as "/usr/share/GeoIP"',
+        fix: "what belongs to the plugin is in its own folder, which it sees anyway",
+      }
+    }
+    if (value === "/") return { what: "the whole machine is no path to show to a program", fix: "name what it needs" }
+    const plain = posix.normalize(value).replace(/\/$/, "")
+    if (plain !== value)
+      return { what: "expected a path without //, . and .. and without / at the end", fix: `write "${plain}"` }
+    const [, top] = OF_THE_JAIL.exec(value) ?? []
+    return top === undefined ? undefined : { what: `/${top} is not this machine's in a jail` }
+  })
 
 const ENV_REFERENCE = /^env:[A-Za-z_][A-Za-z0-9_]*$/
 
@@ -158,17 +179,23 @@ export const addressAndPort = () =>
   })
 
 /** The base URL of a server behind this one. */
-export const upstreamUrl = () =>
-  text("http://127.0.0.1:4000", (value) => {
+export const upstreamUrl = () => plainUrl("http://127.0.0.1:4000")
+
+/** Where an OpenTelemetry collector listens for OTLP over HTTP. */
+export const collectorUrl = () => plainUrl("http://127.0.0.1:4318")
+
+function plainUrl(example: string): z.ZodString {
+  return text(example, (value) => {
     const url = URL.parse(value)
     if (url === null || !/^https?:$/.test(url.protocol)) {
       const isBare = !value.includes("://") && URL.canParse(`http://${value}`)
       const fix = isBare ? `write "http://${value}"` : undefined
-      return { what: 'expected a URL such as "http://127.0.0.1:4000"', fix }
+      return { what: `expected a URL such as "${example}"`, fix }
     }
     if (url.search !== "" || url.hash !== "") return { what: "expected a URL without query and fragment" }
     return noCredentials(url)
   })
+}
 
 /** Where keys are fetched from: over TLS, or from this machine. */
 export const keySetUrl = () =>

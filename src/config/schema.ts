@@ -5,6 +5,7 @@ import {
   addressAndPort,
   addressRange,
   adminListen,
+  collectorUrl,
   cookieName,
   cookiePath,
   filePath,
@@ -16,13 +17,14 @@ import {
   method,
   originPattern,
   pathGlob,
+  readOnlyPath,
   secret,
   status,
   tenantId,
   upstreamUrl,
   versionRange,
 } from "./field-types.ts"
-import { grant, pluginName, queueName, secretName, tier } from "./manifest-schema.ts"
+import { grant, pluginName, programLimits, queueName, secretName, tier } from "./manifest-schema.ts"
 import { duration, size } from "./units.ts"
 
 const limits = z.strictObject({
@@ -318,11 +320,44 @@ const tenant = z.strictObject({
   unknown: z.enum(["reject", "pass"]).default("reject").describe("What happens to a request without a known tenant"),
 })
 
+/** What the sender of spans writes itself, or what would change how its message ends. */
+const OWN_HEADERS =
+  /^(content-(type|length|encoding)|host|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect)$/i
+
+const otlp = checked(
+  z.strictObject({
+    endpoint: collectorUrl().describe("Where spans go: OTLP over HTTP, protobuf. Without a path, /v1/traces is added"),
+    headers: z
+      .record(headerName(), secret())
+      .default({})
+      .describe('Header → "env:NAME": what the collector asks for, such as authorization'),
+    service_name: z.string().min(1).max(255).default("bext").describe("Name of this server in traces"),
+    sample: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(1)
+      .describe("Share of the requests that is traced, 0 to 1. Where a trusted proxy has decided, its word counts"),
+    timeout: duration().prefault("10s").describe("For one message to the collector"),
+    queue: z
+      .int()
+      .min(128)
+      .max(1_000_000)
+      .default(4096)
+      .describe("Spans of one process that may wait for the collector; more are dropped and counted"),
+  }),
+  ({ headers }) => {
+    const own = Object.keys(headers).find((name) => OWN_HEADERS.test(name))
+    return own === undefined ? undefined : { what: `the header ${own} is not yours to set: it belongs to the message` }
+  },
+)
+
 const tracing = z.strictObject({
   server_timing: z
     .enum(["off", "loopback", "on"])
     .default("off")
     .describe("Who may ask for the Server-Timing header: nobody, clients on this machine, everybody"),
+  otlp: otlp.optional().describe("OpenTelemetry: spans of requests, sent to a collector. Active when present"),
 })
 
 const pluginLimits = {
@@ -333,7 +368,10 @@ const pluginLimits = {
   storage_quota_kb: z.int().min(0).max(1_048_576).optional().describe("Storage per tenant, KiB"),
   max_body: size().optional().describe("Largest body it is given"),
   max_instances: z.int().min(1).max(10_000).optional().describe("Instances that may exist at once"),
+  ...programLimits,
 }
+
+const minIsolation = () => z.enum(["full", "namespaces", "process"]).optional()
 
 const interpreter = z.string().min(1).optional().describe("Program that runs the entry (nsjail), e.g. python3")
 
@@ -384,6 +422,20 @@ const plugin = z
     config: z.record(z.string(), z.json()).default({}).describe("The plugin's own settings"),
     limits: z.strictObject(pluginLimits).prefault({}).describe("Limits instead of those in plugin.toml"),
     interpreter,
+    min_isolation: minIsolation().describe(
+      "What must at least stand between its program and this machine (nsjail), instead of sandbox.nsjail.min_isolation",
+    ),
+    jails: z
+      .int()
+      .min(1)
+      .max(64)
+      .optional()
+      .describe("Programs that run at the same time in each serving process (nsjail). Default: 1"),
+    read_only_paths: z
+      .array(readOnlyPath())
+      .max(64)
+      .default([])
+      .describe("Files and folders of this machine that its program sees at the same place, read only (nsjail)"),
     cpu_share: z
       .number()
       .gt(0)
@@ -446,6 +498,7 @@ const ceilings = z.strictObject({
   storage_quota_kb: z.int().min(0).optional().describe("Storage per tenant, KiB"),
   max_fetch_per_minute: z.int().min(0).optional().describe("Fetches per minute"),
   max_body: size().optional().describe("Largest body"),
+  ...programLimits,
 })
 
 /** What a queue without a section has. */
@@ -489,6 +542,14 @@ export const configSchema = z.strictObject({
   sandbox: z
     .strictObject({
       ceilings: ceilings.prefault({}).describe("Upper bounds for every plugin, whatever it asks for"),
+      nsjail: z
+        .strictObject({
+          min_isolation: minIsolation().describe(
+            'What must at least stand between a program and this machine: "full" (namespaces, system-call filter, cgroups), "namespaces" (without cgroups) or "process" (resource limits alone). Default: namespaces; process for plugins that are folders of this project',
+          ),
+        })
+        .prefault({})
+        .describe("Plugins that are programs"),
       max_instances: z
         .int()
         .min(1)

@@ -9,6 +9,7 @@ import { createUpstreamHandler } from "./upstream.ts"
 import { checkWebsocketOrigin } from "./websocket-origin.ts"
 
 interface Route {
+  readonly glob: string
   readonly matches: (path: string) => boolean
   readonly handler: Handler
 }
@@ -28,7 +29,11 @@ export function createRouter(
 ): Handler {
   const shared = { forwardExtensions: config.app.forward_extensions, createUpstream, allowsOrigin }
   return new Router(
-    config.routes.map((row) => ({ matches: compileGlob(row.path), handler: createHandler(row, shared) })),
+    config.routes.map((row) => ({
+      glob: row.path,
+      matches: compileGlob(row.path),
+      handler: createHandler(row, shared),
+    })),
     createHandler(config.app, shared),
   )
 }
@@ -53,7 +58,11 @@ class Router implements Handler {
     const { path } = context
     // OPTIONS on the server itself, which has nothing to say beyond being there. Source: RFC 9110 §9.3.7.
     if (path === "*") return { status: 204, headers: HeaderList.empty(), body: null }
-    for (const route of this.#routes) if (route.matches(path)) return route.handler.handle(context)
+    for (const route of this.#routes) {
+      if (!route.matches(path)) continue
+      context.trace?.routed(route.glob)
+      return route.handler.handle(context)
+    }
     return this.#app.handle(context)
   }
 

@@ -1,6 +1,7 @@
 import { BextError } from "../errors.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestContext } from "../message/request-context.ts"
+import type { UpstreamCall } from "../message/request-trace.ts"
 
 /** Fields that belong to one connection. Source: RFC 9110 §7.6.1; Proxy-* are addressed to a proxy, which is here. */
 const HOP_BY_HOP = new Set([
@@ -43,19 +44,22 @@ export interface UpstreamIdentity {
 /**
  * The header section for the upstream, flat as undici takes it. The app sees who asked and how in X-Forwarded-For, -Proto,
  * -Host and Forwarded; each names the client alone, whatever hops lie between, so it need trust nobody but us.
+ * @param call - Of a request that is traced: what the app's own spans are put below.
  * @throws {BextError} `E_UPSTREAM_UNREACHABLE` when the request has been through here before (RFC 9110 §7.6.3).
  */
 export function toUpstreamHeaders(
   context: RequestContext,
   { host, pseudonym, forwardExtensions, forwardUser }: UpstreamIdentity,
+  call: UpstreamCall | null,
 ): string[] {
+  const traceparent = call === null ? context.traceparent : call.traceparent
   const fields: string[] = ["host", host ?? context.host]
   let via = ""
   const raw = context.requestHeaders.raw
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at]!.toLowerCase()
     if (name === "via") via += `${raw[at + 1]!}, `
-    else if (name === "traceparent" && context.traceparent !== null) continue
+    else if (name === "traceparent" && traceparent !== null) continue
     else if (!REPLACED.has(name) && !name.startsWith("x-bext-")) fields.push(name, raw[at + 1]!)
   }
   if (via.includes(pseudonym)) throw new BextError("E_UPSTREAM_UNREACHABLE", "the upstream leads back to this server")
@@ -65,7 +69,7 @@ export function toUpstreamHeaders(
   fields.push("x-forwarded-host", context.host)
   fields.push("forwarded", toForwarded(context))
   fields.push("x-request-id", context.requestId)
-  if (context.traceparent !== null) fields.push("traceparent", context.traceparent)
+  if (traceparent !== null) fields.push("traceparent", traceparent)
   const length = bodyLength(context)
   if (length !== undefined) fields.push("content-length", length)
   if (forwardUser && context.user !== null) fields.push("x-bext-user", toAscii(JSON.stringify(context.user)))

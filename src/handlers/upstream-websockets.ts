@@ -5,6 +5,7 @@ import { BextError } from "../errors.ts"
 import { readWebsocketKey, toTokens, toWebsocketAccept } from "../http/websocket-handshake.ts"
 import { HeaderList } from "../message/header-list.ts"
 import type { RequestContext, ResponseState, UpgradeRequest } from "../message/request-context.ts"
+import type { UpstreamCall } from "../message/request-trace.ts"
 import { removeHopByHop, toUpstreamHeaders, type UpstreamIdentity } from "./upstream-headers.ts"
 
 /** Largest header section an upstream may send, bytes. */
@@ -33,10 +34,15 @@ export class UpstreamWebsockets {
    * @param path - Path and query of the upstream's resource, encoded.
    * @throws {BextError} Why no websocket is opened.
    */
-  async open(context: RequestContext, upgrade: UpgradeRequest, path: string): Promise<ResponseState> {
+  async open(
+    context: RequestContext,
+    upgrade: UpgradeRequest,
+    path: string,
+    call: UpstreamCall | null,
+  ): Promise<ResponseState> {
     const key = readWebsocketKey(context.requestHeaders)
     upgrade.reserve(context.clientAddress)
-    const answer = await this.#shakeHands(context, path)
+    const answer = await this.#shakeHands(context, path, call)
     if (answer.socket === null) return toPlainResponse(answer.message, this.#options.timeoutMs)
     const headers = HeaderList.borrow(answer.message.rawHeaders)
     const fault = findFault(headers, context.requestHeaders, key)
@@ -50,9 +56,9 @@ export class UpstreamWebsockets {
     return { status: 101, headers, body: null }
   }
 
-  #shakeHands(context: RequestContext, path: string): Promise<Answer> {
+  #shakeHands(context: RequestContext, path: string, call: UpstreamCall | null): Promise<Answer> {
     const { identity, timeoutMs } = this.#options
-    const headers = toUpstreamHeaders(context, identity)
+    const headers = toUpstreamHeaders(context, identity, call)
     headers.push("connection", "Upgrade", "upgrade", "websocket")
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     const { signal } = context

@@ -1,11 +1,15 @@
 import { randomBytes } from "node:crypto"
+import { Readable } from "node:stream"
 import { type Dispatcher, Pool } from "undici"
 import { BextError } from "../errors.ts"
 import { encodePath } from "../http/encode-path.ts"
 import { HeaderList } from "../message/header-list.ts"
 import type { RequestContext, ResponseState } from "../message/request-context.ts"
+import type { RequestTrace, UpstreamCall } from "../message/request-trace.ts"
+import { nominatedBy, type Trailers, toAnnounced, toTrailerFields } from "../message/trailers.ts"
 import type { Handler } from "./handler.ts"
 import { removeHopByHop, toUpstreamHeaders, type UpstreamIdentity } from "./upstream-headers.ts"
+import { sendWithTrailers } from "./upstream-trailers.ts"
 import { MAX_HEADER_BYTES, UpstreamWebsockets } from "./upstream-websockets.ts"
 
 export interface UpstreamOptions {
@@ -35,6 +39,8 @@ export function createUpstreamHandler(url: string, options: UpstreamOptions): Ha
 }
 
 class UpstreamHandler implements Handler {
+  readonly #url: URL
+  readonly #timeoutMs: number
   readonly #origin: string
   readonly #identity: UpstreamIdentity
   readonly #basePath: string
@@ -43,6 +49,8 @@ class UpstreamHandler implements Handler {
 
   constructor(url: URL, { timeoutMs, forwardExtensions, forwardUser = false, websockets = false }: UpstreamOptions) {
     forwardExtensions.forEach(checkExtensionKey)
+    this.#url = url
+    this.#timeoutMs = timeoutMs
     this.#origin = url.origin
     this.#identity = {
       host: url.protocol === "https:" ? url.host : undefined,
@@ -62,33 +70,84 @@ class UpstreamHandler implements Handler {
     this.#websockets = websockets ? new UpstreamWebsockets(url, { identity: this.#identity, timeoutMs }) : undefined
   }
 
-  async handle(context: RequestContext): Promise<ResponseState> {
+  handle(context: RequestContext): Promise<ResponseState> {
+    return context.trace ? this.#traced(context, context.trace) : this.#open(context, null)
+  }
+
+  async #traced(context: RequestContext, trace: RequestTrace): Promise<ResponseState> {
+    const call = trace.callUpstream(context.method, this.#origin + this.#basePath + encodePath(context.path))
+    try {
+      const response = await this.#open(context, call)
+      call.answered(response.status)
+      if (response.body instanceof Readable) response.body.once("close", () => call.end())
+      else call.end()
+      return response
+    } catch (error) {
+      call.failed(error instanceof BextError ? error.code : "E_INTERNAL")
+      throw error
+    }
+  }
+
+  #open(context: RequestContext, call: UpstreamCall | null): Promise<ResponseState> {
     const { upgrade } = context
-    if (upgrade && this.#websockets) return this.#websockets.open(context, upgrade, this.#pathFor(context))
-    const request = this.#toRequest(context)
+    if (!upgrade || !this.#websockets) return this.#send(context, call)
+    return this.#websockets.open(context, upgrade, this.#pathFor(context), call)
+  }
+
+  async #send(context: RequestContext, call: UpstreamCall | null): Promise<ResponseState> {
+    const { trailers } = context.requestBody
+    if (trailers !== null && (trailers.announced !== "" || trailers.fields.size > 0)) {
+      return this.#sendWithTrailers(context, trailers, call)
+    }
+    const request = this.#toRequest(context, call)
     let response: Dispatcher.ResponseData
     try {
       response = await this.#pool.request(request)
     } catch (error) {
       if (!mayRetry(error, context)) throw this.#toError(error)
+      call?.resent()
       response = await this.#pool.request(request).catch((again) => {
         throw this.#toError(again)
       })
     }
-    return this.#toResponse(context, response)
+    const { statusCode, headers, body, trailers: received } = response
+    // By the option "raw", of which its type does not tell.
+    const raw = headers as unknown as string[]
+    return this.#toResponse(context, statusCode, raw, body, () => toRaw(received))
   }
 
   async close(): Promise<void> {
     await this.#pool.close()
   }
 
-  #toRequest(context: RequestContext): Dispatcher.RequestOptions {
+  async #sendWithTrailers(
+    context: RequestContext,
+    trailers: Trailers,
+    call: UpstreamCall | null,
+  ): Promise<ResponseState> {
+    const { requestBody } = context
+    const request = {
+      method: context.method,
+      path: this.#pathFor(context),
+      headers: toUpstreamHeaders(context, this.#identity, call),
+      body: requestBody.bytes ?? requestBody.stream(),
+      trailers,
+      signal: context.signal,
+      timeoutMs: this.#timeoutMs,
+    }
+    const message = await sendWithTrailers(this.#url, request).catch((error) => {
+      throw this.#toError(error)
+    })
+    return this.#toResponse(context, message.statusCode!, message.rawHeaders, message, () => message.rawTrailers)
+  }
+
+  #toRequest(context: RequestContext, call: UpstreamCall | null): Dispatcher.RequestOptions {
     const { requestBody } = context
     const empty = requestBody.bytes === undefined ? !requestBody.present : requestBody.bytes.length === 0
     return {
       method: context.method,
       path: this.#pathFor(context),
-      headers: toUpstreamHeaders(context, this.#identity),
+      headers: toUpstreamHeaders(context, this.#identity, call),
       body: empty ? null : (requestBody.bytes ?? requestBody.stream()),
       signal: context.signal,
       responseHeaders: "raw",
@@ -100,18 +159,27 @@ class UpstreamHandler implements Handler {
     return query === "" ? target : `${target}?${query}`
   }
 
-  #toResponse(context: RequestContext, { statusCode, headers: raw, body }: Dispatcher.ResponseData): ResponseState {
+  /** @param rawTrailers - Called when the body has ended. */
+  #toResponse(
+    context: RequestContext,
+    statusCode: number,
+    raw: string[],
+    body: Readable,
+    rawTrailers: () => readonly string[],
+  ): ResponseState {
     // The writer destroys bodies it does not send; undici reports that as an error of the body.
     body.on("error", () => {})
     if (statusCode < 200 || statusCode > 599) {
       body.destroy()
       throw new BextError("E_UPSTREAM_INVALID", `${this.#origin} answered with status ${statusCode}`)
     }
-    const headers = HeaderList.borrow(raw as unknown as string[])
-    removeHopByHop(headers)
+    const headers = HeaderList.borrow(raw)
     const bodiless = context.method === "HEAD" || statusCode === 204 || statusCode === 304
+    // Only chunked content has a trailer section (RFC 9112 §7.1.2).
+    const trailers = bodiless || !headers.has("transfer-encoding") ? null : receiveTrailers(headers, body, rawTrailers)
+    removeHopByHop(headers)
     if (bodiless) body.resume()
-    return { status: statusCode, headers, body: bodiless ? null : body }
+    return { status: statusCode, headers, body: bodiless ? null : body, trailers }
   }
 
   #toError(error: unknown): unknown {
@@ -120,12 +188,25 @@ class UpstreamHandler implements Handler {
     if (/^UND_ERR_(HEADERS|CONNECT|BODY)_TIMEOUT$/.test(code)) {
       return new BextError("E_UPSTREAM_TIMEOUT", `${this.#origin} did not answer in time`, { cause: error })
     }
-    if (name === "HTTPParserError" || /^UND_ERR_(HEADERS_OVERFLOW|RES_)/.test(code)) {
+    if (name === "HTTPParserError" || code.startsWith("HPE_") || /^UND_ERR_(HEADERS_OVERFLOW|RES_)/.test(code)) {
       return new BextError("E_UPSTREAM_INVALID", `${this.#origin} sent invalid HTTP: ${message}`, { cause: error })
     }
     if (code === "UND_ERR_INVALID_ARG") return error
     return new BextError("E_UPSTREAM_UNREACHABLE", `${this.#origin}: ${message}`, { cause: error })
   }
+}
+
+function receiveTrailers(headers: HeaderList, body: Readable, rawTrailers: () => readonly string[]): Trailers {
+  const isDropped = nominatedBy(headers.get("connection"))
+  const fields = HeaderList.empty()
+  body.once("end", () => {
+    for (const [name, value] of toTrailerFields(rawTrailers(), isDropped)) fields.append(name, value)
+  })
+  return { announced: toAnnounced(headers.get("trailer"), isDropped), fields }
+}
+
+function toRaw(fields: Readonly<Record<string, string | readonly string[]>>): string[] {
+  return Object.entries(fields).flatMap(([name, values]) => [values].flat().flatMap((value) => [name, value]))
 }
 
 /**

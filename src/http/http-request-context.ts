@@ -9,6 +9,7 @@ import { normaliseTarget } from "./normalise-path.ts"
 import { hostnameOf, parseAuthority } from "./parse-authority.ts"
 import { HttpRequestBody } from "./request-body.ts"
 import { isRequestId, newRequestId } from "./request-id.ts"
+import { RequestTrailers, takesTrailers } from "./request-trailers.ts"
 import { type ScreenedHeaders, screenHeaders } from "./screen-headers.ts"
 import { resolveOrigin, type TrustedProxies } from "./trusted-proxy.ts"
 import type { WebsocketRequest } from "./websocket-request.ts"
@@ -49,8 +50,10 @@ export class HttpRequestContext implements RequestContext, Exchange {
   readonly outgoing: ServerResponse
   readonly connection: Connection
   readonly upgrade: WebsocketRequest | null
+  readonly takesTrailers: boolean
   readonly #settings: AcceptSettings
   readonly #hasBody: boolean
+  readonly #trailers: RequestTrailers | null
   #requestId: string | undefined
   #body: HttpRequestBody | undefined
   #controller: AbortController | undefined
@@ -98,6 +101,11 @@ export class HttpRequestContext implements RequestContext, Exchange {
     }
     // Guests and apps that read Host see the authority that counts.
     if (this.host !== screened.host) this.requestHeaders.set("host", this.host)
+    this.takesTrailers = takesTrailers(incoming, screened)
+    this.#trailers =
+      screened.transferEncoding === undefined
+        ? null
+        : new RequestTrailers(incoming, screened, settings.identityHeaders)
     this.#hasBody = hasBody(incoming)
     const declared = incoming.headers["content-length"]
     if (declared !== undefined && Number(declared) > settings.maxBodyBytes) {
@@ -122,6 +130,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
     this.#body ??= new HttpRequestBody(this.incoming, this.#hasBody, {
       maxBytes: this.#settings.maxBodyBytes,
       budget: this.#settings.bodyBudget,
+      trailers: this.#trailers,
       headers: () => this.requestHeaders,
       onFirstRead: () => this.#allowBody(),
     })

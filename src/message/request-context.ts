@@ -2,6 +2,7 @@ import type { Socket } from "node:net"
 import type { Readable } from "node:stream"
 import type { HeaderList } from "./header-list.ts"
 import type { RequestTrace } from "./request-trace.ts"
+import type { Trailers } from "./trailers.ts"
 
 /** Who the request speaks for, set by authentication. Claims are JSON. */
 export interface User {
@@ -26,6 +27,8 @@ export interface ResponseState {
   status: number
   headers: HeaderList
   body: Body
+  /** Sent to clients that take them, when there is content to put them behind. */
+  trailers?: Trailers | null
   /** Set on an error answer of the server itself. */
   readonly failed?: boolean
 }
@@ -36,6 +39,8 @@ export interface RequestBody {
   readonly present: boolean
   /** The whole body once `buffer` has run or `replace` was called, otherwise undefined. Content codings removed. */
   readonly bytes: Uint8Array | undefined
+  /** Fields behind the content, screened as the header section was; null: there are none, and none will come. */
+  trailers: Trailers | null
   /**
    * Reads the whole body into memory and removes its content coding.
    * @param maxBytes - Largest decoded size.

@@ -1,9 +1,10 @@
+import { startTrace, takeCallerTrace, toTraceparent } from "../message/traceparent.ts"
 import type { Middleware } from "../pipeline/middleware.ts"
-import { childOf, parseTraceparent, startTrace } from "./traceparent.ts"
 
 /**
  * Takes part in the caller's trace, or starts one: `traceparent` (in the context and in the request that the app sees)
- * names a new span below the caller's. `tracestate` goes on with a valid `traceparent` and is dropped without one.
+ * names a new span below the caller's; where spans are exported, the one that began at accept. `tracestate` goes on with a
+ * valid `traceparent` and is dropped without one.
  * Source: W3C Trace Context §4.
  */
 export function createTracing(): Middleware {
@@ -13,10 +14,7 @@ export function createTracing(): Middleware {
     kind: "built-in",
     onRequest(context) {
       const { requestHeaders } = context
-      const received = requestHeaders.get("traceparent")
-      const caller = received === undefined ? null : parseTraceparent(received)
-      if (caller === null) requestHeaders.delete("tracestate")
-      context.traceparent = childOf(caller ?? startTrace())
+      context.traceparent ??= toTraceparent(takeCallerTrace(requestHeaders) ?? startTrace())
       requestHeaders.set("traceparent", context.traceparent)
     },
   }

@@ -1,8 +1,9 @@
 import type { Logger } from "pino"
-import { BextError, PluginError } from "../errors.ts"
+import { BextError, type ErrorCode, PluginError } from "../errors.ts"
 import { HOOKS, type HookName } from "../hooks.ts"
 import type { RequestContext } from "../message/request-context.ts"
-import type { CallLimits, Exchange, HookCall, Json, Sandbox } from "../sandbox/sandbox.ts"
+import type { RequestTrace } from "../message/request-trace.ts"
+import type { CallLimits, Exchange, HookCall, Json, Sandbox, Tier } from "../sandbox/sandbox.ts"
 import { Breaker, type Probe } from "./breaker.ts"
 import { FailureLog } from "./failure-log.ts"
 import type { GuestAccess } from "./guest-access.ts"
@@ -13,6 +14,7 @@ import type { Role } from "./role.ts"
 
 export interface RunnerParts {
   readonly access: GuestAccess
+  readonly tier: Tier
   readonly onError: "closed" | "open"
   readonly limits: Readonly<Record<HookName, CallLimits>>
   readonly role: Readonly<Role>
@@ -130,12 +132,13 @@ export class HookRunner {
     )
   }
 
-  /** Runs a hook whose answer nobody waits for. Never rejects. */
+  /** Runs a hook whose answer nobody waits for. Never rejects. @param trace - Of the request that it is told of. */
   async notify(
     hook: HookName,
     params: readonly Json[],
     tenant: string | null,
     requestId: string | null,
+    trace: RequestTrace | null,
   ): Promise<void> {
     const { sandbox, services } = this.#parts
     const stats = this.stats.hook(hook)
@@ -146,14 +149,17 @@ export class HookRunner {
     const startedAtMs = performance.now()
     stats.calls++
     const call = this.#call(hook, params, tenant)
+    let code: ErrorCode | null = null
     try {
       await services.prepare(tenant)
       await sandbox.call(call)
     } catch (error) {
-      this.#failed(hook, error, requestId)
+      code = this.#failed(hook, error, requestId).code
     }
-    stats.latency.record(performance.now() - startedAtMs)
+    const endedAtMs = performance.now()
+    stats.latency.record(endedAtMs - startedAtMs)
     this.#countFuel(call, null)
+    if (trace !== null) this.#trace(trace, call, startedAtMs, endedAtMs, code)
   }
 
   /** The plugin is about to be unloaded: writes what was counted but not logged yet. */
@@ -206,8 +212,9 @@ export class HookRunner {
     try {
       result = sandbox.call(call)
     } catch (error) {
-      recordTime(stats, startedAtMs)
+      const nowMs = recordTime(stats, startedAtMs)
       this.#countFuel(call, context.timings)
+      if (context.trace) this.#trace(context.trace, call, startedAtMs, nowMs, codeOf(error))
       exchange.close()
       return this.fail(hook, context, error)
     }
@@ -217,6 +224,7 @@ export class HookRunner {
     }
     const nowMs = recordTime(stats, startedAtMs, call.leftMs)
     this.#countFuel(call, context.timings)
+    if (context.trace) this.#trace(context.trace, call, startedAtMs, nowMs, codeOfResult(result))
     return this.#settle(hook, context, exchange, result, nowMs)
   }
 
@@ -229,14 +237,19 @@ export class HookRunner {
   ): Promise<void> {
     const { hook } = call
     let result: Json | undefined
+    let code: ErrorCode | null = null
     try {
       result = await waiting
+      code = codeOfResult(result)
     } catch (error) {
+      code = codeOf(error)
       exchange.close()
       return this.fail(hook, context, error)
     } finally {
-      this.stats.hook(hook).latency.record(performance.now() - startedAtMs)
+      const nowMs = performance.now()
+      this.stats.hook(hook).latency.record(nowMs - startedAtMs)
       this.#countFuel(call, context.timings)
+      if (context.trace) this.#trace(context.trace, call, startedAtMs, nowMs, code)
     }
     return this.#settle(hook, context, exchange, result, performance.now())
   }
@@ -265,6 +278,12 @@ export class HookRunner {
     if (fuelUsed === 0) return
     this.stats.hook(hook).fuel += fuelUsed
     timings?.push({ name: this.#parts.access.plugin, durationMs: 0, fuel: fuelUsed })
+  }
+
+  #trace(trace: RequestTrace, call: HookCall, startedAtMs: number, endedAtMs: number, errorCode: ErrorCode | null) {
+    const { access, tier } = this.#parts
+    const fuel = tier === "wasm" ? (call.fuelUsed ?? 0) : null
+    trace.called({ plugin: access.plugin, hook: call.hook, tier, startedAtMs, endedAtMs, fuel, errorCode })
   }
 
   /** The plugin is out of service. @throws {PluginError} `E_PLUGIN_QUARANTINED`, when that closes the request. */
@@ -333,6 +352,15 @@ class RequestCall implements HookCall {
   get signal(): AbortSignal {
     return this.#context.signal
   }
+}
+
+/** What a trace says of a failure. */
+function codeOf(error: unknown): ErrorCode {
+  return error instanceof BextError ? error.code : "E_INTERNAL"
+}
+
+function codeOfResult(result: Json | undefined): ErrorCode | null {
+  return result === undefined ? null : "E_GUEST_RESULT_INVALID"
 }
 
 /** @returns the time now, performance.now(). */

@@ -3,6 +3,7 @@ import { BextError, PluginError } from "../errors.ts"
 import type { HookName } from "../hooks.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestContext } from "../message/request-context.ts"
+import type { RequestTrace } from "../message/request-trace.ts"
 import type { CallLimits, InstanceMode, Json, Tier } from "../sandbox/sandbox.ts"
 import type { Breaker } from "./breaker.ts"
 import { type ByteBudget, bodyState, bufferResponse } from "./buffer-response.ts"
@@ -173,8 +174,9 @@ export class LoadedPlugin implements AsyncDisposable {
     params: readonly Json[],
     tenant: string | null,
     requestId: string | null,
+    trace: RequestTrace | null = null,
   ): Promise<void> {
-    if (this.hooks.has(hook)) await this.#runner.notify(hook, params, tenant, requestId)
+    if (this.hooks.has(hook)) await this.#runner.notify(hook, params, tenant, requestId, trace)
   }
 
   /** Whether an operator or the breaker took it out of service. */

@@ -1,4 +1,5 @@
 import type { Logger } from "pino"
+import type { RequestTrace } from "../message/request-trace.ts"
 import type { LoadedPlugin } from "./loaded-plugin.ts"
 import { type PluginFailure, settleFailures } from "./plugin-failures.ts"
 import type { RequestCompleteEvent } from "./request-complete.ts"
@@ -57,11 +58,12 @@ export class PluginSet implements AsyncDisposable {
   /**
    * Tells the plugins that a request is finished; those whose `match` fits, later, in order.
    * @param hostname - Host of the request without port.
+   * @param trace - The request's, when it is traced.
    */
-  requestComplete(event: RequestCompleteEvent, hostname: string): void {
+  requestComplete(event: RequestCompleteEvent, hostname: string, trace: RequestTrace | null = null): void {
     if (this.#listeners.length === 0) return
     const target = { method: event.method, path: event.path, hostname, tenantId: event.tenant_id }
-    for (const member of this.#listeners) member.requestComplete(event, target)
+    for (const member of this.#listeners) member.requestComplete(event, target, trace)
   }
 
   /** Tells all of them that this set serves now, one after the other. */

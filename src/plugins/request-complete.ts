@@ -1,4 +1,5 @@
 import type { Logger } from "pino"
+import type { RequestTrace } from "../message/request-trace.ts"
 import type { LoadedPlugin } from "./loaded-plugin.ts"
 
 /** One finished request, as guests see it: see `RequestCompleteEvent` of plugin-api.ts. */
@@ -19,6 +20,11 @@ export interface RequestCompleteEvent {
   readonly is_bot: boolean
 }
 
+interface Waiting {
+  readonly event: RequestCompleteEvent
+  readonly trace: RequestTrace | null
+}
+
 /** Events one plugin may have waiting. */
 const MAX_WAITING = 1024
 /** Time on the serving thread before other work gets its turn. */
@@ -28,7 +34,7 @@ const SLICE_MS = 2
 export class RequestCompleteQueue {
   readonly #plugin: LoadedPlugin
   readonly #logger: Logger
-  readonly #waiting: RequestCompleteEvent[] = []
+  readonly #waiting: Waiting[] = []
   #running: Promise<void> | null = null
   #toldDropped = false
   #closed = false
@@ -38,13 +44,13 @@ export class RequestCompleteQueue {
     this.#logger = logger
   }
 
-  /** Never waits. Over the bound the event is dropped and counted. */
-  push(event: RequestCompleteEvent): void {
+  /** Never waits. Over the bound the event is dropped and counted. @param trace - Of the finished request. */
+  push(event: RequestCompleteEvent, trace: RequestTrace | null): void {
     if (this.#closed || this.#waiting.length >= MAX_WAITING) {
       this.#drop(1)
       return
     }
-    this.#waiting.push(event)
+    this.#waiting.push({ event, trace })
     this.#running ??= this.#run()
   }
 
@@ -62,12 +68,13 @@ export class RequestCompleteQueue {
 
   async #run(): Promise<void> {
     let sliceEndsMs = 0
-    for (let event = this.#waiting.shift(); event !== undefined; event = this.#waiting.shift()) {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       if (performance.now() >= sliceEndsMs) {
         await new Promise((turn) => setImmediate(turn))
         sliceEndsMs = performance.now() + SLICE_MS
       }
-      await this.#plugin.notify("on_request_complete", [{ ...event }], event.tenant_id, event.request_id)
+      const { event, trace } = next
+      await this.#plugin.notify("on_request_complete", [{ ...event }], event.tenant_id, event.request_id, trace)
     }
     this.#running = null
     this.#toldDropped = false

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises"
 import type { Logger } from "pino"
+import type { RequestTrace } from "../message/request-trace.ts"
 import type { LoadedPlugin } from "./loaded-plugin.ts"
 import type { MatchTarget } from "./plugin-match.ts"
 import { type RequestCompleteEvent, RequestCompleteQueue } from "./request-complete.ts"
@@ -35,8 +36,8 @@ export class ServingPlugin {
   }
 
   /** Later, if the request was for this plugin. @param target - The request the event is about. */
-  requestComplete(event: RequestCompleteEvent, target: MatchTarget): void {
-    if (this.#queue !== null && this.plugin.matches(target)) this.#queue.push(event)
+  requestComplete(event: RequestCompleteEvent, target: MatchTarget, trace: RequestTrace | null): void {
+    if (this.#queue !== null && this.plugin.matches(target)) this.#queue.push(event, trace)
   }
 
   use(): void {

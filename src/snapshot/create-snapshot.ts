@@ -20,6 +20,7 @@ import type { Quarantines } from "../plugins/quarantine.ts"
 import { assignQueues } from "../plugins/queue-consumers.ts"
 import type { Role } from "../plugins/role.ts"
 import { createAccessLog } from "../telemetry/access-log.ts"
+import type { TracerLease, Tracers } from "../telemetry/tracers.ts"
 import { createBuiltIns } from "./built-ins.ts"
 import type { SharedUpstreams } from "./shared-upstreams.ts"
 import { Snapshot } from "./snapshot.ts"
@@ -37,6 +38,7 @@ export interface ProcessParts {
   readonly upstreams: SharedUpstreams
   readonly rateCounters: RateCounters
   readonly revocations: SessionRevocations
+  readonly tracers: Tracers
   /** See `ServerOptions`. */
   readonly grantLocalFolders?: boolean
   readonly tiers: Tiers
@@ -58,6 +60,8 @@ export async function createSnapshot(
   const errorPages = readErrorPages(config.errors)
   const builtIns = createBuiltIns(config, previous?.builtIns, { ...shared, warn: warnTo(logger) })
   const upstreams = parts.adopt(shared.upstreams.lease(), (lease) => lease.release())
+  const tracing = await leaseTracer(config, shared.tracers)
+  parts.defer(async () => tracing?.release())
   const router = createRouter(config, upstreams.create, createWebsocketOrigins(config))
   const host = shared.host.allowing(config.fetch.allow_private)
   const common = { logger, role, quarantines, lanes, bodies, grantLocalFolders }
@@ -77,17 +81,25 @@ export async function createSnapshot(
     wantsTimings: createTimingPolicy(config.middleware.tracing),
     toErrorResponse(error, context) {
       logFailure(logger, error, context.requestId)
+      context.trace?.failed(error instanceof BextError ? error.code : "E_INTERNAL")
       return toErrorResponse(error, context, errorPages)
     },
   })
   const accessLog = config.log.access ? createAccessLog(logger) : () => {}
-  const closeRoutes = async () => {
+  const tracer = tracing?.tracer ?? null
+  const release = async () => {
     await router.close?.()
     await upstreams.release()
+    await tracing?.release()
   }
-  const made = { number, config, errorPages, builtIns, plugins, stack, pipeline, accessLog, closeRoutes }
+  const made = { number, config, errorPages, builtIns, plugins, stack, pipeline, accessLog, tracer, release }
   parts.move()
   return new Snapshot(made)
+}
+
+async function leaseTracer({ middleware }: Config, tracers: Tracers): Promise<TracerLease | null> {
+  const { otlp } = middleware.tracing
+  return otlp === undefined ? null : tracers.lease(otlp)
 }
 
 /** Not "*": that is for pages that come without the visitor's cookies, which a websocket brings along. */

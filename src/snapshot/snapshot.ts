@@ -7,6 +7,7 @@ import { toRequestCompleteEvent } from "../pipeline/request-complete.ts"
 import type { Stack } from "../pipeline/stack.ts"
 import type { PluginSet } from "../plugins/plugin-set.ts"
 import type { AccessResult } from "../telemetry/access-log.ts"
+import type { Tracer } from "../telemetry/tracer.ts"
 import type { BuiltIns } from "./built-ins.ts"
 
 export interface SnapshotParts {
@@ -19,8 +20,10 @@ export interface SnapshotParts {
   readonly stack: Stack
   readonly pipeline: Pipeline
   readonly accessLog: (context: RequestContext, result: AccessResult) => void
-  /** Lets go of what its routes lead to. */
-  readonly closeRoutes: () => Promise<void>
+  /** Null: no request is traced. */
+  readonly tracer: Tracer | null
+  /** Lets go of what its routes lead to, and of the tracer. */
+  readonly release: () => Promise<void>
 }
 
 /** One configuration in service with everything made from it. Immutable; a request stays with the one it began with. */
@@ -72,14 +75,16 @@ export class Snapshot {
   respond(context: RequestContext): void | Promise<void> {
     this.#inFlight++
     context.snapshot = this
+    this.#parts.tracer?.begin(context)
     return this.#parts.pipeline.respond(context)
   }
 
   complete(context: RequestContext, result: AccessResult): void {
     const { plugins, accessLog } = this.#parts
     accessLog(context, result)
+    context.trace?.end(result)
     if (plugins.wantsRequestComplete) {
-      plugins.requestComplete(toRequestCompleteEvent(context, result), context.hostname)
+      plugins.requestComplete(toRequestCompleteEvent(context, result), context.hostname, context.trace)
     }
     // The server answers a few paths itself; those never were in flight here.
     if (context.snapshot === this) this.leave(context)
@@ -96,19 +101,19 @@ export class Snapshot {
     const graceEndsMs = performance.now() + graceMs
     await this.#drained(graceMs)
     await this.#parts.plugins.release(graceEndsMs)
-    await this.#parts.closeRoutes()
+    await this.#parts.release()
   }
 
   /** It never served. */
   async abandon(): Promise<void> {
     await this.#parts.plugins.release()
-    await this.#parts.closeRoutes()
+    await this.#parts.release()
   }
 
   /** The server ends with this snapshot. */
   async stop(): Promise<void> {
     await this.#parts.plugins.stop()
-    await this.#parts.closeRoutes()
+    await this.#parts.release()
   }
 
   #drained(graceMs: number): Promise<void> {

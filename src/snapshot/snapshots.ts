@@ -63,6 +63,8 @@ export class Snapshots implements AsyncDisposable {
 
   /** A websocket belongs to no snapshot; what is to be reported at its end goes to the one that serves then. */
   upgraded(context: RequestContext): void {
+    const durationMs = performance.now() - context.startedAtMs
+    context.trace?.end({ status: 101, durationMs, aborted: false })
     if (context.snapshot instanceof Snapshot) context.snapshot.leave(context)
   }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
-import { parseTraceparent } from "../../src/middleware/traceparent.ts"
+import { parseTraceparent } from "../../src/message/traceparent.ts"
 import { createTracing } from "../../src/middleware/tracing.ts"
 import { createContext, serve } from "./serve.ts"
 
@@ -54,14 +54,18 @@ describe("tracing", () => {
 
 describe("parseTraceparent", () => {
   it("reads version 00 and keeps the flags it knows", () => {
-    assert.deepEqual(parseTraceparent(VALID), { traceId: TRACE, flags: "01" })
-    assert.deepEqual(parseTraceparent(`00-${TRACE}-${PARENT}-00`), { traceId: TRACE, flags: "00" })
-    assert.deepEqual(parseTraceparent(`00-${TRACE}-${PARENT}-ff`), { traceId: TRACE, flags: "03" })
+    assert.deepEqual(parseTraceparent(VALID), { traceId: TRACE, parentId: PARENT, flags: "01" })
+    assert.deepEqual(parseTraceparent(`00-${TRACE}-${PARENT}-00`), { traceId: TRACE, parentId: PARENT, flags: "00" })
+    assert.deepEqual(parseTraceparent(`00-${TRACE}-${PARENT}-ff`), { traceId: TRACE, parentId: PARENT, flags: "03" })
   })
 
   it("reads what it knows of later versions", () => {
-    assert.deepEqual(parseTraceparent(`01-${TRACE}-${PARENT}-01`), { traceId: TRACE, flags: "01" })
-    assert.deepEqual(parseTraceparent(`cc-${TRACE}-${PARENT}-01-what-comes-next`), { traceId: TRACE, flags: "01" })
+    assert.deepEqual(parseTraceparent(`01-${TRACE}-${PARENT}-01`), { traceId: TRACE, parentId: PARENT, flags: "01" })
+    assert.deepEqual(parseTraceparent(`cc-${TRACE}-${PARENT}-01-what-comes-next`), {
+      traceId: TRACE,
+      parentId: PARENT,
+      flags: "01",
+    })
   })
 
   it("takes nothing that is not exactly that", () => {
