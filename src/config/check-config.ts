@@ -2,6 +2,7 @@ import { accessSync, constants, statSync } from "node:fs"
 import { getSystemErrorMessage } from "node:util"
 import { HOOKS, type HookName } from "../hooks.ts"
 import type { Problem } from "./config-error.ts"
+import { PROGRAM_LIMITS } from "./manifest-schema.ts"
 import { nearest } from "./nearest.ts"
 import type { Config, PluginConfig } from "./schema.ts"
 import { cookieNameOf } from "./session-cookie-name.ts"
@@ -183,6 +184,7 @@ function checkPluginEntry({ middleware, tenants }: Config, name: string, plugin:
     problems.push({ path, what: "the same limit twice: max_time_secs is set as well", fixes: ["keep one of them"] })
   }
   if (sandbox !== undefined && sandbox !== "wasm") problems.push(...fuelOnOtherTier(name, fuel, sandbox))
+  if (sandbox !== undefined) problems.push(...programOnOtherTier(name, plugin, sandbox))
   const tenantRow = match.findIndex((row) => row.tenants !== undefined)
   if (tenantRow !== -1) {
     const path = [...base, "match", tenantRow, "tenants"]
@@ -221,4 +223,25 @@ export function fuelOnOtherTier(name: string, fuel: PluginConfig["fuel"], tier: 
     fixes: [`limit its time instead: [plugins.${name}.limits] max_cpu_ms = ${HOOKS[hook as HookName].cpuMs}`],
     at: "key",
   }))
+}
+
+/** As fuel: what only a program has. And what only others have. */
+export function programOnOtherTier(name: string, plugin: PluginConfig, tier: string): Problem[] {
+  const base = ["plugins", name]
+  if (tier === "nsjail") {
+    if (plugin.lane !== "worker") return []
+    const what = "a program runs in processes of its own, and never in a thread of this server"
+    return [
+      { path: [...base, "lane"], what, fixes: ["remove the line; jails = 2 lets two of them run at the same time"] },
+    ]
+  }
+  const paths = [
+    ...(["min_isolation", "jails", "interpreter"] as const).filter((key) => plugin[key] !== undefined),
+    ...(plugin.read_only_paths.length > 0 ? ["read_only_paths"] : []),
+    ...PROGRAM_LIMITS.filter((key) => plugin.limits[key] !== undefined).map((key) => ["limits", key]),
+  ].map((path) => [...base, path].flat())
+  return paths.map((path) => {
+    const what = `${path.at(-1)} is for programs (nsjail); this plugin runs in ${tier}`
+    return { path, what, fixes: ["remove it"], at: "key" }
+  })
 }

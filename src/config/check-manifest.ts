@@ -1,5 +1,5 @@
 import type { Problem } from "./config-error.ts"
-import type { Manifest } from "./manifest-schema.ts"
+import { type Manifest, PROGRAM_LIMITS } from "./manifest-schema.ts"
 
 /** The rules of a manifest that need more than one field. */
 export function checkManifest({ manifest, sandbox, transform }: Manifest): Problem[] {
@@ -21,7 +21,7 @@ export function checkManifest({ manifest, sandbox, transform }: Manifest): Probl
     problems.push({ path: ["manifest", "entry"], what, fixes: ['write in [sandbox]: type = "quickjs"'] })
   }
   if (sandbox.type !== "nsjail") {
-    for (const key of ["interpreter", "data_dir"] as const) {
+    for (const key of ["interpreter", "data_dir", ...PROGRAM_LIMITS] as const) {
       if (!sandbox[key]) continue
       problems.push({
         path: ["sandbox", key],
@@ -29,6 +29,9 @@ export function checkManifest({ manifest, sandbox, transform }: Manifest): Probl
         at: "key",
       })
     }
+  } else if (sandbox.data_quota_mb !== undefined && !sandbox.data_dir) {
+    const what = "there is no folder to hold anything: data_dir is not set"
+    problems.push({ path: ["sandbox", "data_quota_mb"], what, fixes: ["add data_dir = true"], at: "key" })
   }
   if (sandbox.body !== "none" && !manifest.capabilities.includes("middleware")) {
     const what = "only middleware sees bodies"

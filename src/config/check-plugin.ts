@@ -1,5 +1,5 @@
 import { createRequire } from "node:module"
-import { fuelOnOtherTier } from "./check-config.ts"
+import { fuelOnOtherTier, programOnOtherTier } from "./check-config.ts"
 import type { Problem } from "./config-error.ts"
 import type { Manifest } from "./manifest-schema.ts"
 import { configError } from "./parse-config.ts"
@@ -20,8 +20,10 @@ export function checkPlugin(config: Config, name: string, manifest: Manifest): v
     problems.push({ path: [...base, "sandbox"], what, fixes: [`write "${tier}", or remove the line`] })
   }
   if (plugin.sandbox === undefined && tier !== "wasm") problems.push(...fuelOnOtherTier(name, plugin.fuel, tier))
-  if (plugin.interpreter !== undefined && tier !== "nsjail") {
-    problems.push({ path: [...base, "interpreter"], what: `only nsjail plugins have one; this plugin runs in ${tier}` })
+  if (plugin.sandbox === undefined) problems.push(...programOnOtherTier(name, plugin, tier))
+  if (tier === "nsjail" && plugin.limits.data_quota_mb !== undefined && !manifest.sandbox.data_dir) {
+    const what = "the plugin has no folder for data: data_dir is not set in its plugin.toml"
+    problems.push({ path: [...base, "limits", "data_quota_mb"], what, fixes: ["remove it"], at: "key" })
   }
   if (manifest.manifest.security && plugin.on_error === "open") {
     const what = "others rely on this plugin for protection (security = true in plugin.toml), so it cannot be skipped"

@@ -11,7 +11,7 @@ import { Secret } from "./secret.ts"
 export const filePath = () => z.string().min(1).meta({ kind: "path" })
 
 /** Where a jail has something of its own, or where reading is not all that one can do. */
-const OF_THE_JAIL = /^\/(proc|sys|dev|plugin|data)(\/|$)/
+const OF_THE_JAIL = /^\/(proc|sys|dev|plugin|data|bext)(\/|$)/
 
 /** A file or folder of this machine that a jailed program is to see. */
 export const readOnlyPath = () =>

@@ -32,6 +32,33 @@ export const pluginName = () =>
 
 export const tier = () => z.enum(["quickjs", "wasm", "nsjail"])
 
+/** Limits that only a program has (nsjail). They are optional: what says nothing has the defaults of `mergeLimits`. */
+export const programLimits = {
+  max_processes: z
+    .int()
+    .min(1)
+    .max(4096)
+    .optional()
+    .describe("Processes and threads it may have (nsjail). Default: 64"),
+  max_open_files: z.int().min(16).max(65_536).optional().describe("Open files of each process (nsjail). Default: 256"),
+  max_file_mb: z.int().min(1).max(65_536).optional().describe("Largest file it may write, MiB (nsjail). Default: 64"),
+  tmp_mb: z.int().min(1).max(4096).optional().describe("Size of its /tmp, MiB (nsjail). Default: 16"),
+  data_quota_mb: z
+    .int()
+    .min(1)
+    .max(1_048_576)
+    .optional()
+    .describe("What its folder /data may hold, MiB (nsjail, with data_dir = true). Default: 64"),
+  cpus: z
+    .number()
+    .min(0.01)
+    .max(256)
+    .optional()
+    .describe("Processors it may use, 0.5 = half of one (nsjail). Default: 1"),
+}
+
+export const PROGRAM_LIMITS = Object.keys(programLimits) as readonly (keyof typeof programLimits)[]
+
 export const secretName = () =>
   text("STRIPE_KEY", (value) =>
     /^[A-Z][A-Z0-9_]{0,63}$/.test(value) ? undefined : { what: "expected an upper-case name such as STRIPE_KEY" },
@@ -180,7 +207,8 @@ const sandbox = z.strictObject({
     .describe("Which bodies the plugin reads; they are buffered for it"),
   max_body: size().optional().describe("Largest body it is given"),
   on_large_body: z.enum(["fail", "skip"]).default("fail").describe("What happens to a body over max_body"),
-  data_dir: z.boolean().default(false).describe("Gets a folder of its own (nsjail)"),
+  data_dir: z.boolean().default(false).describe("Gets a folder of its own, /data, that survives restarts (nsjail)"),
+  ...programLimits,
 })
 
 /** plugin.toml */

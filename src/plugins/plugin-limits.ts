@@ -1,7 +1,7 @@
-import type { Manifest } from "../config/manifest-schema.ts"
+import { type Manifest, PROGRAM_LIMITS, type programLimits } from "../config/manifest-schema.ts"
 import type { Config, PluginConfig } from "../config/schema.ts"
 import { HOOK_NAMES, HOOKS, type HookName } from "../hooks.ts"
-import type { CallLimits, Limits } from "../sandbox/sandbox.ts"
+import type { CallLimits, Limits, ProgramSource } from "../sandbox/sandbox.ts"
 
 type Ceilings = Config["sandbox"]["ceilings"]
 
@@ -12,6 +12,13 @@ export interface PluginLimits {
   readonly storageBytes: number
   /** Largest body shown to the plugin, decoded. */
   readonly maxBodyBytes: number
+  /** What only a program has. */
+  readonly program: ProgramLimits
+}
+
+export interface ProgramLimits extends Pick<ProgramSource, "cpus" | "pids" | "openFiles" | "fileBytes" | "tmpBytes"> {
+  /** What its /data may hold, bytes. */
+  readonly dataBytes: number
 }
 
 const KIB = 1024
@@ -20,6 +27,15 @@ const DEFAULT_MAX_BODY_BYTES = MIB
 /** A value across the boundary may have this much at least, whatever `max_body` says. */
 const MIN_MESSAGE_BYTES = MIB
 const DEFAULT_MAX_INSTANCES = 64
+/** Enough for an interpreter and a few threads; the units are those of the fields. */
+const PROGRAM_DEFAULTS = {
+  max_processes: 64,
+  max_open_files: 256,
+  max_file_mb: 64,
+  tmp_mb: 16,
+  data_quota_mb: 64,
+  cpus: 1,
+} as const satisfies Record<keyof typeof programLimits, number>
 
 /** The operator's word, else the manifest's, else the default; never above `[sandbox.ceilings]`. */
 export function mergeLimits(manifest: Manifest["sandbox"], config: PluginConfig, ceilings: Ceilings): PluginLimits {
@@ -34,6 +50,7 @@ export function mergeLimits(manifest: Manifest["sandbox"], config: PluginConfig,
     calls: toCallLimits(manifest, config, ceilings),
     storageBytes: capped(limits.storage_quota_kb ?? manifest.storage_quota_kb, ceilings.storage_quota_kb) * KIB,
     maxBodyBytes,
+    program: toProgramLimits(manifest, limits, ceilings),
   }
 }
 
@@ -46,6 +63,7 @@ export function settingsOverCeilings(name: string, { limits, fuel }: PluginConfi
     ["limits", time, timeOf(limits), "max_time_ms"],
     ["limits", "storage_quota_kb", limits.storage_quota_kb, "storage_quota_kb"],
     ["limits", "max_body", limits.max_body, "max_body"],
+    ...PROGRAM_LIMITS.map((field): (typeof rows)[number] => ["limits", field, limits[field], field]),
     ...HOOK_NAMES.map((hook): (typeof rows)[number] => ["fuel", hook, fuel[hook], "max_fuel"]),
   ]
   return rows.flatMap(([table, field, value, key]) => {
@@ -53,6 +71,23 @@ export function settingsOverCeilings(name: string, { limits, fuel }: PluginConfi
     if (value === undefined || ceiling === undefined || value <= ceiling) return []
     return [`[plugins.${name}.${table}] ${field} is over [sandbox.ceilings] ${key}: the plugin has ${ceiling}`]
   })
+}
+
+function toProgramLimits(
+  manifest: Manifest["sandbox"],
+  limits: PluginConfig["limits"],
+  ceilings: Ceilings,
+): ProgramLimits {
+  const of = (field: keyof typeof PROGRAM_DEFAULTS) =>
+    capped(limits[field] ?? manifest[field] ?? PROGRAM_DEFAULTS[field], ceilings[field])
+  return {
+    cpus: of("cpus"),
+    pids: of("max_processes"),
+    openFiles: of("max_open_files"),
+    fileBytes: of("max_file_mb") * MIB,
+    tmpBytes: of("tmp_mb") * MIB,
+    dataBytes: of("data_quota_mb") * MIB,
+  }
 }
 
 function toCallLimits(

@@ -156,6 +156,6 @@ function isFile(path: string): boolean {
 }
 
 /** Both paths absolute and without symbolic links. */
-function isInside(folder: string, path: string): boolean {
+export function isInside(folder: string, path: string): boolean {
   return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
 }

@@ -60,6 +60,46 @@ describe("a plugin's entry in the configuration against its manifest", () => {
     assert.deepEqual(problemsOf('interpreter = "python3"', `${HEAD}[sandbox]\ntype = "nsjail"`), [])
   })
 
+  const PROGRAM = `${HEAD}[sandbox]\ntype = "nsjail"`
+
+  const ofPrograms = [
+    ["min_isolation", 'min_isolation = "full"'],
+    ["jails", "jails = 2"],
+    ["read_only_paths", 'read_only_paths = ["/usr/share/zoneinfo"]'],
+    ["limits.max_processes", "limits.max_processes = 8"],
+    ["limits.max_open_files", "limits.max_open_files = 32"],
+    ["limits.max_file_mb", "limits.max_file_mb = 1"],
+    ["limits.tmp_mb", "limits.tmp_mb = 1"],
+    ["limits.data_quota_mb", "limits.data_quota_mb = 1"],
+    ["limits.cpus", "limits.cpus = 0.5"],
+  ] as const
+  for (const [field, line] of ofPrograms) {
+    it(`may set ${field} for programs only`, () => {
+      const expected = new RegExp(
+        `^2:\\d+ plugins\\.a\\.${field}: \\w+ is for programs \\(nsjail\\); this plugin runs in wasm$`,
+      )
+      const [problem, ...more] = problemsOf(line, `${HEAD}[sandbox]\ntype = "wasm"`)
+      assert.match(problem ?? "", expected)
+      assert.deepEqual(more, [])
+      assert.deepEqual(problemsOf(line, `${PROGRAM}\ndata_dir = true`), [])
+    })
+  }
+
+  it("may not give a quota to a program without a folder", () => {
+    assert.match(
+      problemsOf("limits.data_quota_mb = 1", PROGRAM).join(),
+      /^2:\d+ plugins\.a\.limits\.data_quota_mb: the plugin has no folder for data: data_dir is not set in its plugin\.toml$/,
+    )
+  })
+
+  it("may not send a program to a worker thread", () => {
+    assert.match(
+      problemsOf('lane = "worker"', PROGRAM).join(),
+      /^2:8 plugins\.a\.lane: a program runs in processes of its own/,
+    )
+    assert.deepEqual(problemsOf('lane = "inline"', PROGRAM), [])
+  })
+
   it("reports all of them at once", () => {
     assert.equal(problemsOf('sandbox = "wasm"\non_error = "open"\nversion = "9"', `${HEAD}security = true`).length, 3)
   })

@@ -257,6 +257,22 @@ max_memory_mb = 128
       '[middleware.tenant]\nby = ["path"]',
       /2:7 middleware\.tenant\.by\.0: finding tenants by path needs/,
     ],
+    [
+      "what only programs have, where the tier is named",
+      '[plugins.a]\nsandbox = "quickjs"\nlimits.cpus = 0.5\njails = 2',
+      /3:8 plugins\.a\.limits\.cpus: cpus is for programs \(nsjail\); this plugin runs in quickjs \| remove it[\s\S]*4:1 plugins\.a\.jails/,
+    ],
+    ["more jails than there may be", "[plugins.a]\njails = 65", /2:9 plugins\.a\.jails: expected .*64/],
+    ["a level that is none", '[sandbox.nsjail]\nmin_isolation = "none"', /expected "full", "namespaces" or "process"/],
+    ["a relative path for a program", '[plugins.a]\nread_only_paths = ["data"]', /expected an absolute path such as/],
+    ["the whole machine for a program", '[plugins.a]\nread_only_paths = ["/"]', /the whole machine is no path/],
+    [
+      "a path for a program that climbs",
+      '[plugins.a]\nread_only_paths = ["/usr/../etc"]',
+      /without \/\/, \. and \.\. .* \| write "\/etc"/,
+    ],
+    ["what a jail has itself", '[plugins.a]\nread_only_paths = ["/proc/1"]', /\/proc is not this machine's in a jail/],
+    ["a path with NUL", '[plugins.a]\nread_only_paths = ["/a\\u0000b"]', /expected an absolute path/],
     ["the word of another program", "[server]\nport = 3000", /did you mean listen\?/],
     ["a key of another section", '[server]\nstatic_dir = "public"', /static belongs in \[app\]/],
     [

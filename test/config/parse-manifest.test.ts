@@ -142,6 +142,18 @@ describe("a mistake in a manifest", () => {
       /manifest\.entry: JavaScript and TypeScript run in the quickjs tier/,
     ],
     ["an interpreter elsewhere", `${HEAD}[sandbox]\ninterpreter = "python3"`, /only the nsjail tier has this/],
+    ["a limit of programs elsewhere", `${HEAD}[sandbox]\nmax_processes = 3`, /sandbox\.max_processes: only the nsjail/],
+    [
+      "a share of processors elsewhere",
+      `${HEAD}[sandbox]\ntype = "wasm"\ncpus = 0.5`,
+      /sandbox\.cpus: only the nsjail/,
+    ],
+    [
+      "a quota without a folder",
+      `${HEAD}entry = "a"\n[sandbox]\ntype = "nsjail"\ndata_quota_mb = 3`,
+      /sandbox\.data_quota_mb: there is no folder .* \| add data_dir = true/,
+    ],
+    ["no processors at all", `${HEAD}entry = "a"\n[sandbox]\ntype = "nsjail"\ncpus = 0`, /sandbox\.cpus: expected/],
     ["a body without middleware", `${HEAD}[sandbox]\nbody = "request"`, /only middleware sees bodies/],
     ["transform settings without transform", `${HEAD}[transform]\nmatches = ["*.ts"]`, /does not name "transform"/],
     ["one limit in two units", `${HEAD}[sandbox]\nmax_time_secs = 1\nmax_time_ms = 1`, /the same limit twice/],

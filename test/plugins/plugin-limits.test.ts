@@ -5,7 +5,7 @@ import { parseManifest } from "../../src/config/parse-manifest.ts"
 import { mergeLimits, type PluginLimits, settingsOverCeilings } from "../../src/plugins/plugin-limits.ts"
 
 function limits(sandbox: string, plugin: object = {}, ceilings: object = {}): PluginLimits {
-  const text = `[manifest]\nname = "probe"\nversion = "1.0.0"\ncapabilities = ["middleware"]\n[sandbox]\n${sandbox}`
+  const text = `[manifest]\nname = "probe"\nversion = "1.0.0"\ncapabilities = ["middleware"]\nentry = "main"\n[sandbox]\n${sandbox}`
   const config = createConfig({ plugins: { probe: plugin }, sandbox: { ceilings } }, { folder: "/", env: {} })
   const manifest = parseManifest(text, { file: "plugin.toml" })
   return mergeLimits(manifest.sandbox, config.plugins.probe!, config.sandbox.ceilings)
@@ -43,6 +43,26 @@ describe("mergeLimits", () => {
     assert.deepEqual(capped.calls.on_request, { cpuMs: 40, wallMs: 500, fuel: 20_000_000 })
     assert.deepEqual(capped.calls.on_request_complete, { cpuMs: 40, wallMs: 500, fuel: 100_000_000 })
     assert.deepEqual([capped.storageBytes, capped.maxBodyBytes], [65_536, MIB])
+  })
+
+  it("gives programs limits of their own: the default, the manifest's, the operator's, never above the ceilings", () => {
+    const standard = { cpus: 1, pids: 64, openFiles: 256, fileBytes: 64 * MIB, tmpBytes: 16 * MIB, dataBytes: 64 * MIB }
+    assert.deepEqual(limits("").program, standard)
+    const fields = ["max_processes", "max_open_files", "max_file_mb", "tmp_mb", "data_quota_mb", "cpus"]
+    const all = (value: number) => Object.fromEntries(fields.map((field) => [field, value]))
+    const expected = (value: number) => ({
+      cpus: value,
+      pids: value,
+      openFiles: value,
+      fileBytes: value * MIB,
+      tmpBytes: value * MIB,
+      dataBytes: value * MIB,
+    })
+    const manifest = `type = "nsjail"\ndata_dir = true\n${fields.map((field) => `${field} = 32`).join("\n")}`
+    assert.deepEqual(limits(manifest).program, expected(32))
+    assert.deepEqual(limits(manifest, { limits: all(40) }).program, expected(40))
+    assert.deepEqual(limits(manifest, { limits: all(40) }, all(20)).program, expected(20))
+    assert.deepEqual(limits(manifest, {}, all(20)).program, expected(20))
   })
 
   it("leaves the CPU time of a start to the hook, within the wall time", () => {
