@@ -62,9 +62,9 @@ export class RequestSpans implements RequestTrace {
   callUpstream(method: string, url: string): UpstreamCall {
     const spanId = newSpanId()
     const startedAtMs = performance.now() + this.#epochMs
-    const call = new Call(toTraceparent(this.#trace, spanId), (outcome) => {
+    const call = new Call(toTraceparent(this.#trace, spanId), (outcome, endedAtPerformanceMs) => {
       if (!this.#open.delete(call)) return
-      const endedAtMs = performance.now() + this.#epochMs
+      const endedAtMs = endedAtPerformanceMs + this.#epochMs
       const ids = this.#childIds(spanId)
       this.#record({ kind: "upstream", ...ids, startedAtMs, endedAtMs, method, url: cut(url), ...outcome })
     })
@@ -75,10 +75,10 @@ export class RequestSpans implements RequestTrace {
   end({ status, durationMs, aborted }: TracedResult): void {
     const spans = this.#spans
     if (spans === null) return
-    for (const call of this.#open) call.end()
-    this.#spans = null
     const request = this.#request
     const endedAtMs = request.startedAtMs + durationMs
+    for (const call of this.#open) call.end(endedAtMs - this.#epochMs)
+    this.#spans = null
     const route = this.#route
     const errorCode = this.#errorCode
     spans.push({ kind: "server", ...this.#ids, ...request, endedAtMs, route, status, aborted, errorCode })
@@ -104,12 +104,13 @@ interface Outcome {
 
 class Call implements UpstreamCall {
   readonly traceparent: string
-  readonly #ended: (outcome: Outcome) => void
+  readonly #ended: (outcome: Outcome, endedAtMs: number) => void
   #status: number | null = null
   #resent = 0
   #errorCode: string | null = null
 
-  constructor(traceparent: string, ended: (outcome: Outcome) => void) {
+  /** @param ended - Told when, by performance.now(). */
+  constructor(traceparent: string, ended: (outcome: Outcome, endedAtMs: number) => void) {
     this.traceparent = traceparent
     this.#ended = ended
   }
@@ -127,8 +128,8 @@ class Call implements UpstreamCall {
     this.end()
   }
 
-  end(): void {
-    this.#ended({ status: this.#status, resent: this.#resent, errorCode: this.#errorCode })
+  end(endedAtMs: number = performance.now()): void {
+    this.#ended({ status: this.#status, resent: this.#resent, errorCode: this.#errorCode }, endedAtMs)
   }
 }
 
