@@ -89,6 +89,7 @@ export const REQUEST = {
 const NO_BODY: RequestBody = {
   present: false,
   bytes: undefined,
+  trailers: null,
   buffer: () => Promise.reject(new Error("no body")),
   replace() {},
   stream() {

@@ -103,9 +103,7 @@ export class HttpRequestContext implements RequestContext, Exchange {
     if (this.host !== screened.host) this.requestHeaders.set("host", this.host)
     this.takesTrailers = takesTrailers(incoming, screened)
     this.#trailers =
-      screened.transferEncoding === undefined
-        ? null
-        : new RequestTrailers(incoming, screened, settings.identityHeaders)
+      screened.transferEncoding === undefined ? null : new RequestTrailers(incoming, screened, settings.identityHeaders)
     this.#hasBody = hasBody(incoming)
     const declared = incoming.headers["content-length"]
     if (declared !== undefined && Number(declared) > settings.maxBodyBytes) {

@@ -4,6 +4,7 @@ import { BextError } from "../errors.ts"
 import { ByteCollector } from "../message/byte-collector.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestBody } from "../message/request-context.ts"
+import type { Trailers } from "../message/trailers.ts"
 import type { BodyBudget } from "./body-budget.ts"
 import { createBodyDecoder } from "./decode-body.ts"
 import { LiveBody } from "./live-body.ts"
@@ -12,6 +13,7 @@ export interface RequestBodyOptions {
   /** `server.limits.body`, before decoding. */
   readonly maxBytes: number
   readonly budget: BodyBudget
+  readonly trailers: Trailers | null
   /** The header section as it is when the body is decoded or replaced. */
   readonly headers: () => HeaderList
   /** Sends 100 Continue to a client that waits for it. */
@@ -19,9 +21,12 @@ export interface RequestBodyOptions {
 }
 
 const EMPTY = new Uint8Array(0)
+/** Fields that no longer hold for other bytes. */
+const STALE = ["content-encoding", "content-digest", "repr-digest", "digest", "content-md5"]
 
 export class HttpRequestBody implements RequestBody {
   readonly present: boolean
+  trailers: Trailers | null
   readonly #request: IncomingMessage
   readonly #options: RequestBodyOptions
   #bytes: Uint8Array | undefined
@@ -37,6 +42,7 @@ export class HttpRequestBody implements RequestBody {
     this.#request = request
     this.present = present
     this.#options = options
+    this.trailers = options.trailers
     if (!present) this.#bytes = EMPTY
   }
 
@@ -84,6 +90,7 @@ export class HttpRequestBody implements RequestBody {
     this.#live = undefined
     this.#streamed = true
     this.#buffering = undefined
+    this.trailers = null
     this.#bytes = this.present ? undefined : EMPTY
   }
 
@@ -161,7 +168,8 @@ export class HttpRequestBody implements RequestBody {
   /** Makes the header section fit bytes without content coding; digests of the old bytes no longer hold. */
   #describe(bytes: Uint8Array): void {
     const headers = this.#options.headers()
-    for (const name of ["content-encoding", "content-digest", "digest", "content-md5"]) headers.delete(name)
+    for (const name of STALE) headers.delete(name)
+    for (const name of STALE) this.trailers?.fields.delete(name)
     headers.set("content-length", String(bytes.length))
   }
 }

@@ -13,6 +13,8 @@ export interface ScreenedHeaders {
   readonly xForwardedProto: string | undefined
   readonly xForwardedHost: string | undefined
   readonly requestId: string | undefined
+  readonly te: string | undefined
+  readonly trailer: string | undefined
 }
 
 /**
@@ -23,8 +25,8 @@ const DROPPED = new Map<string, keyof ScreenedHeaders | null>([
   ["connection", "connection"],
   ["proxy-connection", null],
   ["keep-alive", null],
-  ["te", null],
-  ["trailer", null],
+  ["te", "te"],
+  ["trailer", "trailer"],
   ["upgrade", null],
   ["http2-settings", null],
   ["expect", null],
@@ -60,6 +62,8 @@ export function screenHeaders(raw: string[], identity: ReadonlySet<string>): Scr
     xForwardedProto: undefined,
     xForwardedHost: undefined,
     requestId: undefined,
+    te: undefined,
+    trailer: undefined,
   }
   let kept = 0
   for (let at = 0; at < raw.length; at += 2) {

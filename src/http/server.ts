@@ -431,6 +431,7 @@ class HttpListener implements HttpServer {
 
 /** A request that never became a context. */
 class RefusedExchange implements Exchange {
+  readonly takesTrailers = false
   readonly incoming: IncomingMessage
   readonly outgoing: ServerResponse
   readonly connection: Connection

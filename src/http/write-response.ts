@@ -3,6 +3,7 @@ import { Readable } from "node:stream"
 import { BextError } from "../errors.ts"
 import { equalNames, type HeaderList } from "../message/header-list.ts"
 import type { ResponseState } from "../message/request-context.ts"
+import { namesOf, type Trailers } from "../message/trailers.ts"
 import type { Connection } from "./connection.ts"
 
 /** A request as the connection it came on sees it. */
@@ -13,6 +14,8 @@ export interface Exchange {
   readonly connection: Connection
   /** Whether the whole request, body included, has arrived. */
   readonly received: boolean
+  /** Whether the client keeps trailer fields. */
+  readonly takesTrailers: boolean
   /** Ends whoever reads the body with `error`. */
   failBody(error: BextError): void
 }
@@ -41,8 +44,9 @@ const LINGER_MS = 1_000
 
 /**
  * Writes `response` as the answer of `exchange`. Framing is decided here and nowhere else: Content-Length for what is
- * known, chunked (or the end of the connection for HTTP/1.0) for streams; no body for HEAD, 204, 205 and 304. A stream
- * that fails or is shorter than its Content-Length cuts the connection: a truncated response must not look whole.
+ * known, chunked (or the end of the connection for HTTP/1.0) for streams and in front of trailer fields; no body for HEAD,
+ * 204, 205 and 304. A stream that fails or is shorter than its Content-Length cuts the connection: a truncated response
+ * must not look whole. Trailer fields go to clients that said that they keep them (RFC 9110 §6.5.1).
  * @param done - Called once; before this function returns when everything already went to the kernel.
  * @throws {BextError} `E_STATUS_INVALID`, `E_HEADER_INVALID`, `E_RESPONSE_BODY`; nothing has been written then and `done` is not called.
  * Source: RFC 9112 §6, RFC 9110 §8.6.
@@ -63,18 +67,21 @@ export function writeResponse(
   if (body instanceof Readable && body.destroyed && !bodiless) {
     throw new BextError("E_RESPONSE_BODY", "the body broke off before it could be sent", { cause: body.errored })
   }
-  const { fields, declaredBytes } = frame(response.headers, status, body, isHead)
+  const trailers = exchange.takesTrailers && !bodiless ? (response.trailers ?? null) : null
+  const { fields, declaredBytes } = frame(response.headers, status, body, isHead, trailers)
   writeHead(exchange, status, fields, options.close)
   if (body instanceof Readable) {
     if (!bodiless) {
-      writeStream(exchange, body, { status, declaredBytes, idleMs: options.idleMs }, done)
+      writeStream(exchange, body, { status, declaredBytes, trailers, idleMs: options.idleMs }, done)
       return
     }
     body.destroy()
     writeWhole(exchange, null, { status, bytes: 0, idleMs: options.idleMs }, done)
   } else {
     const whole = bodiless ? null : body
-    writeWhole(exchange, whole, { status, bytes: whole === null ? 0 : declaredBytes!, idleMs: options.idleMs }, done)
+    if (trailers !== null) exchange.outgoing.addTrailers([...trailers.fields])
+    const bytes = whole === null ? 0 : (declaredBytes ?? Buffer.byteLength(whole))
+    writeWhole(exchange, whole, { status, bytes, idleMs: options.idleMs }, done)
   }
 }
 
@@ -108,7 +115,13 @@ interface Head {
 }
 
 /** The header section as it goes out: what the handler said, without anything that frames or belongs to a connection. */
-function frame(headers: HeaderList, status: number, body: ResponseState["body"], head: boolean): Head {
+function frame(
+  headers: HeaderList,
+  status: number,
+  body: ResponseState["body"],
+  head: boolean,
+  trailers: Trailers | null,
+): Head {
   const fields: string[] = []
   let declared: string | undefined
   const raw = headers.raw
@@ -121,6 +134,13 @@ function frame(headers: HeaderList, status: number, body: ResponseState["body"],
     fields.push(name, raw[at + 1]!)
   }
   if (status === 204 || status === 304) return { fields, declaredBytes: undefined }
+  if (trailers !== null) {
+    const names = body instanceof Readable && trailers.fields.size === 0 ? trailers.announced : namesOf(trailers.fields)
+    if (names !== "") {
+      fields.push("Trailer", names)
+      return { fields, declaredBytes: undefined }
+    }
+  }
   const known = knownLength(status, body, head)
   if (known !== undefined) {
     fields.push("Content-Length", String(known))
@@ -225,13 +245,14 @@ function toLatin1({ buffer, byteOffset, byteLength }: Uint8Array): string {
 interface StreamOptions {
   readonly status: number
   readonly declaredBytes: number | undefined
+  readonly trailers: Trailers | null
   readonly idleMs: number
 }
 
 function writeStream(
   exchange: Exchange,
   source: Readable,
-  { status, declaredBytes, idleMs }: StreamOptions,
+  { status, declaredBytes, trailers, idleMs }: StreamOptions,
   done: (result: WriteResult) => void,
 ): void {
   const res = exchange.outgoing
@@ -260,6 +281,7 @@ function writeStream(
       return
     }
     ended = true
+    if (trailers !== null) res.addTrailers([...trailers.fields])
     if (mustLinger(exchange)) endAfterBody(exchange)
     else res.end()
     limitStall(exchange, idleMs)

@@ -2,6 +2,7 @@ import { Readable } from "node:stream"
 import { type ErrorCode, PluginError } from "../errors.ts"
 import { HeaderList } from "../message/header-list.ts"
 import type { RequestBody, RequestContext, ResponseState, UpgradeRequest, User } from "../message/request-context.ts"
+import type { Trailers } from "../message/trailers.ts"
 import type { ExchangeChanges, ExchangeData, Json, PortableExchange, Side } from "../sandbox/sandbox.ts"
 import { findMethodFault } from "./check-method.ts"
 import { findPathFault } from "./check-path.ts"
@@ -51,7 +52,7 @@ export type ExchangeContext = Pick<
   | "extensions"
   | "response"
 > & {
-  readonly requestBody: Pick<RequestBody, "present" | "bytes" | "replace">
+  readonly requestBody: Pick<RequestBody, "present" | "bytes" | "trailers" | "replace">
   readonly upgrade?: Pick<UpgradeRequest, "protocol"> | null
   slots?: Map<string, string> | null
 }
@@ -253,6 +254,32 @@ export class GuestExchange implements PortableExchange {
     staged.body = bytes
     const list = this.#ownHeaders(staged)
     for (const name of BODY_FIELDS) list.delete(name)
+    if (this.#trailers(side) === undefined) return
+    const trailers = this.#ownTrailers(staged)
+    for (const name of BODY_FIELDS) trailers.delete(name)
+  }
+
+  trailers(side: Side): readonly (readonly [string, string])[] {
+    this.#checkDeclared(side)
+    return Array.from(this.#trailers(side) ?? [], ([name, value]) => [name.toLowerCase(), value])
+  }
+
+  setTrailer(side: Side, name: string, value: string): void {
+    const list = this.#stageTrailers(side, name)
+    const checked = this.#account(this.#stage(side), name, value)
+    if (list.size >= MAX_FIELDS && !list.has(name)) this.#checkRoom(list)
+    list.set(name, checked)
+  }
+
+  appendTrailer(side: Side, name: string, value: string): void {
+    const list = this.#stageTrailers(side, name)
+    const checked = this.#account(this.#stage(side), name, value)
+    this.#checkRoom(list)
+    list.append(name, checked)
+  }
+
+  removeTrailer(side: Side, name: string): void {
+    this.#stageTrailers(side, name).delete(name)
   }
 
   get failed(): boolean {
@@ -269,7 +296,12 @@ export class GuestExchange implements PortableExchange {
     staged.status = this.#checkStatus(status)
   }
 
-  respond(status: number, headers: readonly (readonly [string, string])[], body: Uint8Array): void {
+  respond(
+    status: number,
+    headers: readonly (readonly [string, string])[],
+    body: Uint8Array,
+    trailers: readonly (readonly [string, string])[] = [],
+  ): void {
     const staged = this.#stage("request")
     const checked = this.#checkStatus(status)
     this.#checkAnswer(body)
@@ -279,7 +311,14 @@ export class GuestExchange implements PortableExchange {
       this.#checkRoom(list)
       list.append(name, this.#account(staged, name, value))
     }
-    staged.answer = { status: checked, headers: list, body: allowsBody(checked) && body.length > 0 ? body : null }
+    const fields = HeaderList.empty()
+    for (const [name, value] of trailers) {
+      this.#access.headers.checkTrailer("response", name)
+      this.#checkRoom(fields)
+      fields.append(name, this.#account(staged, name, value))
+    }
+    const content = allowsBody(checked) && body.length > 0 ? body : null
+    staged.answer = { status: checked, headers: list, body: content, trailers: toTrailers(fields) }
   }
 
   toData(): ExchangeData {
@@ -306,15 +345,8 @@ export class GuestExchange implements PortableExchange {
         present: context.requestBody.present,
         bytes: this.#reads("request") ? context.requestBody.bytes : undefined,
       },
-      response:
-        response === null || this.#writable === "request"
-          ? null
-          : {
-              failed: this.failed,
-              status: response.status,
-              headers: response.headers.raw,
-              body: this.#responseData(response),
-            },
+      requestTrailers: this.#reads("request") ? (context.requestBody.trailers?.fields.raw ?? null) : null,
+      response: response === null || this.#writable === "request" ? null : this.#responseData(response),
       extensions: context.extensions === null ? [] : [...context.extensions],
       slot: this.slot,
     }
@@ -325,6 +357,7 @@ export class GuestExchange implements PortableExchange {
     const staged = new Staged()
     const { headers, extensions, answer } = changes
     staged.headers = headers === null ? null : HeaderList.borrow([...headers])
+    staged.trailers = changes.trailers === null ? null : HeaderList.borrow([...changes.trailers])
     staged.body = changes.body
     staged.extensions = extensions.length === 0 ? null : new Map(extensions)
     staged.method = changes.method
@@ -334,7 +367,7 @@ export class GuestExchange implements PortableExchange {
     staged.user = changes.user === undefined ? undefined : toUser(this.#access.plugin, changes.user)
     staged.tenantId = changes.tenantId
     staged.siteId = changes.siteId
-    staged.answer = answer === null ? null : { ...answer, headers: HeaderList.borrow([...answer.headers]) }
+    staged.answer = answer === null ? null : toAnswer(answer)
     staged.status = changes.status
     staged.slot = changes.slot
     this.#staged = staged
@@ -345,9 +378,11 @@ export class GuestExchange implements PortableExchange {
     const staged = this.#staged
     this.close()
     if (staged === null) return null
-    const { headers, body, extensions, method, path, query, user, tenantId, siteId, answer, status, slot } = staged
+    const { headers, trailers, body, extensions, method, path, query, user, tenantId, siteId, answer, status, slot } =
+      staged
     return {
       headers: headers?.raw ?? null,
+      trailers: trailers?.raw ?? null,
       body,
       extensions: extensions === null ? [] : [...extensions],
       method,
@@ -359,7 +394,12 @@ export class GuestExchange implements PortableExchange {
       answer:
         answer === null
           ? null
-          : { status: answer.status, headers: answer.headers.raw, body: answer.body as Uint8Array },
+          : {
+              status: answer.status,
+              headers: answer.headers.raw,
+              body: answer.body as Uint8Array | null,
+              trailers: answer.trailers?.fields.raw ?? null,
+            },
       status,
       slot,
     }
@@ -394,8 +434,16 @@ export class GuestExchange implements PortableExchange {
     if (staged.tenantId !== undefined) context.tenantId = staged.tenantId
     if (staged.siteId !== undefined) context.siteId = staged.siteId
     if (staged.body !== null) context.requestBody.replace(staged.body)
+    if (staged.trailers !== null) this.#commitRequestTrailers(staged.trailers)
     if (staged.answer !== null) context.response = staged.answer
     if (staged.method !== null) this.#commitMethod(staged.method)
+  }
+
+  /** Without content there is nothing to put them behind. */
+  #commitRequestTrailers(fields: HeaderList): void {
+    const { requestBody } = this.#context
+    const empty = !requestBody.present && requestBody.bytes?.length === 0
+    requestBody.trailers = empty ? null : toTrailers(fields)
   }
 
   #commitTarget({ path, query }: Staged): void {
@@ -414,6 +462,7 @@ export class GuestExchange implements PortableExchange {
     rememberTarget(context)
     context.method = method
     if (method !== "GET" && method !== "HEAD") return
+    context.requestBody.trailers = null
     // It would have no meaning, and an app that leaves it unread could take it for a request (RFC 9110 §9.3.1).
     if (context.requestBody.bytes?.length !== 0) context.requestBody.replace(EMPTY)
     for (const [name] of context.requestHeaders.clone()) {
@@ -426,6 +475,7 @@ export class GuestExchange implements PortableExchange {
     if (staged.headers !== null) response.headers = staged.headers
     // What a plugin makes of the absent content of HEAD is not what GET would give (RFC 9110 §9.3.2).
     if (staged.body !== null) response.body = this.#context.method === "HEAD" ? null : staged.body
+    if (staged.trailers !== null) response.trailers = toTrailers(staged.trailers)
     if (staged.status !== null) response.status = staged.status
     if (allowsBody(response.status)) return
     if (response.body instanceof Readable) response.body.destroy()
@@ -461,6 +511,27 @@ export class GuestExchange implements PortableExchange {
   #ownHeaders(staged: Staged): HeaderList {
     staged.headers ??= (this.#writable === "request" ? this.#context.requestHeaders : this.#response().headers).clone()
     return staged.headers
+  }
+
+  #trailers(side: Side): HeaderList | undefined {
+    if (side === this.#writable && this.#staged !== null && this.#staged.trailers !== null) return this.#staged.trailers
+    if (side === "request") return this.#context.requestBody.trailers?.fields
+    const { response } = this.#context
+    return response?.body instanceof Readable ? undefined : response?.trailers?.fields
+  }
+
+  #stageTrailers(side: Side, name: string): HeaderList {
+    const staged = this.#stage(side)
+    this.#access.headers.checkTrailer(side, name)
+    // Behind a body that is still on its way, more may come.
+    this.body(side)
+    if (side === "response") this.#checkNotSwitching()
+    return this.#ownTrailers(staged)
+  }
+
+  #ownTrailers(staged: Staged): HeaderList {
+    staged.trailers ??= this.#trailers(this.#writable)?.clone() ?? HeaderList.empty()
+    return staged.trailers
   }
 
   /** Checks a value and what the call has written so far; a guest may set the same field over and over. */
@@ -507,10 +578,16 @@ export class GuestExchange implements PortableExchange {
     return this.#access.body === "both" || this.#access.body === side
   }
 
-  #responseData({ body }: ResponseState): Uint8Array | "stream" | null {
-    if (!this.#reads("response") || body === null) return null
-    if (this.#decoded !== null || !(body instanceof Readable)) return this.#responseBody()
-    return "stream"
+  #responseData({ status, headers, body, trailers }: ResponseState): ExchangeData["response"] {
+    const reads = this.#reads("response")
+    const known = this.#decoded !== null || !(body instanceof Readable)
+    return {
+      failed: this.failed,
+      status,
+      headers: headers.raw,
+      body: !reads || body === null ? null : known ? this.#responseBody() : "stream",
+      trailers: reads && known ? (trailers?.fields.raw ?? null) : null,
+    }
   }
 
   #requestBody(): Uint8Array {
@@ -552,6 +629,7 @@ export class GuestExchange implements PortableExchange {
 /** Changes of one call; made by the first of them. */
 class Staged {
   headers: HeaderList | null = null
+  trailers: HeaderList | null = null
   headerBytes = 0
   body: Uint8Array | null = null
   extensions: Map<string, string> | null = null
@@ -566,6 +644,15 @@ class Staged {
   slot: string | null = null
   /** on_response. */
   status: number | null = null
+}
+
+function toTrailers(fields: HeaderList): Trailers | null {
+  return fields.size === 0 ? null : { announced: "", fields }
+}
+
+function toAnswer({ status, headers, body, trailers }: NonNullable<ExchangeChanges["answer"]>): ResponseState {
+  const behind = trailers === null ? null : toTrailers(HeaderList.borrow([...trailers]))
+  return { status, headers: HeaderList.borrow([...headers]), body, trailers: behind }
 }
 
 /** Source: RFC 9110 §15.3.5, §15.3.6, §15.4.5. */

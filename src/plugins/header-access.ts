@@ -2,6 +2,7 @@ import type { Permissions } from "../config/manifest-schema.ts"
 import { PluginError } from "../errors.ts"
 import { compileGlob } from "../host/glob.ts"
 import { equalNames } from "../message/header-list.ts"
+import { isForbiddenTrailer } from "../message/trailers.ts"
 import type { Side } from "../sandbox/sandbox.ts"
 
 /** Names and values a guest may use, longest. Chosen well above what servers and browsers accept in practice. */
@@ -98,6 +99,17 @@ export class HeaderAccess {
       )
     }
     if (passed.size < MAX_PASSED) passed.add(name)
+  }
+
+  /**
+   * As `checkName`, for a field behind the content.
+   * @throws {PluginError} `E_HEADER_INVALID`, `E_HEADER_FORBIDDEN`.
+   */
+  checkTrailer(side: Side, name: string): void {
+    this.checkName(side, name)
+    if (!isForbiddenTrailer(name)) return
+    const what = `${toCanonicalName(name)} has to be known before the content and is no field to put behind it`
+    throw new PluginError("E_HEADER_FORBIDDEN", this.#plugin, what)
   }
 
   /**

@@ -292,6 +292,23 @@ export interface Exchange {
   /** Replaces the body and drops ETag, Digest, Content-Encoding and Accept-Ranges. @throws as `body`. */
   setBody(side: Side, bytes: Uint8Array): void
 
+  /**
+   * Fields behind the buffered body (RFC 9110 §6.5), in order; names in lower case. None behind a body that is never
+   * buffered, as events are.
+   * @throws {PluginError} `E_BODY_NOT_DECLARED`: they come with the body.
+   */
+  trailers(side: Side): readonly (readonly [string, string])[]
+  /**
+   * The rules of `setHeader` hold, and no field that has to be known before the content may stand behind it. A message
+   * without content has no trailers.
+   * @throws as `setHeader` and `body`.
+   */
+  setTrailer(side: Side, name: string, value: string): void
+  /** @throws as `setTrailer`. */
+  appendTrailer(side: Side, name: string, value: string): void
+  /** @throws as `setTrailer`. */
+  removeTrailer(side: Side, name: string): void
+
   /** Whether the response is an error answer of bext itself, as nobody else has answered; false in on_request. */
   readonly failed: boolean
   /** Status of the response; 0 in on_request. */
@@ -301,9 +318,15 @@ export interface Exchange {
 
   /**
    * Answers in place of the app (on_request only).
+   * @param trailers - Default: none.
    * @throws {PluginError} `E_STATUS_INVALID`, `E_HEADER_FORBIDDEN`, `E_HEADER_INVALID`, `E_LIMIT_MESSAGE`.
    */
-  respond(status: number, headers: readonly (readonly [string, string])[], body: Uint8Array): void
+  respond(
+    status: number,
+    headers: readonly (readonly [string, string])[],
+    body: Uint8Array,
+    trailers?: readonly (readonly [string, string])[],
+  ): void
 }
 
 /** An exchange of which another thread can have a copy to work on. */
@@ -314,7 +337,7 @@ export interface PortableExchange extends Exchange {
   adopt(changes: ExchangeChanges): void
 }
 
-/** Fields as flat lists: name, value, name, value, … Bodies only where the plugin declared that it reads them. */
+/** Fields as flat lists: name, value, name, value, … Bodies and trailers only where the plugin declared that it reads them. */
 export interface ExchangeData {
   /** The side it may change. */
   readonly side: Side
@@ -334,12 +357,14 @@ export interface ExchangeData {
   readonly requestHeaders: readonly string[]
   /** `bytes` undefined: it was not buffered. */
   readonly requestBody: { readonly present: boolean; readonly bytes: Uint8Array | undefined }
+  readonly requestTrailers: readonly string[] | null
   /** Null in on_request. `stream`: the body is one that nobody buffers. */
   readonly response: {
     readonly failed: boolean
     readonly status: number
     readonly headers: readonly string[]
     readonly body: Uint8Array | "stream" | null
+    readonly trailers: readonly string[] | null
   } | null
   readonly extensions: readonly (readonly [string, string])[]
   readonly slot: string | null
@@ -348,6 +373,7 @@ export interface ExchangeData {
 /** What a call changed; null or undefined: nothing. */
 export interface ExchangeChanges {
   readonly headers: readonly string[] | null
+  readonly trailers: readonly string[] | null
   readonly body: Uint8Array | null
   readonly extensions: readonly (readonly [string, string])[]
   readonly method: string | null
@@ -360,6 +386,7 @@ export interface ExchangeChanges {
     readonly status: number
     readonly headers: readonly string[]
     readonly body: Uint8Array | null
+    readonly trailers: readonly string[] | null
   } | null
   readonly status: number | null
   readonly slot: string | null

@@ -19,8 +19,14 @@ export class RecordingExchange implements PortableExchange {
   query = "a=1&b=%20"
   readonly writable: Side
   status = 200
-  answer: { status: number; headers: (readonly [string, string])[]; body: Uint8Array } | null = null
+  answer: {
+    status: number
+    headers: (readonly [string, string])[]
+    body: Uint8Array
+    trailers: (readonly [string, string])[]
+  } | null = null
   readonly lists = { request: HeaderList.from([["x-one", "1"]]), response: HeaderList.empty() }
+  readonly trailerLists = { request: HeaderList.empty(), response: HeaderList.empty() }
   readonly extensions = new Map<string, string>()
   slot: string | null = null
   readonly bodies: Record<Side, Uint8Array> = { request: Buffer.from("body"), response: Buffer.alloc(0) }
@@ -78,14 +84,31 @@ export class RecordingExchange implements PortableExchange {
   setBody(side: Side, bytes: Uint8Array): void {
     this.bodies[side] = bytes
   }
+  trailers(side: Side): [string, string][] {
+    return [...this.trailerLists[side]]
+  }
+  setTrailer(side: Side, name: string, value: string): void {
+    this.trailerLists[side].set(name, value)
+  }
+  appendTrailer(side: Side, name: string, value: string): void {
+    this.trailerLists[side].append(name, value)
+  }
+  removeTrailer(side: Side, name: string): void {
+    this.trailerLists[side].delete(name)
+  }
   setStatus(status: number): void {
     this.status = status
   }
-  respond(status: number, headers: readonly (readonly [string, string])[], body: Uint8Array): void {
+  respond(
+    status: number,
+    headers: readonly (readonly [string, string])[],
+    body: Uint8Array,
+    trailers: readonly (readonly [string, string])[] = [],
+  ): void {
     if (!Number.isInteger(status) || status < 200 || status > 599) {
       throw new PluginError("E_STATUS_INVALID", "guest", `${status} is no status`)
     }
-    this.answer = { status, headers: [...headers], body }
+    this.answer = { status, headers: [...headers], body, trailers: [...trailers] }
   }
   toData(): ExchangeData {
     const {
@@ -123,7 +146,11 @@ export class RecordingExchange implements PortableExchange {
       siteId,
       requestHeaders: lists.request.raw,
       requestBody: { present: true, bytes: this.bodies.request },
-      response: this.writable === "request" ? null : { failed, status, headers: lists.response.raw, body },
+      requestTrailers: this.trailerLists.request.raw,
+      response:
+        this.writable === "request"
+          ? null
+          : { failed, status, headers: lists.response.raw, body, trailers: this.trailerLists.response.raw },
       extensions: [...this.extensions],
       slot,
     }
@@ -131,6 +158,7 @@ export class RecordingExchange implements PortableExchange {
   adopt(changes: ExchangeChanges): void {
     const { headers, extensions, answer } = changes
     if (headers !== null) this.lists[this.writable] = HeaderList.from(pairs(headers))
+    if (changes.trailers !== null) this.trailerLists[this.writable] = HeaderList.from(pairs(changes.trailers))
     if (changes.body !== null) this.bodies[this.writable] = changes.body
     for (const [key, value] of extensions) this.extensions.set(key, value)
     this.method = changes.method ?? this.method
@@ -139,7 +167,9 @@ export class RecordingExchange implements PortableExchange {
     this.status = changes.status ?? this.status
     this.slot = changes.slot ?? this.slot
     if (answer === null) return
-    this.answer = { status: answer.status, headers: pairs(answer.headers), body: answer.body ?? new Uint8Array(0) }
+    const body = answer.body ?? new Uint8Array(0)
+    const trailers = pairs(answer.trailers ?? [])
+    this.answer = { status: answer.status, headers: pairs(answer.headers), body, trailers }
   }
 }
 

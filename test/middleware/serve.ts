@@ -53,7 +53,8 @@ export function createContext(init: RequestInit = {}): RequestContext {
       present: false,
       bytes: undefined,
       buffer: () => Promise.resolve(new Uint8Array()),
-      replace() {},
+      trailers: null,
+    replace() {},
       stream() {
         throw new TypeError("no body")
       },

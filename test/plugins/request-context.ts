@@ -2,6 +2,7 @@ import { Readable } from "node:stream"
 import { BextError } from "../../src/errors.ts"
 import { HeaderList } from "../../src/message/header-list.ts"
 import type { RequestBody, RequestContext, ResponseState } from "../../src/message/request-context.ts"
+import type { Trailers } from "../../src/message/trailers.ts"
 
 export interface ContextInput {
   readonly method?: string
@@ -10,6 +11,7 @@ export interface ContextInput {
   readonly hostname?: string
   readonly headers?: readonly (readonly [string, string])[]
   readonly body?: string | undefined
+  readonly trailers?: readonly (readonly [string, string])[]
   readonly tenantId?: string | null
   readonly response?: ResponseState | null
   readonly signal?: AbortSignal
@@ -30,7 +32,7 @@ export function requestContext(input: ContextInput = {}): RequestContext {
     requestId: "0123456789abcdef0123456789abcdef",
     startedAtMs: performance.now(),
     requestHeaders: HeaderList.from(input.headers ?? []),
-    requestBody: new TextBody(input.body),
+    requestBody: new TextBody(input.body, input.trailers),
     user: null,
     tenantId: input.tenantId ?? null,
     siteId: null,
@@ -62,10 +64,12 @@ export async function textOf(body: ResponseState["body"]): Promise<string> {
 class TextBody implements RequestBody {
   readonly present: boolean
   bytes: Uint8Array | undefined
+  trailers: Trailers | null
   readonly #text: string | undefined
 
-  constructor(text: string | undefined) {
+  constructor(text: string | undefined, trailers: ContextInput["trailers"]) {
     this.present = text !== undefined
+    this.trailers = trailers === undefined ? null : { announced: "", fields: HeaderList.from(trailers) }
     this.#text = text
   }
 

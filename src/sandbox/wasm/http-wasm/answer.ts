@@ -10,19 +10,33 @@ export type Field = readonly [name: string, value: string, added: boolean]
 
 /** The response that `handle_request` prepares. Its fields stay when the app answers instead. */
 export class Answer {
-  readonly #guest: Guest
   status = 200
   body: WrittenBody | null = null
-  #fields: Field[] = []
-  /** Of names and values set by the call, taken back or not. */
-  #bytes = 0
+  readonly headers: FieldList
+  readonly trailers: FieldList
 
   constructor(guest: Guest) {
-    this.#guest = guest
+    const room = new Room(guest)
+    this.headers = new FieldList(room)
+    this.trailers = new FieldList(room)
+  }
+}
+
+/** A header section or a trailer section. */
+export class FieldList {
+  readonly #room: Room
+  #fields: Field[] = []
+
+  constructor(room: Room) {
+    this.#room = room
   }
 
   get fields(): readonly Field[] {
     return this.#fields
+  }
+
+  values(name: string): readonly string[] {
+    return this.#fields.filter(([one]) => one === name).map(([, value]) => value)
   }
 
   set(name: string, value: string): void {
@@ -39,11 +53,25 @@ export class Answer {
   }
 
   #put(field: Field): void {
-    this.#bytes += field[0].length + field[1].length + 4
-    if (this.#bytes > MAX_FIELD_BYTES || this.#fields.length >= MAX_FIELDS) {
-      const what = `handle_request set more than ${MAX_FIELDS} response fields or ${MAX_FIELD_BYTES} bytes of them`
-      throw new PluginError("E_LIMIT_MESSAGE", this.#guest.name, what)
-    }
+    this.#room.take(field, this.#fields.length)
     this.#fields.push(field)
+  }
+}
+
+/** What all fields of an answer have together. */
+class Room {
+  readonly #guest: Guest
+  /** Of names and values set by the call, taken back or not. */
+  #bytes = 0
+
+  constructor(guest: Guest) {
+    this.#guest = guest
+  }
+
+  take([name, value]: Field, fields: number): void {
+    this.#bytes += name.length + value.length + 4
+    if (this.#bytes <= MAX_FIELD_BYTES && fields < MAX_FIELDS) return
+    const what = `handle_request set more than ${MAX_FIELDS} response fields or ${MAX_FIELD_BYTES} bytes of them`
+    throw new PluginError("E_LIMIT_MESSAGE", this.#guest.name, what)
   }
 }

@@ -4,9 +4,10 @@ import type { Exchange, HookCall } from "../../sandbox.ts"
 import type { Binding, Entry, Guest, ImportedFunction } from "../abi.ts"
 import { bindWasi, GuestExit, type Wasi } from "../wasi/bind-wasi.ts"
 import { WASI_MODULE } from "../wasi/types.ts"
+import type { FieldList } from "./answer.ts"
 import { handlerFunctions } from "./functions.ts"
 import { Handling } from "./handling.ts"
-import { decodeSlot, encodeSlot, putField } from "./slot.ts"
+import { decodeSlot, encodeSlot, putHeader, putTrailer } from "./slot.ts"
 import { HTTP_HANDLER_MODULE } from "./types.ts"
 
 const ON_REQUEST: Entry = { exportName: "handle_request", args: [] }
@@ -46,8 +47,9 @@ export class HttpWasmBinding implements Binding {
     if (hook === "on_request") return ON_REQUEST
     // Without it, handle_request has answered itself, or failed: then this is no response that it asked for.
     if (exchange!.slot === null) return null
-    const { context, fields } = decodeSlot(exchange!.slot)
-    for (const field of fields) putField(exchange!, field)
+    const { context, headers, trailers } = decodeSlot(exchange!.slot)
+    for (const field of headers) putHeader(exchange!, field)
+    for (const field of trailers) putTrailer(exchange!, field)
     return { exportName: "handle_response", args: [context, exchange!.failed ? 1 : 0] }
   }
 
@@ -76,8 +78,9 @@ export class HttpWasmBinding implements Binding {
     if (next === 0) {
       exchange.respond(
         answer.status,
-        answer.fields.map(([name, value]) => [name, value]),
+        toPairs(answer.headers),
         answer.body?.bytes() ?? new Uint8Array(0),
+        toPairs(answer.trailers),
       )
       return
     }
@@ -86,6 +89,11 @@ export class HttpWasmBinding implements Binding {
       throw new PluginError("E_GUEST_RESULT_INVALID", this.#guest.name, what)
     }
     if (newBody !== null) exchange.setBody("request", newBody.bytes())
-    exchange.slot = encodeSlot({ context: Number(BigInt.asIntN(32, result >> 32n)), fields: answer.fields })
+    const context = Number(BigInt.asIntN(32, result >> 32n))
+    exchange.slot = encodeSlot({ context, headers: answer.headers.fields, trailers: answer.trailers.fields })
   }
+}
+
+function toPairs({ fields }: FieldList): [string, string][] {
+  return fields.map(([name, value]) => [name, value])
 }

@@ -2,13 +2,15 @@ import { type ErrorCode, PluginError } from "../../../errors.ts"
 import type { LogLevel } from "../../../host/services.ts"
 import type { Exchange, Side } from "../../sandbox.ts"
 import type { Guest, ImportedFunction } from "../abi.ts"
+import type { FieldList } from "./answer.ts"
 import type { Handling } from "./handling.ts"
 import { parseUri, toUri } from "./uri.ts"
 import { WrittenBody } from "./written-body.ts"
 
-/** Bits of `enable_features`; trailers (4) are not supported. */
+/** Bits of `enable_features`. */
 const BUFFER_REQUEST = 1
 const BUFFER_RESPONSE = 2
+const TRAILERS = 4
 
 const LEVELS = new Map<number, LogLevel>([
   [-1, "debug"],
@@ -19,11 +21,22 @@ const LEVELS = new Map<number, LogLevel>([
 /** Bytes of one message that are looked at; the log cuts it anyway. */
 const MAX_MESSAGE_BYTES = 8192
 
-/** Kinds of headers and of bodies. */
+/** Kinds of bodies. */
 const REQUEST = 0
 const RESPONSE = 1
-const REQUEST_TRAILERS = 2
-const RESPONSE_TRAILERS = 3
+/** Kinds of headers. */
+const SECTIONS = new Map<number, Section>([
+  [0, { side: "request", trailing: false }],
+  [1, { side: "response", trailing: false }],
+  [2, { side: "request", trailing: true }],
+  [3, { side: "response", trailing: true }],
+])
+
+interface Section {
+  readonly side: Side
+  /** Behind the content. */
+  readonly trailing: boolean
+}
 
 const NO_VALUES: readonly string[] = []
 /** What a call costs the host, in units of fuel, besides the bytes: see `Guest.charge`. */
@@ -45,11 +58,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
 
     enable_features() {
       guest.charge(CALL_UNITS)
-      const { services } = guest
-      return (
-        (services.granted("request_body") ? BUFFER_REQUEST : 0) |
-        (services.granted("response_body") ? BUFFER_RESPONSE : 0)
-      )
+      return features()
     },
     get_config(buffer: number, limit: number) {
       config ??= Buffer.from(JSON.stringify(guest.services.config))
@@ -78,23 +87,26 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     },
     set_header_value(kind: number, name: number, nameLength: number, value: number, valueLength: number) {
       guest.charge(MESSAGE_UNITS)
-      const side = headerSide(kind)
+      const { side, trailing } = changedSection(kind)
       const [key, text] = [readName(name, nameLength), read(value, valueLength)]
-      if (isAnswer(side)) handling.answer.set(key, text)
+      if (isAnswer(side)) answerFields(trailing).set(key, text)
+      else if (trailing) guest.exchange.setTrailer(side, key, text)
       else guest.exchange.setHeader(side, key, text)
     },
     add_header_value(kind: number, name: number, nameLength: number, value: number, valueLength: number) {
       guest.charge(MESSAGE_UNITS)
-      const side = headerSide(kind)
+      const { side, trailing } = changedSection(kind)
       const [key, text] = [readName(name, nameLength), read(value, valueLength)]
-      if (isAnswer(side)) handling.answer.add(key, text)
+      if (isAnswer(side)) answerFields(trailing).add(key, text)
+      else if (trailing) guest.exchange.appendTrailer(side, key, text)
       else guest.exchange.appendHeader(side, key, text)
     },
     remove_header(kind: number, name: number, nameLength: number) {
       guest.charge(MESSAGE_UNITS)
-      const side = headerSide(kind)
+      const { side, trailing } = changedSection(kind)
       const key = readName(name, nameLength)
-      if (isAnswer(side)) handling.answer.remove(key)
+      if (isAnswer(side)) answerFields(trailing).remove(key)
+      else if (trailing) guest.exchange.removeTrailer(side, key)
       else guest.exchange.removeHeader(side, key)
     },
 
@@ -183,12 +195,33 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     return side === "response" && changedSide() === "request"
   }
 
-  function headerSide(kind: number): Side {
-    if (kind === REQUEST) return "request"
-    if (kind === RESPONSE) return "response"
-    throw kind === REQUEST_TRAILERS || kind === RESPONSE_TRAILERS
-      ? refusal("E_PERMISSION", "there are no trailers: enable_features does not grant them")
-      : unknownKind("header", kind)
+  function section(kind: number): Section {
+    const found = SECTIONS.get(kind)
+    if (found === undefined) throw unknownKind("header", kind)
+    return found
+  }
+
+  /** As `section`, of one that is about to be changed. */
+  function changedSection(kind: number): Section {
+    const found = section(kind)
+    if (!found.trailing || features() & TRAILERS) return found
+    throw refusal("E_BODY_NOT_DECLARED", 'enable_features does not grant trailers: they need body = "…" in [sandbox]')
+  }
+
+  function features(): number {
+    const { services } = guest
+    const request = services.granted("request_body") ? BUFFER_REQUEST : 0
+    const response = services.granted("response_body") ? BUFFER_RESPONSE : 0
+    return request | response | (request | response ? TRAILERS : 0)
+  }
+
+  function answerFields(trailing: boolean): FieldList {
+    return trailing ? handling.answer.trailers : handling.answer.headers
+  }
+
+  /** Trailers that the plugin may see: the others are none, as of a host that knows no trailers. */
+  function trailers(side: Side): readonly (readonly [string, string])[] {
+    return guest.services.granted(`${side}_body`) ? guest.exchange.trailers(side) : []
   }
 
   function bodySide(kind: number): Side {
@@ -198,18 +231,20 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
   }
 
   function namesOf(kind: number): readonly string[] {
-    if (kind === REQUEST_TRAILERS || kind === RESPONSE_TRAILERS) return NO_VALUES
-    const side = headerSide(kind)
-    const fields = isAnswer(side) ? handling.answer.fields : guest.exchange.headers(side)
+    const { side, trailing } = section(kind)
+    if (isAnswer(side)) return names(answerFields(trailing).fields)
+    return names(trailing ? trailers(side) : guest.exchange.headers(side))
+  }
+
+  function names(fields: readonly (readonly [name: string, value: string, ...unknown[]])[]): readonly string[] {
     guest.charge(FIELD_UNITS * fields.length)
     return fields.map(([name]) => name)
   }
 
   function valuesOf(kind: number, name: string): readonly string[] {
-    if (kind === REQUEST_TRAILERS || kind === RESPONSE_TRAILERS) return NO_VALUES
-    const side = headerSide(kind)
-    if (!isAnswer(side)) return fieldValues(guest.exchange, side, name)
-    return handling.answer.fields.filter(([one]) => one === name).map(([, value]) => value)
+    const { side, trailing } = section(kind)
+    if (isAnswer(side)) return answerFields(trailing).values(name)
+    return trailing ? valuesIn(trailers(side), name) : fieldValues(guest.exchange, side, name)
   }
 
   function fieldValues(exchange: Exchange, side: Side, name: string): readonly string[] {
@@ -217,8 +252,12 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     if (combined === undefined) return NO_VALUES
     // Set-Cookie cannot be combined; anything else without these is a single value.
     if (name !== "set-cookie" && !/[,;]/.test(combined)) return [combined]
-    const fields = exchange.headers(side)
-    guest.charge(LIST_UNITS + FIELD_UNITS * fields.length)
+    guest.charge(LIST_UNITS)
+    return valuesIn(exchange.headers(side), name)
+  }
+
+  function valuesIn(fields: readonly (readonly [string, string])[], name: string): readonly string[] {
+    guest.charge(FIELD_UNITS * fields.length)
     return fields.filter(([one]) => one === name).map(([, value]) => value)
   }
 

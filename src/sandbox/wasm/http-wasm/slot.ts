@@ -6,24 +6,34 @@ export interface Handed {
   /** The guest's, an i32. */
   readonly context: number
   /** Of the response, set before there was one. */
-  readonly fields: readonly Field[]
+  readonly headers: readonly Field[]
+  readonly trailers: readonly Field[]
 }
 
 const NO_FIELDS: readonly Field[] = []
 
-export function encodeSlot({ context, fields }: Handed): string {
-  return fields.length === 0 ? String(context) : JSON.stringify({ context, fields })
+export function encodeSlot({ context, headers, trailers }: Handed): string {
+  const bare = headers.length === 0 && trailers.length === 0
+  return bare ? String(context) : JSON.stringify({ context, headers, trailers })
 }
 
 export function decodeSlot(slot: string): Handed {
-  return slot.startsWith("{") ? (JSON.parse(slot) as Handed) : { context: Number(slot), fields: NO_FIELDS }
+  if (slot.startsWith("{")) return JSON.parse(slot) as Handed
+  return { context: Number(slot), headers: NO_FIELDS, trailers: NO_FIELDS }
 }
 
 /**
  * Puts a field into the app's response as if it had been there before the app's own: the app's takes the place of one
  * that was set, and stands beside one that was added. Cookies stand beside each other (RFC 6265 §3).
  */
-export function putField(exchange: Exchange, [name, value, added]: Field): void {
+export function putHeader(exchange: Exchange, [name, value, added]: Field): void {
   if (added || name === "set-cookie") exchange.appendHeader("response", name, value)
   else if (exchange.header("response", name) === undefined) exchange.setHeader("response", name, value)
+}
+
+/** As `putHeader`, for a field behind the content. */
+export function putTrailer(exchange: Exchange, [name, value, added]: Field): void {
+  const isThere = exchange.trailers("response").some(([one]) => one === name)
+  if (added) exchange.appendTrailer("response", name, value)
+  else if (!isThere) exchange.setTrailer("response", name, value)
 }

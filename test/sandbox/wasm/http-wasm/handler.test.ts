@@ -305,8 +305,8 @@ describe("headers", () => {
     ["cookie", 0, "E_HEADER_FORBIDDEN", /cookie needs sensitive_headers/],
     ["a b", 0, "E_HEADER_INVALID", /"a b" is not a field name/],
     ["", 0, "E_GUEST_RESULT_INVALID", /a header name is empty/],
-    ["x", 2, "E_PERMISSION", /there are no trailers/],
-    ["x", 3, "E_PERMISSION", /there are no trailers/],
+    ["x", 2, "E_BODY_NOT_DECLARED", /enable_features does not grant trailers/],
+    ["x", 3, "E_BODY_NOT_DECLARED", /enable_features does not grant trailers/],
     ["x", 4, "E_GUEST_RESULT_INVALID", /4 is no kind of header/],
     ["x", -1, "E_GUEST_RESULT_INVALID", /4294967295 is no kind of header/],
   ] as const) {
@@ -627,12 +627,12 @@ describe("administrative functions", () => {
     assert.deepEqual(guest.lines, ['{"greeting":"h\u00e4llo"}'])
   })
 
-  it("grant the buffering of bodies that the manifest declares, and never trailers", async (t) => {
+  it("grant the buffering of bodies that the manifest declares, and with it trailers", async (t) => {
     for (const [body, bits] of [
       ["none", 0],
-      ["request", 1],
-      ["response", 2],
-      ["both", 3],
+      ["request", 1 | 4],
+      ["response", 2 | 4],
+      ["both", 3 | 4],
     ] as const) {
       const guest = await httpWasmGuest(t, {
         body,
