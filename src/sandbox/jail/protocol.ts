@@ -1,7 +1,7 @@
 /**
  * What bext and a jailed program say to each other: one JSON object a line, both ways. The words are those of
  * docs/nsjail-protocol.md, which is normative. There is no code here. What the program sends is untrusted; these types are
- * what it may be after it was checked.
+ * what it may be after it was checked. Parameters are type aliases, not interfaces: only so are they `Json`.
  */
 import type { Json } from "../sandbox.ts"
 
@@ -18,7 +18,7 @@ export interface ToGuest {
   readonly id?: number | string
 }
 
-export interface HelloParams {
+export type HelloParams = {
   readonly protocol: 1
   readonly plugin: string
   readonly config: Json
@@ -26,7 +26,7 @@ export interface HelloParams {
 }
 
 /** `onRequest`; the last three in `onResponse` only. */
-export interface RequestParams {
+export type RequestParams = {
   readonly method: string
   readonly path: string
   readonly query: string
@@ -51,7 +51,7 @@ export interface Answer {
   readonly id: number | null
   /** Null: it worked. */
   readonly error: { readonly message: string; readonly code: string | null } | null
-  /** All other fields, unchecked. */
+  /** All fields of the line, unchecked. */
   readonly fields: Readonly<Record<string, Json>>
 }
 
