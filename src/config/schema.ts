@@ -341,7 +341,7 @@ const otlp = checked(
     timeout: duration().prefault("10s").describe("For one message to the collector"),
     queue: z
       .int()
-      .min(128)
+      .min(256)
       .max(1_000_000)
       .default(4096)
       .describe("Spans of one process that may wait for the collector; more are dropped and counted"),

@@ -40,8 +40,8 @@ export interface SpanQueueOptions {
   readonly warn: (message: string) => void
 }
 
-/** Spans of one message. Encoding it holds up the serving thread for less than a millisecond. */
-const BATCH = 128
+/** Spans of one message. Encoding them holds up the serving thread for about a millisecond. */
+const BATCH = 256
 /** How long spans wait for others to go with them. */
 const DELAY_MS = 1_000
 /** For each message, the first included. */

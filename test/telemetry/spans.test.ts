@@ -7,6 +7,7 @@ import { describe, it, type TestContext } from "node:test"
 import { ENV, plugin, type Site, serveSite, until } from "../snapshot/site.ts"
 import { createProject, serveInChild } from "../support/serve.ts"
 import { wasmPlugin, watPlugin } from "../support/wat-plugin.ts"
+import { closeOf, open, startEcho } from "../support/websockets.ts"
 import { type Collector, type ReceivedSpan, startCollector } from "./otlp-collector.ts"
 
 const CALLER_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -190,6 +191,24 @@ describe("the spans of a request", () => {
     assert(spans.some(({ kind }) => kind === "CLIENT"))
   })
 
+  it("end for a websocket when it is open", async (t) => {
+    await using collector = await startCollector()
+    const app = await startEcho(t)
+    await using site = await serveSite(`${otlp(collector)}[app]\nupstream = "${app.url}"\nwebsockets = true\n`)
+    const socket = await open(t, `${site.url}/chat?token=querulous`)
+    const spans = await collector.trace("/chat")
+    const call = spans.find(({ kind }) => kind === "CLIENT")!
+    assert.deepEqual(idsOf(app.handshakes[0]!.traceparent), [call.traceId, call.spanId])
+    for (const span of [root(spans), call]) assert.equal(span.attributes["http.response.status_code"], 101)
+    const closed = closeOf(socket)
+    socket.close(1000)
+    await closed
+    await site.get("/afterwards")
+    await collector.trace("/afterwards")
+    assert.equal(collector.spans.filter(({ kind }) => kind === "SERVER").length, 2)
+    assert.doesNotMatch(JSON.stringify(collector.spans, toJson), /querulous/)
+  })
+
   it("show plugins the traceparent of the request's own span, and no fetch of theirs carries it", async (t) => {
     await using collector = await startCollector()
     const app = await startApp(t)
@@ -313,11 +332,11 @@ describe("a collector", () => {
   it("that hangs, or is gone, delays no response and no end of the server", async () => {
     const collector = await startCollector()
     collector.answer = () => {}
-    await using site = await serveSite(otlp(collector, "queue = 128"))
+    await using site = await serveSite(otlp(collector, "queue = 256"))
     await site.get("/first")
     await collector.trace("/first")
-    // Its message is unanswered now, and a hundred and twenty-seven more spans may wait.
-    for (let i = 0; i < 140; i++) assert.equal((await site.get("/")).status, 404)
+    // Its message is unanswered now, and 255 more spans may wait.
+    for (let i = 0; i < 268; i++) assert.equal((await site.get("/")).status, 404)
     assert.equal(metric(site, "bext_trace_spans_dropped_total"), 13)
     const warnings = () => site.lines.filter(({ msg }) => msg.includes("trace spans were dropped"))
     assert.equal(warnings().length, 1)
@@ -325,7 +344,7 @@ describe("a collector", () => {
     for (let i = 0; i < 20; i++) assert.equal((await site.get("/")).status, 404)
     await site.server.close()
     assert.equal(metric(site, "bext_trace_spans_exported_total"), 0)
-    assert.equal(metric(site, "bext_trace_spans_dropped_total"), 161)
+    assert.equal(metric(site, "bext_trace_spans_dropped_total"), 289)
     assert.equal(warnings().length, 2)
   })
 
