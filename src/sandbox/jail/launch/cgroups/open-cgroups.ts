@@ -1,0 +1,96 @@
+import { mkdirSync } from "node:fs"
+import { dirname, join } from "node:path"
+import type { Cgroups } from "./cgroups.ts"
+import { codeOf } from "./code-of.ts"
+import { enableControllers, prepareVersion2 } from "./enable-controllers.ts"
+import { findHierarchies, type Hierarchies } from "./find-hierarchies.ts"
+import { GroupTree } from "./group-tree.ts"
+import type { Layout } from "./layout.ts"
+import { ownerFolderName, removeStaleOwnerFolders } from "./owner-folder.ts"
+import { probeGroups } from "./probe-groups.ts"
+import { VERSION_1_CONTROLLERS, type Version1Controller, version1Layout } from "./version-1.ts"
+import { version2Layout } from "./version-2.ts"
+
+/**
+ * The control groups of this process. Found out by doing: a group is made with limits, and a process joins it. Version 2 is taken
+ * where it has memory, pids and cpu, otherwise version 1: many machines mount both, and a controller is in one of them.
+ * @returns Also where there are none, with the reason.
+ */
+export async function openCgroups(): Promise<Cgroups> {
+  const hierarchies = findHierarchies()
+  if (hierarchies === null) return none("there are no control groups on this system")
+  const reasons: string[] = []
+  for (const open of [openVersion2, openVersion1]) {
+    try {
+      return await open(hierarchies)
+    } catch (error) {
+      reasons.push(toReason(error))
+    }
+  }
+  return none(reasons.join("; "))
+}
+
+function none(reason: string): Cgroups {
+  return {
+    version: "none",
+    reason,
+    create() {
+      throw new Error(`no control group can be made: ${reason}`)
+    },
+    async [Symbol.asyncDispose]() {},
+  }
+}
+
+async function openVersion2({ version2 }: Hierarchies): Promise<Cgroups> {
+  if (version2 === null) throw new Error("control groups of version 2 are not mounted")
+  const base = await prepareVersion2(version2)
+  const owner = join(base, ownerFolderName())
+  return openTree("v2", [owner], (name) => version2Layout(join(owner, name)))
+}
+
+async function openVersion1({ version1 }: Hierarchies): Promise<Cgroups> {
+  const missing = VERSION_1_CONTROLLERS.filter((controller) => !version1.has(controller))
+  if (missing.length > 0) throw new Error(`control groups of version 1 do not offer ${missing.join(", ")}`)
+  const ownerName = ownerFolderName()
+  const owner = (controller: Version1Controller) => join(version1.get(controller)!.own, ownerName)
+  // Controllers may share a hierarchy.
+  const owners = new Set(VERSION_1_CONTROLLERS.map(owner))
+  return openTree("v1", [...owners], (name) =>
+    version1Layout({
+      memory: join(owner("memory"), name),
+      pids: join(owner("pids"), name),
+      cpu: join(owner("cpu"), name),
+      cpuacct: join(owner("cpuacct"), name),
+    }),
+  )
+}
+
+/** @param owners - Folders to be made, one in each hierarchy. @throws {Error} When groups cannot be used there. */
+async function openTree(
+  version: "v1" | "v2",
+  owners: readonly string[],
+  layoutOf: (name: string) => Layout,
+): Promise<Cgroups> {
+  const tree = new GroupTree(version, owners, layoutOf)
+  try {
+    for (const owner of owners) {
+      await removeStaleOwnerFolders(dirname(owner))
+      mkdirSync(owner)
+      if (version === "v2") await enableControllers(owner)
+    }
+    await probeGroups(tree)
+    return tree
+  } catch (error) {
+    // Whatever of it was made. Why it cannot be used is what has to be told.
+    await tree[Symbol.asyncDispose]().catch(() => {})
+    throw error
+  }
+}
+
+function toReason(error: unknown): string {
+  const { path, message } = error as NodeJS.ErrnoException
+  if (path === undefined || !["EACCES", "EPERM", "EROFS"].includes(codeOf(error))) return message
+  const delegation =
+    "run it as root or in a group of version 2 that is delegated to it (systemd: Delegate=memory pids cpu)"
+  return `bext may not make or change control groups in ${dirname(path)}: ${delegation}`
+}
