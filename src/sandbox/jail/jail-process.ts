@@ -1,0 +1,471 @@
+import { setTimeout as delay } from "node:timers/promises"
+import { type ErrorCode, PluginError } from "../../errors.ts"
+import { HOOKS, type HookName } from "../../hooks.ts"
+import type { GuestServices } from "../../host/services.ts"
+import { watchCall } from "../limits/watch-call.ts"
+import type { HookCall, Json, Limits, ProgramSource } from "../sandbox.ts"
+import { CpuShares } from "./cpu-shares.ts"
+import { exitError } from "./exit-error.ts"
+import { Flow } from "./flow.ts"
+import { JailCall } from "./jail-call.ts"
+import type { Jail } from "./launcher.ts"
+import { applyAnswer } from "./messages/apply-answer.ts"
+import { errorToJson, runGuestCall } from "./messages/guest-calls.ts"
+import { HELLO_ID, type Hello, helloLine, readHello } from "./messages/hello.ts"
+import { toLineBytes } from "./messages/line-bytes.ts"
+import { LineReader } from "./messages/line-reader.ts"
+import { parseAnswer0, parseLine } from "./messages/parse-line.ts"
+import { ProtocolFault } from "./messages/protocol-fault.ts"
+import { toCallLine, toLine, toResultLine } from "./messages/write-line.ts"
+import { WrittenBody } from "./messages/written-body.ts"
+import { hooksOf } from "./program-hooks.ts"
+import type { Answer, GuestCall } from "./protocol.ts"
+import { StandardError } from "./standard-error.ts"
+
+/** What all processes of one guest have in common. */
+export interface ProcessSetup {
+  readonly name: string
+  readonly services: GuestServices
+  readonly limits: Limits
+  readonly program: ProgramSource
+}
+
+/** Lines in a tenth of a second besides the answers to calls. */
+const MAX_UNASKED_LINES = 2000
+/** Calls of the program that may be unanswered. */
+const MAX_GUEST_CALLS = 256
+/** Bytes that may wait to be read by the program; over it, it gets no more calls, and no more of its own are read. */
+const MAX_UNREAD_BYTES = 1024 * 1024
+/** How long a program may hold on to a call that was cancelled. */
+const LET_GO_MS = 1000
+/** A program that did nothing else was waiting for a line it understands. */
+const IDLE_CPU_MS = 1000
+/** Time between the end of its input and the end of the program. */
+const FAREWELL_MS = 1000
+/** What it wrote may arrive after the news of its end; and its end after that of its output. */
+const LAST_WORDS_MS = 500
+
+const NOTHING: ReadonlySet<ErrorCode> = new Set()
+
+/** The time of a start. */
+const HELLO: HookCall = {
+  hook: "on_server_start",
+  exchange: null,
+  params: [],
+  tenant: null,
+  limits: HOOKS.on_server_start,
+  leader: false,
+  signal: null,
+}
+
+/** One process of a guest, from its start to its end. */
+export class JailProcess {
+  readonly #setup: ProcessSetup
+  readonly #jail: Jail
+  readonly #flow: Flow
+  readonly #errors: StandardError
+  readonly #cpu: CpuShares
+  /** Calls that were sent and not answered, oldest first, by id. */
+  readonly #sent = new Map<number, JailCall>()
+  /** Those of them that nobody waits for any more. */
+  #cancelled = 0
+  #letGo: NodeJS.Timeout | null = null
+  #guestCalls = 0
+  readonly #gone = new AbortController()
+  #lastId = HELLO_ID
+  #hello: Hello | null = null
+  #helloTaken: (() => void) | null = null
+  #out = ""
+  #isLeader = false
+  #used = false
+  #usedMs = 0
+  #reason: PluginError | null = null
+  readonly #ended: Promise<void>
+  readonly #outputEnded: Promise<void>
+  /** It can take a call again, or ended. */
+  onChange: (() => void) | null = null
+
+  constructor(setup: ProcessSetup, jail: Jail) {
+    this.#setup = setup
+    this.#jail = jail
+    this.#flow = new Flow(jail.stdout, MAX_UNASKED_LINES)
+    this.#errors = new StandardError(jail.stderr, setup.services)
+    this.#cpu = new CpuShares(
+      this.#sent.values(),
+      () => this.cpuMs,
+      ({ request }) =>
+        this.stop(this.#error("E_LIMIT_CPU", `${request.hook} used its ${request.limits.cpuMs} ms of CPU`)),
+    )
+    this.#outputEnded = this.#read()
+    this.#ended = this.#whenEnded()
+  }
+
+  get hooks(): ReadonlySet<HookName> {
+    const { program } = this.#setup
+    return this.#hello?.version === 1 ? this.#hello.hooks : hooksOf(program.capabilities)
+  }
+
+  /** Null while it serves, or is about to. */
+  get reason(): PluginError | null {
+    return this.#reason
+  }
+
+  /** Whether it can take a call now. */
+  get isFree(): boolean {
+    const most = this.#hello?.version === 1 ? this.#hello.concurrency : 1
+    return (
+      this.#reason === null &&
+      this.#hello !== null &&
+      this.#cancelled === 0 &&
+      this.#sent.size < most &&
+      this.#jail.stdin.writableLength < MAX_UNREAD_BYTES
+    )
+  }
+
+  /** Calls that were sent and not answered. */
+  get load(): number {
+    return this.#sent.size
+  }
+
+  /** Whether it ever had a call besides that of its start. */
+  get used(): boolean {
+    return this.#used
+  }
+
+  /** Of everything in it, milliseconds; goes on to tell the last that was known. */
+  get cpuMs(): number {
+    if (this.#reason === null) this.#usedMs = Math.max(this.#usedMs, this.#jail.cpuMs())
+    return this.#usedMs
+  }
+
+  get memoryBytes(): number {
+    return this.#reason === null ? this.#jail.memoryBytes() : 0
+  }
+
+  /** Resolves when nothing of it is left. Never rejects. */
+  get ended(): Promise<void> {
+    return this.#ended
+  }
+
+  /**
+   * Greets the program.
+   * @param asks - Whether to say hello; a program that is known to be silent is taken for version 0.
+   * @throws {PluginError} `E_PLUGIN_LOAD_FAILED`, `E_LIMIT_…`, `E_GUEST_PROTOCOL`. `silent` when it had nothing to say.
+   */
+  async greet(asks: boolean): Promise<"ready" | "silent"> {
+    if (!asks) {
+      this.#hello = { version: 0 }
+      return "ready"
+    }
+    const call = new JailCall(HELLO, performance.now())
+    const taken = new Promise<void>((resolve) => {
+      this.#helloTaken = resolve
+    })
+    let isSilent = false
+    watchCall(call, (code, what) => {
+      isSilent = this.cpuMs < IDLE_CPU_MS
+      this.stop(this.#error(code, what), call)
+    })
+    const { name, services, limits } = this.#setup
+    this.#post(HELLO_ID, call, helloLine(name, services.config, limits))
+    try {
+      await Promise.race([call.outcome, taken])
+      call.succeed(undefined)
+      return "ready"
+    } catch (error) {
+      if (isSilent) return "silent"
+      throw error
+    }
+  }
+
+  /** Sends a call; its outcome is in the call. It must be free. */
+  send(call: JailCall): void {
+    const { request } = call
+    const { name, services, limits } = this.#setup
+    this.#used ||= request.hook !== "on_server_start"
+    const isNamed = this.#hello?.version === 1
+    const id = ++this.#lastId
+    let line: string
+    try {
+      line = toCallLine(name, request, isNamed ? id : null, services, limits)
+    } catch (error) {
+      call.fail(error)
+      return
+    }
+    if (isNamed) this.#tellLeader(request.leader)
+    this.#post(id, call, line)
+  }
+
+  /** Nobody waits for this call any more. It must have been sent. */
+  cancel(call: JailCall, error: PluginError): void {
+    const [id] = [...this.#sent].find(([, sent]) => sent === call) ?? []
+    if (id === undefined || call.done) return
+    if (this.#hello?.version === 0) {
+      // What comes later could be taken for another answer.
+      if (isOptional(call.request.hook, error.code)) call.succeed(undefined)
+      this.stop(error, call)
+      return
+    }
+    call.fail(error)
+    this.#cancelled++
+    this.#write(toLine({ method: "cancel", params: { id } }))
+    this.#letGo ??= setTimeout(() => {
+      this.stop(this.#error("E_LIMIT_TIME", `it did not let go of a cancelled call within ${LET_GO_MS} ms`), call)
+    }, LET_GO_MS)
+  }
+
+  /**
+   * Ends it at once, with all it started. The first reason counts.
+   * @param culprit - The call that fails for that reason; otherwise the oldest. The others are lost with it.
+   */
+  stop(reason: PluginError, culprit?: JailCall): void {
+    this.#over(reason, culprit)
+    this.#jail.kill()
+  }
+
+  /** Ends it as `stop`, after a time in which it may end by itself. */
+  async dismiss(reason: PluginError): Promise<void> {
+    if (this.#reason === null) {
+      this.#flush()
+      this.#over(reason)
+    }
+    this.#jail.stdin.end()
+    const timer = setTimeout(() => this.#jail.kill(), FAREWELL_MS)
+    await this.#ended
+    clearTimeout(timer)
+  }
+
+  // --- Writing
+
+  #post(id: number, call: JailCall, line: string): void {
+    const nowMs = performance.now()
+    call.sentMs = nowMs
+    this.#sent.set(id, call)
+    this.#write(line)
+    this.#cpu.watch(nowMs)
+  }
+
+  /** Everything of one turn is written at once. */
+  #write(line: string): void {
+    if (this.#reason !== null) return
+    if (this.#out === "") process.nextTick(() => this.#flush())
+    this.#out += line
+  }
+
+  #flush(): void {
+    const out = this.#out
+    this.#out = ""
+    const { stdin } = this.#jail
+    if (out === "" || !stdin.writable) return
+    stdin.write(out)
+    if (stdin.writableLength >= MAX_UNREAD_BYTES) this.#flow.hold()
+  }
+
+  #tellLeader(isLeader: boolean): void {
+    if (isLeader === this.#isLeader) return
+    this.#isLeader = isLeader
+    this.#write(toLine({ method: "leader", params: isLeader }))
+  }
+
+  // --- Reading
+
+  /** Resolves when there is nothing more to read. */
+  #read(): Promise<void> {
+    const { stdin, stdout } = this.#jail
+    const reader = new LineReader(toLineBytes(this.#setup.limits), (line) => this.#take(line))
+    stdout.on("data", (chunk: Buffer) => {
+      if (this.#reason !== null) return
+      try {
+        reader.push(chunk)
+      } catch (error) {
+        this.#fault(error)
+      }
+    })
+    // It has ended, or closed its input: calls fail by its exit, or by their time.
+    stdin.on("error", () => {})
+    stdin.on("drain", () => {
+      this.#flow.release()
+      this.onChange?.()
+    })
+    return new Promise((resolve) => {
+      stdout.on("error", () => {})
+      stdout.on("close", resolve)
+      stdout.on("end", () => {
+        resolve()
+        // When it is ending, that says more.
+        setTimeout(() => this.#fault(new ProtocolFault("it closed its standard output")), LAST_WORDS_MS)
+      })
+    })
+  }
+
+  #take(line: Buffer): void {
+    if (this.#reason !== null) return
+    if (this.#hello === null) this.#takeHello(line)
+    else if (this.#hello?.version === 0) this.#takeAnswer0(parseAnswer0(line))
+    else {
+      const message = parseLine(line)
+      if ("answer" in message) this.#takeAnswer(message.answer)
+      else this.#serve(message.call)
+    }
+  }
+
+  #takeHello(line: Buffer): void {
+    const answer = isBlank(line) ? parseAnswer0(line) : undefined
+    const message = answer === undefined ? parseLine(line) : { answer }
+    if ("call" in message) {
+      this.#serve(message.call)
+      return
+    }
+    const hello = readHello(this.#setup.name, message.answer)
+    if (this.#helloTaken === null) throw new ProtocolFault("it wrote a line before it was asked")
+    this.#sent.delete(HELLO_ID)
+    this.#hello = hello
+    this.#helloTaken()
+  }
+
+  #takeAnswer(answer: Answer): void {
+    const { id } = answer
+    if (id === null || id > this.#lastId || id < HELLO_ID) {
+      throw new ProtocolFault(`it answered a call that there is not, ${id === null ? "without id" : `id ${id}`}`)
+    }
+    const call = this.#sent.get(id)
+    // Late, or for the second time: whoever asked has got an answer.
+    if (call === undefined) this.#flow.count(1)
+    else this.#answer(id, call, answer)
+  }
+
+  #takeAnswer0(answer: Answer): void {
+    const [only] = this.#sent
+    if (only === undefined) throw new ProtocolFault("it wrote a line that is no answer to anything")
+    this.#answer(only[0], only[1], answer)
+  }
+
+  #answer(id: number, call: JailCall, answer: Answer): void {
+    this.#sent.delete(id)
+    if (call.done) this.#hasLetGo()
+    else {
+      try {
+        const { name, limits } = this.#setup
+        const { request, written, refused } = call
+        call.succeed(
+          applyAnswer(name, request, answer, written?.bytes ?? null, refused ?? NOTHING, limits.messageBytes),
+        )
+      } catch (error) {
+        call.fail(error)
+      }
+    }
+    this.onChange?.()
+  }
+
+  #hasLetGo(): void {
+    if (--this.#cancelled > 0 || this.#letGo === null) return
+    clearTimeout(this.#letGo)
+    this.#letGo = null
+  }
+
+  // --- Calls of the program
+
+  #serve(guestCall: GuestCall): void {
+    this.#flow.count(1)
+    const call = guestCall.call === null ? null : (this.#sent.get(guestCall.call) ?? null)
+    let result: Json | Promise<Json>
+    try {
+      if (this.#guestCalls >= MAX_GUEST_CALLS) throw this.#error("E_OVERLOADED", `${MAX_GUEST_CALLS} calls wait`)
+      if (guestCall.call !== null && (call === null || call.done)) {
+        throw this.#error("E_PERMISSION", `${guestCall.method}: call ${guestCall.call} is over`)
+      }
+      result = this.#run(guestCall, call)
+    } catch (error) {
+      this.#refuse(guestCall, call, error)
+      return
+    }
+    if (!(result instanceof Promise)) {
+      this.#reply(guestCall, { value: result })
+      return
+    }
+    this.#guestCalls++
+    result
+      .then(
+        (value) => this.#reply(guestCall, { value }),
+        (error: unknown) => this.#refuse(guestCall, call, error),
+      )
+      .finally(() => this.#guestCalls--)
+  }
+
+  #run(guestCall: GuestCall, call: JailCall | null): Json | Promise<Json> {
+    const { name: plugin, services, limits } = this.#setup
+    if (call !== null) call.written ??= new WrittenBody(plugin, limits.messageBytes)
+    return runGuestCall(guestCall, {
+      plugin,
+      services,
+      limits,
+      tenant: call?.request.tenant ?? null,
+      exchange: call?.request.exchange ?? null,
+      written: call?.written ?? null,
+      signal: call?.signal ?? this.#gone.signal,
+    })
+  }
+
+  #refuse(guestCall: GuestCall, call: JailCall | null, error: unknown): void {
+    const { code, message } = errorToJson(error)
+    if (call !== null) call.refused = (call.refused ?? new Set()).add(code)
+    this.#reply(guestCall, { error: { code, message } })
+  }
+
+  #reply({ id }: GuestCall, params: Json): void {
+    if (id !== null && this.#reason === null) this.#write(toResultLine(id, params, this.#setup.limits))
+  }
+
+  // --- The end
+
+  async #whenEnded(): Promise<void> {
+    const exit = await this.#jail.exited
+    this.#flow.drain()
+    await Promise.race([this.#outputEnded, delay(LAST_WORDS_MS)])
+    this.#over(exitError(this.#setup.name, exit))
+  }
+
+  #fault(error: unknown): void {
+    if (this.#reason !== null) return
+    if (error instanceof PluginError) this.stop(error)
+    else if (error instanceof ProtocolFault) this.stop(this.#error("E_GUEST_PROTOCOL", error.message))
+    else this.stop(this.#error("E_INTERNAL", "its output could not be handled", error))
+  }
+
+  #over(reason: PluginError, culprit?: JailCall): void {
+    if (this.#reason !== null) return
+    this.#usedMs = this.cpuMs
+    this.#reason = reason
+    this.#cpu.end()
+    if (this.#letGo !== null) clearTimeout(this.#letGo)
+    const lost = this.#error("E_INSTANCE_RESET", `its process ended in another call (${reason.code})`)
+    const calls = [...this.#sent.values()].filter(({ done }) => !done)
+    const [first = calls[0]] = culprit === undefined ? [] : [culprit]
+    this.#sent.clear()
+    for (const call of calls) call.fail(call === first || isEnd(reason) ? reason : lost)
+    first?.fail(reason)
+    this.#gone.abort()
+    this.#errors.end()
+    this.#flow.drain()
+    this.onChange?.()
+  }
+
+  #error(code: ErrorCode, what: string, cause?: unknown): PluginError {
+    return new PluginError(code, this.#setup.name, what, { cause })
+  }
+}
+
+/** The plugin is unloaded: nobody is to blame. */
+function isEnd({ code }: PluginError): boolean {
+  return code === "E_GUEST_EXITED"
+}
+
+/** No answer is as good as one. */
+function isOptional(hook: HookName, code: ErrorCode): boolean {
+  return HOOKS[hook].capability === "lifecycle" && code === "E_LIMIT_TIME"
+}
+
+/** An answer of version 0 that says nothing. */
+function isBlank(line: Buffer): boolean {
+  return line.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d)
+}

@@ -1,0 +1,65 @@
+import { posix, relative, sep } from "node:path"
+import { PluginError } from "../../errors.ts"
+import type { GuestServices } from "../../host/services.ts"
+import type { GuestSource, InstanceMode, Limits, ProgramSource, Sandbox, SandboxTier } from "../sandbox.ts"
+import { DataQuota } from "./data-quota.ts"
+import { JailSandbox } from "./jail-sandbox.ts"
+import type { JailLauncher, LaunchOptions } from "./launcher.ts"
+
+/** The tier for programs: each is a process, or several, which the launcher isolates as well as this machine allows. */
+export function createJailTier(launcher: JailLauncher): SandboxTier {
+  return {
+    tier: "nsjail",
+    isolation: launcher.isolation,
+    load: (source, services, limits, mode) => load(launcher, source, services, limits, mode),
+  }
+}
+
+async function load(
+  launcher: JailLauncher,
+  source: GuestSource,
+  services: GuestServices,
+  limits: Limits,
+  mode: InstanceMode,
+): Promise<Sandbox> {
+  const { name, program } = source
+  if (program === undefined) throw new TypeError(`${name}: a program needs to be told how it is run`)
+  source.noteFile?.(source.entry)
+  const { data } = program
+  const quota = data === null ? null : new DataQuota(name, data.folder, data.quotaBytes)
+  try {
+    const launch = toLaunch(source, program, limits)
+    return await JailSandbox.open({ name, services, limits, program, mode, launcher, launch, quota })
+  } catch (error) {
+    throw loadFailure(name, error)
+  }
+}
+
+function toLaunch({ name, folder, entry }: GuestSource, program: ProgramSource, limits: Limits): LaunchOptions {
+  const inside = posix.join("/plugin", relative(folder, entry).split(sep).join("/"))
+  return {
+    name,
+    command: program.interpreter === null ? [inside] : [program.interpreter, inside],
+    folder,
+    dataFolder: program.data?.folder ?? null,
+    readOnlyPaths: program.readOnlyPaths,
+    env: {},
+    limits: {
+      memoryBytes: limits.memoryBytes,
+      cpus: program.cpus,
+      pids: program.pids,
+      openFiles: program.openFiles,
+      fileBytes: program.fileBytes,
+      tmpBytes: program.tmpBytes,
+    },
+  }
+}
+
+/** What went wrong before any hook was called, limits apart, is a program that cannot be loaded. */
+function loadFailure(name: string, error: unknown): unknown {
+  if (!(error instanceof PluginError) || !PROGRAMS_FAULT.has(error.code)) return error
+  const said = error.message.replace(`${name}: `, "").replace(` [${error.code}]`, "")
+  return new PluginError("E_PLUGIN_LOAD_FAILED", name, `before it answered hello, ${said}`, { cause: error })
+}
+
+const PROGRAMS_FAULT = new Set(["E_GUEST_CRASHED", "E_GUEST_PROTOCOL", "E_GUEST_THREW", "E_GUEST_RESULT_INVALID"])
