@@ -101,9 +101,11 @@ export class CheckedFields {
       this.#checkCount(value.length, name)
       return value.map((pair) => this.#pair(pair, name))
     }
-    return this.#entries(value, name).flatMap(([key, texts]) =>
+    const pairs = this.#entries(value, name).flatMap(([key, texts]) =>
       (Array.isArray(texts) ? texts : [texts]).map((text) => [key, this.#member(text, name, key)] as const),
     )
+    this.#checkCount(pairs.length, name)
+    return pairs
   }
 
   /** An object whose values are texts. */

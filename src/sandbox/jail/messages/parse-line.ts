@@ -1,11 +1,9 @@
 import { isUtf8 } from "node:buffer"
 import type { Json } from "../../sandbox.ts"
 import type { Answer, FromGuest, GuestCall } from "../protocol.ts"
-import { nestsDeeper } from "./nesting.ts"
+import { findExcess } from "./find-excess.ts"
 import { ProtocolFault } from "./protocol-fault.ts"
 
-/** Levels of lists and objects. */
-const MAX_LEVELS = 100
 /** Characters of the id of a program's call. */
 const MAX_ID_LENGTH = 64
 
@@ -43,7 +41,8 @@ function isBlank(line: Buffer): boolean {
 /** An object of which only own properties count: `JSON.parse` makes "__proto__" one of them, which nobody asks for. */
 function parseObject(line: Buffer): Fields {
   if (!isUtf8(line)) throw new ProtocolFault("it wrote a line that is not UTF-8", line)
-  if (nestsDeeper(line, MAX_LEVELS)) throw new ProtocolFault(`it wrote JSON of over ${MAX_LEVELS} levels`, line)
+  const excess = findExcess(line)
+  if (excess !== null) throw new ProtocolFault(`it wrote ${excess}`, line)
   let value: Json
   try {
     value = JSON.parse(line.toString())
