@@ -1,0 +1,43 @@
+import { chown, mkdir, realpath, stat } from "node:fs/promises"
+import type { LaunchOptions } from "../launcher.ts"
+import type { ChainSetup } from "./exec-chain.ts"
+import { findProgram } from "./find-program.ts"
+import { DATA, isWithin, PLUGIN, SDK } from "./jail-paths.ts"
+import { assertReachable } from "./reachable.ts"
+
+/** What the jail makes itself. A path of the host there, or above, would hide it. */
+const OWN_PLACES = [PLUGIN, DATA, SDK, "/usr", "/etc/passwd", "/etc/resolv.conf", "/proc", "/dev", "/tmp", "/sys"]
+
+/** What shows the kernel or the machine, whoever looks. */
+const NEVER_SHOWN = ["/proc", "/sys", "/dev"]
+
+/**
+ * Finds what would keep a program from starting, and makes its data folder.
+ * @throws {Error} What is wrong, and what to do.
+ */
+export async function checkLaunch(setup: ChainSetup, options: LaunchOptions): Promise<void> {
+  const user = setup.user
+  await assertReachable(options.folder, user, "the plugin's folder")
+  if (options.dataFolder !== null) await makeDataFolder(options.dataFolder, setup)
+  for (const path of options.readOnlyPaths) await checkReadOnlyPath(path, setup)
+  await findProgram(setup, options)
+}
+
+async function makeDataFolder(path: string, { user }: ChainSetup): Promise<void> {
+  const isNew = (await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined
+  if (user !== null && (isNew || (await stat(path)).uid !== user.uid)) await chown(path, user.uid, user.gid)
+  await assertReachable(path, user, "the plugin's data folder")
+}
+
+async function checkReadOnlyPath(path: string, { user }: ChainSetup): Promise<void> {
+  const covered = OWN_PLACES.find((place) => isWithin(place, path))
+  if (covered !== undefined)
+    throw new Error(`read-only path ${path} would hide the jail's own ${covered}: name what is needed of it`)
+  const shown = NEVER_SHOWN.find((place) => isWithin(path, place))
+  if (shown !== undefined)
+    throw new Error(`read-only path ${path} is in ${shown}, which jails never see of this machine`)
+  const real = await realpath(path).catch(() => {
+    throw new Error(`read-only path ${path} does not exist on this machine`)
+  })
+  await assertReachable(real, user, "read-only path")
+}

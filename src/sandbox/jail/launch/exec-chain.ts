@@ -1,0 +1,188 @@
+import type { LaunchOptions } from "../launcher.ts"
+import type { Bubblewrap } from "./bubblewrap.ts"
+import type { HardLimits } from "./hard-limits.ts"
+import { DATA, moved, PATH, PLUGIN, SDK } from "./jail-paths.ts"
+import { launchScript, processLimitScript } from "./launch-script.ts"
+import { type MountSetup, mountArguments } from "./mounts.ts"
+
+export interface User {
+  readonly uid: number
+  readonly gid: number
+}
+
+/**
+ * How programs are kept apart.
+ * - `user-namespace`: bubblewrap as the jail's user, all namespaces.
+ * - `root`: bubblewrap as root, without a user namespace; setpriv drops root and every capability at the end.
+ * - `none`: no bubblewrap.
+ */
+export type Containment = "user-namespace" | "root" | "none"
+
+export interface ChainSetup extends MountSetup {
+  readonly containment: Containment
+  /** Used unless `containment` is `none`. */
+  readonly bubblewrap: Bubblewrap | null
+  /** What programs run as when bext is root; null when it is not. */
+  readonly user: User | null
+  readonly hardLimits: HardLimits
+}
+
+/** Descriptors of the chain's first program. Shells cannot write to any above 9. */
+export const FILTER_DESCRIPTOR = 3
+export const STATUS_DESCRIPTOR = 4
+export const FIRST_CGROUP_DESCRIPTOR = 5
+
+/** One way to start: what to spawn, and how. */
+export interface ExecChain {
+  readonly command: "/bin/sh"
+  readonly args: readonly string[]
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string>>
+  /** Undefined: as bext. */
+  readonly user: User | undefined
+  /** In a group of processes of its own, which is all there is to kill it by. */
+  readonly detached: boolean
+}
+
+/** User in jails with a user namespace, whoever it is outside. */
+const JAIL_USER: User = { uid: 65534, gid: 65534 }
+
+/**
+ * Processes and threads of the jail's user on the whole machine, where nothing counts those of one jail. Enough for many
+ * jails; a fork bomb still ends somewhere.
+ */
+const PROCESSES_OF_USER = 4096
+
+/** What bubblewrap itself needs in a limit for the whole jail: its monitor and the jail's first process. */
+export const OWN_PROCESSES = 2
+
+/**
+ * The programs that become one another until the last is the plugin's: a shell that joins cgroups and sets limits, and
+ * bubblewrap.
+ * @param cgroups - How many cgroups there are to join; 0: limits are those of each process.
+ * @param home - Absolute path of a private folder for temporary files, used when `containment` is `none`.
+ */
+export function execChain(setup: ChainSetup, options: LaunchOptions, cgroups: number, home: string): ExecChain {
+  return setup.containment === "none"
+    ? plainChain(setup, options, cgroups, home)
+    : bubblewrapChain(setup, options, cgroups)
+}
+
+function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: number): ExecChain {
+  const asRoot = setup.containment === "root"
+  const data = options.dataFolder === null ? null : DATA
+  const sdk = setup.sdkFolder === null ? null : SDK
+  const env = jailEnvironment(options, "/tmp", data, sdk)
+  return {
+    command: "/bin/sh",
+    args: [
+      "-c",
+      script(setup, options, cgroups, Number.POSITIVE_INFINITY),
+      "sh",
+      setup.bubblewrap?.path ?? "bwrap",
+      ...(asRoot ? rootNamespaces() : userNamespace(setup)),
+      // No --as-pid-1: the jail's first process is bubblewrap's, out of the program's reach, and it reaps.
+      "--die-with-parent",
+      "--new-session",
+      ...["--hostname", "plugin"],
+      "--clearenv",
+      ...Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]),
+      ...mountArguments(setup, options),
+      ...["--json-status-fd", String(STATUS_DESCRIPTOR)],
+      ...["--seccomp", String(FILTER_DESCRIPTOR)],
+      "--",
+      ...(asRoot ? dropRoot(setup.user ?? JAIL_USER) : []),
+      ...(cgroups > 0 ? [] : limitProcesses(asRoot ? PROCESSES_OF_USER : options.limits.pids + 1)),
+      ...options.command,
+    ],
+    cwd: "/",
+    env: { PATH },
+    // Before bubblewrap: it maps the jail's user to its own, which must not be root.
+    user: asRoot ? undefined : (setup.user ?? undefined),
+    detached: false,
+  }
+}
+
+/** --unshare-all goes on without a user namespace when it cannot have one; --unshare-user does not. */
+function userNamespace({ bubblewrap }: ChainSetup): string[] {
+  return [
+    "--unshare-user",
+    "--unshare-all",
+    ...(bubblewrap?.disablesUserNamespaces ? ["--disable-userns"] : []),
+    ...["--cap-drop", "ALL"],
+    ...["--uid", String(JAIL_USER.uid), "--gid", String(JAIL_USER.gid)],
+  ]
+}
+
+function rootNamespaces(): string[] {
+  return [
+    ...["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"],
+    ...["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"],
+  ]
+}
+
+function dropRoot({ uid, gid }: User): string[] {
+  return [
+    "/usr/bin/setpriv",
+    ...["--reuid", String(uid), "--regid", String(gid), "--clear-groups"],
+    ...["--bounding-set", "-all", "--inh-caps", "-all", "--ambient-caps", "-all", "--no-new-privs"],
+  ]
+}
+
+/** In a user namespace of its own, the kernel counts what is in there alone; outside, all processes of the user. */
+function limitProcesses(count: number): string[] {
+  return ["/bin/sh", "-c", processLimitScript(count), "sh"]
+}
+
+function plainChain(setup: ChainSetup, options: LaunchOptions, cgroups: number, home: string): ExecChain {
+  const env = jailEnvironment(options, home, options.dataFolder, setup.sdkFolder)
+  const [program = "", ...args] = options.command.map((word) => outside(word, options))
+  // Not set for the shell: LD_PRELOAD of a plugin would run in it before it is in its cgroup.
+  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`)
+  const processes = setup.user === null || cgroups > 0 ? Number.POSITIVE_INFINITY : PROCESSES_OF_USER
+  return {
+    command: "/bin/sh",
+    args: [
+      ...["-c", script(setup, options, cgroups, processes), "sh"],
+      ...["/usr/bin/env", "-i", ...variables, program, ...args],
+    ],
+    cwd: options.folder,
+    env: { PATH },
+    user: setup.user ?? undefined,
+    detached: true,
+  }
+}
+
+/** What the jail calls /plugin and /data is elsewhere without one. */
+function outside(word: string, { folder, dataFolder }: LaunchOptions): string {
+  return moved(word, PLUGIN, folder) ?? (dataFolder === null ? undefined : moved(word, DATA, dataFolder)) ?? word
+}
+
+function jailEnvironment(
+  { env }: LaunchOptions,
+  home: string,
+  data: string | null,
+  sdk: string | null,
+): Readonly<Record<string, string>> {
+  return {
+    PATH,
+    HOME: home,
+    TMPDIR: home,
+    LANG: "C.UTF-8",
+    ...(data === null ? {} : { BEXT_DATA: data }),
+    ...(sdk === null ? {} : { PYTHONPATH: sdk }),
+    ...env,
+  }
+}
+
+function script(setup: ChainSetup, { limits }: LaunchOptions, cgroups: number, processes: number): string {
+  const { hardLimits } = setup
+  return launchScript({
+    cgroups: Array.from({ length: cgroups }, (_, index) => FIRST_CGROUP_DESCRIPTOR + index),
+    // A cgroup bounds all of the jail, files in memory included.
+    dataBytes: cgroups > 0 ? Number.POSITIVE_INFINITY : Math.min(limits.memoryBytes, hardLimits.dataBytes),
+    fileBytes: Math.min(limits.fileBytes, hardLimits.fileBytes),
+    openFiles: Math.min(limits.openFiles, hardLimits.openFiles),
+    processes,
+  })
+}

@@ -1,0 +1,94 @@
+import { mkdirSync } from "node:fs"
+import { chown, rm } from "node:fs/promises"
+import { join } from "node:path"
+import type { Readable } from "node:stream"
+import { text } from "node:stream/consumers"
+import type { LaunchOptions } from "../launcher.ts"
+import type { Cgroups } from "./cgroups/cgroups.ts"
+import { type ChainSetup, execChain, OWN_PROCESSES } from "./exec-chain.ts"
+import type { PrivateFolder } from "./private-folder.ts"
+import { RunningJail, type StartedProcess } from "./running-jail.ts"
+import { type SpawnedProcess, startProcess } from "./start-process.ts"
+import { StartQueue } from "./start-queue.ts"
+
+/** Starts jails in one of the ways that the machine was found to allow. */
+export class JailStarter {
+  readonly #folder: PrivateFolder
+  readonly #filter: string | null
+  readonly #inherited: readonly number[]
+  readonly #queue = new StartQueue()
+  #homes = 0
+
+  constructor(folder: PrivateFolder, filter: string | null, inherited: readonly number[]) {
+    this.#folder = folder
+    this.#filter = filter
+    this.#inherited = inherited
+  }
+
+  /** @throws {Error} When it ended before it was a jail: what was said of that. */
+  async start(setup: ChainSetup, cgroups: Cgroups | null, options: LaunchOptions): Promise<RunningJail> {
+    const home = setup.containment === "none" ? await this.#makeHome(setup) : null
+    const started = await this.#queue.run(() => this.#spawn(setup, cgroups, options, home))
+    const { stdin, stderr, status } = started
+    // A program that ends while somebody writes to it is no failure of bext.
+    stdin.on("error", () => {})
+    const firstPid = status === null ? null : await readFirstPid(status)
+    const jail = new RunningJail({ ...started, firstPid })
+    if (status === null || firstPid !== null) return jail
+    const [said] = await Promise.all([text(stderr), jail.exited])
+    throw new Error(said.trim() === "" ? "bubblewrap ended at once, and did not say why" : said.trim())
+  }
+
+  #spawn(
+    setup: ChainSetup,
+    cgroups: Cgroups | null,
+    options: LaunchOptions,
+    home: string | null,
+  ): SpawnedProcess & Pick<StartedProcess, "cgroup" | "release"> {
+    const { name, limits } = options
+    const own = setup.containment === "none" ? 0 : OWN_PROCESSES
+    const cgroup = cgroups?.create(name, { ...limits, pids: limits.pids + own }) ?? null
+    const release = async () => {
+      await cgroup?.remove()
+      if (home !== null) await rm(home, { recursive: true, force: true })
+    }
+    try {
+      const doors = cgroup?.openJoinFiles() ?? []
+      const chain = execChain(setup, options, doors.length, home ?? "/")
+      const filter = setup.containment === "none" ? null : this.#filter
+      return { ...startProcess(chain, { filter, cgroups: doors, inherited: this.#inherited }), cgroup, release }
+    } catch (error) {
+      void release()
+      throw error
+    }
+  }
+
+  /** For temporary files of a program that has no /tmp of its own. */
+  async #makeHome({ user }: ChainSetup): Promise<string> {
+    this.#homes += 1
+    const home = join(this.#folder.path, `home-${this.#homes}`)
+    mkdirSync(home, { mode: 0o700 })
+    if (user !== null) await chown(home, user.uid, user.gid)
+    return home
+  }
+}
+
+/** First line of `--json-status-fd`; null when bubblewrap ended before it. The rest is nobody's business. */
+async function readFirstPid(status: Readable): Promise<number | null> {
+  let line = ""
+  return new Promise((resolve) => {
+    status.setEncoding("utf8")
+    status.on("data", (chunk: string) => {
+      line += chunk
+      if (line.includes("\n")) resolve(toFirstPid(line))
+    })
+    // The last line comes when everything is over.
+    status.once("close", () => resolve(null))
+    status.once("error", () => resolve(null))
+  })
+}
+
+function toFirstPid(line: string): number | null {
+  const pid = /"child-pid":\s*(\d+)/.exec(line)?.[1]
+  return pid === undefined ? null : Number(pid)
+}
