@@ -378,6 +378,33 @@ export interface RequestChanges {
   /** @throws `E_PERMISSION` without `permissions.rewrite_path`; `E_PATH_REWRITE` unless absolute and normalised. */
   setPath(path: string): void
   /**
+   * @param query - As it goes to the app, percent-encoded, without "?"; "" for none.
+   * @throws `E_PERMISSION` without `permissions.rewrite_path`; `E_QUERY_REWRITE`.
+   * ```js
+   * export function onRequest(ctx) {
+   *   const query = new URLSearchParams(ctx.query)
+   *   query.delete("utm_source")
+   *   ctx.request.setQuery(query.toString())
+   * }
+   * // plugin.toml [permissions] rewrite_path = true
+   * // GET /page?utm_source=mail&id=1 → app sees /page?id=1
+   * ```
+   */
+  setQuery(query: string): void
+  /**
+   * A request that becomes GET or HEAD has no content any more. The client gets the response that fits its own method.
+   * @param method - In upper case; not CONNECT or TRACE, and HEAD only where the client sent HEAD.
+   * @throws `E_PERMISSION` without `permissions.rewrite_method`; `E_METHOD_REWRITE`.
+   * ```js
+   * export function onRequest(ctx) {
+   *   if (ctx.method === "POST" && ctx.headers.get("x-http-method-override") === "PUT") ctx.request.setMethod("PUT")
+   * }
+   * // plugin.toml [permissions] rewrite_method = true
+   * // POST /page x-http-method-override: PUT → app sees /page
+   * ```
+   */
+  setMethod(method: string): void
+  /**
    * @throws `E_BODY_NOT_DECLARED`.
    * ```js
    * export function onRequest(ctx) {

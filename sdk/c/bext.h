@@ -300,6 +300,8 @@ enum {
   BEXT_E_FETCH_FORBIDDEN = -15,
   BEXT_E_FETCH_FAILED = -16,
   BEXT_E_LIMIT_FETCH = -17,
+  BEXT_E_QUERY_REWRITE = -18,
+  BEXT_E_METHOD_REWRITE = -19,
 };
 
 /*
@@ -395,6 +397,8 @@ BEXT_IMPORT("append_header")
 int32_t bext_abi_append_header(int32_t side, const char *name, size_t name_len, const char *value, size_t value_len);
 BEXT_IMPORT("remove_header") int32_t bext_abi_remove_header(int32_t side, const char *name, size_t name_len);
 BEXT_IMPORT("set_path") int32_t bext_abi_set_path(const char *path, size_t path_len);
+BEXT_IMPORT("set_query") int32_t bext_abi_set_query(const char *query, size_t query_len);
+BEXT_IMPORT("set_method") int32_t bext_abi_set_method(const char *method, size_t method_len);
 BEXT_IMPORT("set_tenant_id") int32_t bext_abi_set_tenant_id(const char *id, size_t id_len);
 BEXT_IMPORT("set_site_id") int32_t bext_abi_set_site_id(const char *id, size_t id_len);
 BEXT_IMPORT("set_user") int32_t bext_abi_set_user(const char *json, size_t json_len);
@@ -483,8 +487,11 @@ static inline int32_t bext_remove_header(bext_side side, bext_str name) {
   return bext_abi_remove_header(side, name.ptr, name.len);
 }
 
-/* These four need permissions: rewrite_path for the first, identity for the others. */
+/* These six need permissions: rewrite_path for the first two, rewrite_method for the third, identity for the others. */
 static inline int32_t bext_set_path(bext_str path) { return bext_abi_set_path(path.ptr, path.len); }
+/* Percent-encoded, without "?". */
+static inline int32_t bext_set_query(bext_str query) { return bext_abi_set_query(query.ptr, query.len); }
+static inline int32_t bext_set_method(bext_str method) { return bext_abi_set_method(method.ptr, method.len); }
 static inline int32_t bext_set_tenant_id(bext_str id) { return bext_abi_set_tenant_id(id.ptr, id.len); }
 static inline int32_t bext_set_site_id(bext_str id) { return bext_abi_set_site_id(id.ptr, id.len); }
 static inline int32_t bext_set_user(bext_str json) { return bext_abi_set_user(json.ptr, json.len); }

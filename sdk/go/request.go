@@ -69,6 +69,13 @@ func (r *Request) SetExtension(key, value string) error {
 // SetPath needs rewrite_path; the path must be absolute and normalised (E_PATH_REWRITE).
 func (r *Request) SetPath(path string) error { return host.Check(host.SetPath(path)) }
 
+// SetQuery needs rewrite_path; the query is percent-encoded and without "?" (E_QUERY_REWRITE).
+func (r *Request) SetQuery(query string) error { return host.Check(host.SetQuery(query)) }
+
+// SetMethod needs rewrite_method; the method is in upper case (E_METHOD_REWRITE). A request that becomes GET or HEAD has
+// no content any more.
+func (r *Request) SetMethod(method string) error { return host.Check(host.SetMethod(method)) }
+
 // SetUser says who the request speaks for, as JSON {"id": …, "claims": {…}} or null. Needs identity.
 func (r *Request) SetUser(json string) error { return host.Check(host.SetUser(json)) }
 

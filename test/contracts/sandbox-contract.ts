@@ -23,6 +23,15 @@ export type LoadFixture = (guest: Fixture, options: LoadOptions) => Promise<Sand
 export interface TierTraits {
   /** The guest does not run in this thread: its answers always come later, and its storage is not here. */
   readonly elsewhere?: boolean
+  /** The guest is a program of its own: its answers always come later, though what it asks the host is done here. */
+  readonly program?: {
+    /** Which refusal a guest can catch. What it changes of a request is refused when it has answered: too late for it. */
+    readonly catches: ErrorCode
+    /** How a recursion without end ends: its language stops it, before its stack is full. */
+    readonly recursion: ErrorCode
+    /** How a full memory ends: the kernel ends the program, or tells it, and then it throws unless it handles that. */
+    readonly fullMemory: "E_LIMIT_MEMORY" | "E_GUEST_THREW"
+  }
   /** How loading fails when a guest fails, or spins, before any hook runs. */
   readonly topLevel: { readonly fails: Refusal; readonly spins: Refusal }
   /** What only guests of this tier can do, and how the call ends. */
@@ -33,7 +42,7 @@ export type Refusal = readonly [code: ErrorCode, message: RegExp]
 
 /** What every tier must do with every guest. A tier's test file says how to load one, and tests what is the tier's own. */
 export function sandboxContract(tier: string, load: LoadFixture, traits: TierTraits): void {
-  const { elsewhere = false, topLevel, deeds = [] } = traits
+  const { elsewhere = false, program, topLevel, deeds = [] } = traits
   const open = opener(load)
 
   describe(`${tier}: answers`, () => {
@@ -41,12 +50,18 @@ export function sandboxContract(tier: string, load: LoadFixture, traits: TierTra
       await using guest = await open("answer-request")
       const exchange = new RecordingExchange("/pairs")
       const result = guest.call(request(exchange))
-      if (elsewhere) assert.equal(await result, undefined)
+      if (elsewhere || program !== undefined) assert.equal(await result, undefined)
       else assert.equal(result, undefined)
       assert.equal(exchange.text, "GET /pairs a=1&b=%20 example.com:8080 1 ")
       assert.equal(exchange.answer?.status, 201)
       const [name, value] = exchange.answer?.headers[0] ?? []
       assert.deepEqual([name, value?.trim()], ["x-seen", exchange.text?.trim()])
+    })
+
+    it("lets on_request change the request: its method, its path and its query", async () => {
+      await using guest = await open("answer-request")
+      const { method, path, query, answer: answered } = await answer(guest, "/rewrite")
+      assert.deepEqual([method, path, query, answered], ["PUT", "/rewritten", "c=%203", null])
     })
 
     it("says which protocol the client asks to go on with", async () => {
@@ -122,8 +137,8 @@ export function sandboxContract(tier: string, load: LoadFixture, traits: TierTra
   describe(`${tier}: failures`, () => {
     for (const [guest, code] of [
       ["spin-forever", "E_LIMIT_CPU"],
-      ["grow-memory", "E_LIMIT_MEMORY"],
-      ["recurse-forever", "E_LIMIT_STACK"],
+      ["grow-memory", program?.fullMemory ?? "E_LIMIT_MEMORY"],
+      ["recurse-forever", program?.recursion ?? "E_LIMIT_STACK"],
       ["throw-error", "E_GUEST_THREW"],
       ["never-settle", "E_LIMIT_TIME"],
       ["send-much", "E_LIMIT_MESSAGE"],
@@ -147,6 +162,7 @@ export function sandboxContract(tier: string, load: LoadFixture, traits: TierTra
 
     it("lets a guest handle that its memory is full", async () => {
       await using guest = await open("allocate-and-catch")
+      if (program?.fullMemory === "E_LIMIT_MEMORY") return fails(guest, "/", "E_LIMIT_MEMORY")
       assert.match((await answer(guest, "/")).text ?? "", /^out of memory, 65536$/)
     })
 
@@ -165,7 +181,7 @@ export function sandboxContract(tier: string, load: LoadFixture, traits: TierTra
 
     it("hands refusals to the guest, and reports an uncaught one under its own code", async () => {
       await using guest = await open("break-the-rules")
-      assert.equal((await answer(guest, "/caught")).text, "true E_HEADER_FORBIDDEN")
+      assert.equal((await answer(guest, "/caught")).text, `true ${program?.catches ?? "E_HEADER_FORBIDDEN"}`)
       await fails(guest, "/uncaught", "E_HEADER_FORBIDDEN")
       await assert.rejects(async () => guest.call(request(new RecordingExchange("/uncaught"))), {
         message:

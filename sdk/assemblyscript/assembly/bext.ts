@@ -18,6 +18,8 @@ export declare function set_header(side: i32, name: usize, nameLength: i32, valu
 export declare function append_header(side: i32, name: usize, nameLength: i32, value: usize, valueLength: i32): i32
 export declare function remove_header(side: i32, name: usize, nameLength: i32): i32
 export declare function set_path(path: usize, pathLength: i32): i32
+export declare function set_query(query: usize, queryLength: i32): i32
+export declare function set_method(method: usize, methodLength: i32): i32
 export declare function set_tenant_id(id: usize, idLength: i32): i32
 export declare function set_site_id(id: usize, idLength: i32): i32
 export declare function set_user(json: usize, jsonLength: i32): i32

@@ -91,6 +91,18 @@ export class Request {
     return check(host.set_path(at(bytes), bytes.byteLength))
   }
 
+  /** Percent-encoded, without "?" (E_QUERY_REWRITE). Needs rewrite_path. */
+  setQuery(query: string): i32 {
+    const bytes = toUtf8(query)
+    return check(host.set_query(at(bytes), bytes.byteLength))
+  }
+
+  /** In upper case (E_METHOD_REWRITE); a request that becomes GET or HEAD has no content any more. Needs rewrite_method. */
+  setMethod(method: string): i32 {
+    const bytes = toUtf8(method)
+    return check(host.set_method(at(bytes), bytes.byteLength))
+  }
+
   /** JSON {"id": …, "claims": {…}} or null. Needs identity. */
   setUser(json: string): i32 {
     const bytes = toUtf8(json)

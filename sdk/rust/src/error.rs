@@ -115,4 +115,6 @@ codes! {
     -15 FetchForbidden "E_FETCH_FORBIDDEN",
     -16 FetchFailed "E_FETCH_FAILED",
     -17 LimitFetch "E_LIMIT_FETCH",
+    -18 QueryRewrite "E_QUERY_REWRITE",
+    -19 MethodRewrite "E_METHOD_REWRITE",
 }

@@ -44,6 +44,8 @@ imports! {
     fn append_header(side: i32, name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> i32;
     fn remove_header(side: i32, name: *const u8, name_len: usize) -> i32;
     fn set_path(text: *const u8, text_len: usize) -> i32;
+    fn set_query(text: *const u8, text_len: usize) -> i32;
+    fn set_method(text: *const u8, text_len: usize) -> i32;
     fn set_tenant_id(text: *const u8, text_len: usize) -> i32;
     fn set_site_id(text: *const u8, text_len: usize) -> i32;
     fn set_user(json: *const u8, json_len: usize) -> i32;
@@ -194,7 +196,15 @@ texts!(
     request_id = get_request_id
 );
 optional_texts!(upgrade = get_upgrade, tenant_id = get_tenant_id, site_id = get_site_id, user = get_user);
-setters!(set_path(path), set_tenant_id(id), set_site_id(id), set_user(json), set_extension(key, value));
+setters!(
+    set_path(path),
+    set_query(query),
+    set_method(method),
+    set_tenant_id(id),
+    set_site_id(id),
+    set_user(json),
+    set_extension(key, value)
+);
 
 pub fn header(side: Side, name: &str) -> Result<Option<String>> {
     // SAFETY: address and length are those of the text.

@@ -76,6 +76,16 @@ impl Request {
         host::set_path(path)
     }
 
+    /// Needs `rewrite_path`: percent-encoded, without "?"; empty: none.
+    pub fn set_query(&mut self, query: &str) -> Result<()> {
+        host::set_query(query)
+    }
+
+    /// Needs `rewrite_method`: in upper case; a request that becomes GET or HEAD has no content any more.
+    pub fn set_method(&mut self, method: &str) -> Result<()> {
+        host::set_method(method)
+    }
+
     /// Needs `identity`; empty: none.
     pub fn set_tenant_id(&mut self, id: &str) -> Result<()> {
         host::set_tenant_id(id)

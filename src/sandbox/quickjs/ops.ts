@@ -59,6 +59,14 @@ const EXCHANGE = {
     guest.exchange(at).setPath(guest.memory.text(at + 8))
     return NOTHING
   },
+  setQuery: (guest, at) => {
+    guest.exchange(at).setQuery(guest.memory.text(at + 8))
+    return NOTHING
+  },
+  setMethod: (guest, at) => {
+    guest.exchange(at).setMethod(guest.memory.text(at + 8))
+    return NOTHING
+  },
   setIdentity: (guest, at) => {
     const field = oneOf(guest.memory.text(at + 8), IDENTITY, "setIdentity")
     const value = guest.memory.text(at + 16)

@@ -56,6 +56,12 @@ func RemoveHeader(side int32, name string) int32
 //go:wasmimport bext set_path
 func SetPath(path string) int32
 
+//go:wasmimport bext set_query
+func SetQuery(query string) int32
+
+//go:wasmimport bext set_method
+func SetMethod(method string) int32
+
 //go:wasmimport bext set_tenant_id
 func SetTenantID(id string) int32
 

@@ -21,6 +21,8 @@ func SetHeader(side int32, name, value string) int32                { panic(outs
 func AppendHeader(side int32, name, value string) int32             { panic(outside) }
 func RemoveHeader(side int32, name string) int32                    { panic(outside) }
 func SetPath(path string) int32                                     { panic(outside) }
+func SetQuery(query string) int32                                   { panic(outside) }
+func SetMethod(method string) int32                                 { panic(outside) }
 func SetTenantID(id string) int32                                   { panic(outside) }
 func SetSiteID(id string) int32                                     { panic(outside) }
 func SetUser(json string) int32                                     { panic(outside) }

@@ -75,6 +75,12 @@
     setPath(path) {
       op(codes.setPath, this[ID], text(path))
     }
+    setQuery(query) {
+      op(codes.setQuery, this[ID], text(query))
+    }
+    setMethod(method) {
+      op(codes.setMethod, this[ID], text(method))
+    }
     setBody(body) {
       op(codes.setBody, this[ID], this[SIDE], need("$payload")(body, "setBody"))
     }

@@ -77,6 +77,18 @@ export const REQUEST_FUNCTIONS = {
     },
     { fuel: 2_000 },
   ),
+  set_query: define(
+    "(i32 i32) -> (i32)",
+    (talk, query, length) => {
+      talk.guest.exchange.setQuery(talk.text(query, length))
+      return 0
+    },
+    { fuel: 2_000 },
+  ),
+  set_method: define("(i32 i32) -> (i32)", (talk, method, length) => {
+    talk.guest.exchange.setMethod(talk.name(method, length))
+    return 0
+  }),
   set_tenant_id: define("(i32 i32) -> (i32)", (talk, id, length) => {
     talk.guest.exchange.setIdentity("tenantId", talk.text(id, length) || null)
     return 0
