@@ -69,6 +69,20 @@ export const GO: TestProgram = {
   source: "Go 1.24 or newer from https://go.dev/dl",
 }
 
+export const BUBBLEWRAP: TestProgram = {
+  command: "bwrap",
+  debianPackages: ["bubblewrap"],
+  usedBy: "the process jail",
+}
+export const PYTHON: TestProgram = {
+  command: "python3",
+  debianPackages: ["python3"],
+  usedBy: "jailed plugins in Python",
+  // Another one may come first in PATH, which a jail does not see.
+  suits: (path) => path === "/usr/bin/python3",
+}
+export const RUBY: TestProgram = { command: "ruby", debianPackages: ["ruby"], usedBy: "jailed plugins in Ruby" }
+
 export const TEST_PROGRAMS: readonly TestProgram[] = [
   CHROMIUM,
   NGINX,
@@ -79,6 +93,9 @@ export const TEST_PROGRAMS: readonly TestProgram[] = [
   WASM_RUSTC,
   CARGO,
   GO,
+  BUBBLEWRAP,
+  PYTHON,
+  RUBY,
 ]
 
 export function isInstalled(program: TestProgram): boolean {
