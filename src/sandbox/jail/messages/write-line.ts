@@ -16,7 +16,7 @@ export function toLine(message: ToGuest): string {
 /**
  * The line of a call.
  * @param id - Null: version 0 has none.
- * @throws {PluginError} `E_LIMIT_MESSAGE`: parameters of an event are over `limits.messageBytes`, or a request with all that
+ * @throws {PluginError} `E_LIMIT_MESSAGE`: the line of an event is over `limits.messageBytes`, or a request with all that
  *   belongs to it is longer than a line may be.
  */
 export function toCallLine(
@@ -31,7 +31,7 @@ export function toCallLine(
   const line = toLine(id === null ? { method, params } : { method, params, id })
   const most = call.exchange === null ? limits.messageBytes : toLineBytes(limits)
   if (isWithin(line, most)) return line
-  throw new PluginError("E_LIMIT_MESSAGE", plugin, `${call.hook}: its parameters have more than ${most} bytes`)
+  throw new PluginError("E_LIMIT_MESSAGE", plugin, `${call.hook}: its line would have more than ${most} bytes`)
 }
 
 /** The host's answer to a call of a program. An answer that is too long for a line becomes the refusal `E_LIMIT_MESSAGE`. */
