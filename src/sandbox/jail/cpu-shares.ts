@@ -9,7 +9,7 @@ const MAX_LOOK_MS = 250
  * was used between two looks is divided among the calls of that time, by how long each of them was there.
  */
 export class CpuShares {
-  readonly #calls: Iterable<JailCall>
+  readonly #calls: () => Iterable<JailCall>
   readonly #cpuMs: () => number
   readonly #spent: (call: JailCall) => void
   #timer: NodeJS.Timeout | null = null
@@ -21,7 +21,7 @@ export class CpuShares {
    * @param cpuMs - Reads the clock.
    * @param spent - Told of the oldest call that has used up its budget.
    */
-  constructor(calls: Iterable<JailCall>, cpuMs: () => number, spent: (call: JailCall) => void) {
+  constructor(calls: () => Iterable<JailCall>, cpuMs: () => number, spent: (call: JailCall) => void) {
     this.#calls = calls
     this.#cpuMs = cpuMs
     this.#spent = spent
@@ -48,7 +48,7 @@ export class CpuShares {
   #look(): void {
     this.#timer = null
     const nowMs = performance.now()
-    const calls = [...this.#calls]
+    const calls = [...this.#calls()]
     if (calls.length === 0) return
     const usedMs = this.#cpuMs()
     if (this.#usedMs >= 0) this.#divide(calls, usedMs - this.#usedMs, nowMs)

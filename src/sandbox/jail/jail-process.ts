@@ -91,7 +91,7 @@ export class JailProcess {
     this.#flow = new Flow(jail.stdout, MAX_UNASKED_LINES)
     this.#errors = new StandardError(jail.stderr, setup.services)
     this.#cpu = new CpuShares(
-      this.#sent.values(),
+      () => this.#sent.values(),
       () => this.cpuMs,
       ({ request }) =>
         this.stop(this.#error("E_LIMIT_CPU", `${request.hook} used its ${request.limits.cpuMs} ms of CPU`)),
@@ -130,6 +130,11 @@ export class JailProcess {
   /** Whether it ever had a call besides that of its start. */
   get used(): boolean {
     return this.#used
+  }
+
+  /** The end of what it wrote to standard error. */
+  get said(): string {
+    return this.#errors.tail
   }
 
   /** Of everything in it, milliseconds; goes on to tell the last that was known. */
@@ -421,7 +426,7 @@ export class JailProcess {
   async #whenEnded(): Promise<void> {
     const exit = await this.#jail.exited
     this.#flow.drain()
-    await Promise.race([this.#outputEnded, delay(LAST_WORDS_MS)])
+    await Promise.race([Promise.all([this.#outputEnded, this.#errors.ended]), delay(LAST_WORDS_MS)])
     this.#over(exitError(this.#setup.name, exit))
   }
 

@@ -1,4 +1,4 @@
-import { type ErrorCode, PluginError } from "../../errors.ts"
+import { type ErrorCode, PluginError, toPlainError } from "../../errors.ts"
 import type { HookName } from "../../hooks.ts"
 import { watchCall } from "../limits/watch-call.ts"
 import type { HookCall, InstanceMode, JailStatus, Json, Sandbox } from "../sandbox.ts"
@@ -104,10 +104,10 @@ export class JailSandbox implements Sandbox {
     }
     this.#setup.quota?.watch(worked, () => this.#overQuota())
     await this.#begin(first)
-    this.#isReady = true
     this.#serve(first)
-    const others = Array.from({ length: this.#wanted - 1 }, () => this.#startOne())
-    await Promise.all(others)
+    await Promise.all(Array.from({ length: this.#wanted - 1 }, () => this.#startOne()))
+    this.#isReady = true
+    this.#fill()
   }
 
   call(request: HookCall): Json | undefined | Promise<Json | undefined> {
@@ -323,7 +323,11 @@ async function greeted(setup: JailSetup, asks: boolean): Promise<{ process: Jail
   const { name, launcher, launch, quota, services } = setup
   await quota?.check()
   const process = new JailProcess(setup, await launched(name, launcher, launch))
-  if ((await process.greet(asks)) === "ready") return { process, asks }
+  try {
+    if ((await process.greet(asks)) === "ready") return { process, asks }
+  } catch (error) {
+    throw await loadFailure(name, process, error)
+  }
   const why = "it said nothing to hello, so it is taken for version 0 and started again without"
   services.log("warn", `${why}; answer every line, be it by an empty one, and it starts at once`)
   return greeted(setup, false)
@@ -336,6 +340,16 @@ async function launched(name: string, launcher: JailLauncher, options: LaunchOpt
     if (cause instanceof PluginError) throw cause
     throw new PluginError("E_PLUGIN_LOAD_FAILED", name, (cause as Error).message, { cause })
   }
+}
+
+/** What went wrong before any hook was called, limits apart, is a program that cannot be loaded. */
+async function loadFailure(name: string, process: JailProcess, error: unknown): Promise<unknown> {
+  if (!(error instanceof PluginError) || error.code.startsWith("E_LIMIT_")) return error
+  // What it wrote last may say more than how it ended.
+  await process.ended
+  const { said } = process
+  const what = `before it answered hello, ${toPlainError(error).what}${said === "" ? "" : `; it wrote: ${said}`}`
+  return new PluginError("E_PLUGIN_LOAD_FAILED", name, what, { cause: error })
 }
 
 function sum<T>(items: Iterable<T>, of: (item: T) => number): number {

@@ -14,6 +14,8 @@ export class StandardError {
   readonly #services: GuestServices
   readonly #flow: Flow
   readonly #decoder = new StringDecoder("utf8")
+  /** Resolves when there is nothing more to read. */
+  readonly ended: Promise<void>
   #line = ""
   #tail = ""
 
@@ -23,6 +25,7 @@ export class StandardError {
     stream.on("data", (chunk: Buffer) => this.#take(chunk))
     stream.on("end", () => this.#write())
     stream.on("error", () => {})
+    this.ended = new Promise((resolve) => stream.on("close", resolve))
   }
 
   /** The end of what was written. */

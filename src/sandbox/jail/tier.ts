@@ -1,5 +1,4 @@
 import { posix, relative, sep } from "node:path"
-import { PluginError } from "../../errors.ts"
 import type { GuestServices } from "../../host/services.ts"
 import type { GuestSource, InstanceMode, Limits, ProgramSource, Sandbox, SandboxTier } from "../sandbox.ts"
 import { DataQuota } from "./data-quota.ts"
@@ -27,12 +26,8 @@ async function load(
   source.noteFile?.(source.entry)
   const { data } = program
   const quota = data === null ? null : new DataQuota(name, data.folder, data.quotaBytes)
-  try {
-    const launch = toLaunch(source, program, limits)
-    return await JailSandbox.open({ name, services, limits, program, mode, launcher, launch, quota })
-  } catch (error) {
-    throw loadFailure(name, error)
-  }
+  const launch = toLaunch(source, program, limits)
+  return JailSandbox.open({ name, services, limits, program, mode, launcher, launch, quota })
 }
 
 function toLaunch({ name, folder, entry }: GuestSource, program: ProgramSource, limits: Limits): LaunchOptions {
@@ -54,12 +49,3 @@ function toLaunch({ name, folder, entry }: GuestSource, program: ProgramSource, 
     },
   }
 }
-
-/** What went wrong before any hook was called, limits apart, is a program that cannot be loaded. */
-function loadFailure(name: string, error: unknown): unknown {
-  if (!(error instanceof PluginError) || !PROGRAMS_FAULT.has(error.code)) return error
-  const said = error.message.replace(`${name}: `, "").replace(` [${error.code}]`, "")
-  return new PluginError("E_PLUGIN_LOAD_FAILED", name, `before it answered hello, ${said}`, { cause: error })
-}
-
-const PROGRAMS_FAULT = new Set(["E_GUEST_CRASHED", "E_GUEST_PROTOCOL", "E_GUEST_THREW", "E_GUEST_RESULT_INVALID"])

@@ -18,7 +18,11 @@ function sent(cpuMs: number): JailCall {
 async function firstToSpend(calls: JailCall[], processors: number): Promise<JailCall> {
   const beganMs = performance.now()
   return new Promise((resolve, reject) => {
-    const shares = new CpuShares(calls, () => (performance.now() - beganMs) * processors, resolve)
+    const shares = new CpuShares(
+      () => calls,
+      () => (performance.now() - beganMs) * processors,
+      resolve,
+    )
     shares.watch(beganMs)
     setTimeout(() => reject(new Error("nobody spent anything")), MOST_MS).unref()
   })
@@ -62,7 +66,7 @@ it("charges a call that has just come for hardly anything of what went before", 
 it("does not look at the clock of a process without calls", async () => {
   let looks = 0
   const shares = new CpuShares(
-    [],
+    () => [],
     () => ++looks,
     () => {},
   )
