@@ -1,4 +1,7 @@
 import { createHmac } from "node:crypto"
+import { once } from "node:events"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
 import { interleave, median, medianRatio } from "./measure.ts"
 import type { Row, Section, Target } from "./report.ts"
 import { BASE, cpuMs, JWT_SECRET, type RunningServer, startBext, startPeer } from "./servers.ts"
@@ -43,10 +46,13 @@ export async function measureServers(): Promise<Section> {
   await using empty = await startBext(BASE)
   await using builtIns = await startBext(BASE + BUILT_INS)
   await using plugin = await startBext(BASE + ONE_PLUGIN)
+  await using collector = await startCollector()
+  await using tenthTraced = await startBext(BASE + traced(collector.url, 0.1))
+  await using allTraced = await startBext(BASE + traced(collector.url, 1))
   await assertSpinnerStops(plugin)
 
   const token = [`Authorization: Bearer ${benchToken()}`, "Origin: https://app.example.com"]
-  const servers = { bare, sameHeaders, fastify, empty, builtIns, plugin }
+  const servers = { bare, sameHeaders, fastify, empty, builtIns, plugin, tenthTraced, allTraced }
   const cpu = Object.fromEntries(Object.keys(servers).map((name) => [name, [] as number[]]))
   const loads = Object.fromEntries(
     Object.entries(servers).map(([name, server]) => [
@@ -78,14 +84,40 @@ export async function measureServers(): Promise<Section> {
       row("bext, empty stack", "empty", { of: "ratio", atLeast: 0.9 }),
       row("bext, all five built-ins", "builtIns", { of: "ratio", atLeast: 0.75 }),
       row("bext, one QuickJS plugin, both hooks", "plugin", { of: "ratio", atLeast: 0.8 }),
+      row("bext, empty stack, every tenth request traced", "tenthTraced"),
+      row("bext, empty stack, every request traced", "allTraced"),
     ],
     notes: [
       `Server CPU per request, µs: ${Object.entries(cpu)
         .map(([name, samples]) => `${name} ${median(samples.slice(2)).toFixed(1)}`)
         .join(", ")}.`,
       "bext answers with a file from disk, the peers with a constant. The access log is off. wrk shares the machine with the server.",
+      `The collector of traces, in the process that measures, got ${collector.messages()} messages. What it cannot keep up with is dropped.`,
       "During this run a plugin of the same process that never returns was stopped.",
     ],
+  }
+}
+
+const traced = (endpoint: string, sample: number) =>
+  `[middleware.tracing.otlp]\nendpoint = "${endpoint}"\nsample = ${sample}\n`
+
+/** Takes whatever is sent to it. */
+async function startCollector() {
+  let messages = 0
+  const server = createServer((incoming, outgoing) => {
+    messages++
+    incoming.resume().on("end", () => outgoing.end())
+  })
+  server.listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}`,
+    messages: () => messages,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+    },
   }
 }
 
