@@ -41,6 +41,7 @@ export function readHello(plugin: string, { id, error, fields }: Answer): Hello 
   const fail = (what: string, code: ErrorCode = "E_PLUGIN_LOAD_FAILED") =>
     new PluginError(code, plugin, `hello: ${what}`)
   if (error !== null) throw fail(error.message.slice(0, MAX_ERROR))
+  if (fields.ok !== true) throw fail('its answer has neither "ok": true nor "error"')
   if (protocol !== PROTOCOL) throw fail(`it speaks protocol ${quote(JSON.stringify(protocol))}, not ${PROTOCOL}`)
   if (id !== HELLO_ID) throw fail(`its answer has not the id ${HELLO_ID}`)
   if (!isNames(hooks)) throw fail("hooks is not a list of names of hooks")
