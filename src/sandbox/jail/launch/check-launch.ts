@@ -1,4 +1,5 @@
-import { chown, mkdir, realpath, stat } from "node:fs/promises"
+import { chown, mkdir, realpath } from "node:fs/promises"
+import { dirname } from "node:path"
 import type { LaunchOptions } from "../launcher.ts"
 import type { ChainSetup } from "./exec-chain.ts"
 import { findProgram } from "./find-program.ts"
@@ -23,9 +24,11 @@ export async function checkLaunch(setup: ChainSetup, options: LaunchOptions): Pr
   await findProgram(setup, options)
 }
 
+/** What is above it lets programs through, and shows them nothing. */
 async function makeDataFolder(path: string, { user }: ChainSetup): Promise<void> {
-  const isNew = (await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined
-  if (user !== null && (isNew || (await stat(path)).uid !== user.uid)) await chown(path, user.uid, user.gid)
+  await mkdir(dirname(path), { recursive: true, mode: 0o711 })
+  await mkdir(path, { recursive: true, mode: 0o700 })
+  if (user !== null) await chown(path, user.uid, user.gid)
   await assertReachable(path, user, "the plugin's data folder")
 }
 

@@ -44,8 +44,11 @@ export interface ExecChain {
   readonly detached: boolean
 }
 
-/** User in jails with a user namespace, whoever it is outside. */
-const JAIL_USER: User = { uid: 65534, gid: 65534 }
+/**
+ * User in jails with a user namespace, whoever it is outside. Not 65534: that is what everybody else's files seem to be of in
+ * there, user_namespaces(7).
+ */
+const JAIL_USER: User = { uid: 1000, gid: 1000 }
 
 /**
  * Processes and threads of the jail's user on the whole machine, where nothing counts those of one jail. Enough for many
@@ -91,7 +94,7 @@ function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: num
       ...["--json-status-fd", String(STATUS_DESCRIPTOR)],
       ...["--seccomp", String(FILTER_DESCRIPTOR)],
       "--",
-      ...(asRoot ? dropRoot(setup.user ?? JAIL_USER) : []),
+      ...(asRoot ? dropRoot(setup.user) : []),
       ...(cgroups > 0 ? [] : limitProcesses(asRoot ? PROCESSES_OF_USER : options.limits.pids + 1)),
       ...options.command,
     ],
@@ -121,7 +124,9 @@ function rootNamespaces(): string[] {
   ]
 }
 
-function dropRoot({ uid, gid }: User): string[] {
+function dropRoot(user: User | null): string[] {
+  if (user === null) throw new Error("only root has namespaces without a user namespace")
+  const { uid, gid } = user
   return [
     "/usr/bin/setpriv",
     ...["--reuid", String(uid), "--regid", String(gid), "--clear-groups"],

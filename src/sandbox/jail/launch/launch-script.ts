@@ -17,6 +17,7 @@ export function launchScript(setup: ScriptSetup): string {
   return [
     // 0 is whoever writes it: it is in its cgroup before it is anything that could have children.
     ...setup.cgroups.map((descriptor) => `echo 0 >&${descriptor} && exec ${descriptor}>&-`),
+    "umask 022",
     "ulimit -c 0",
     ...limit("-n", setup.openFiles),
     // In blocks of 512 bytes (POSIX).

@@ -32,7 +32,7 @@ export function mountArguments(setup: MountSetup, options: LaunchOptions): strin
     ...folder("/etc"),
     ...SHARED_ETC.flatMap((path) => ["--ro-bind-try", path, path]),
     ...[...setup.etc].flatMap(([name, path]) => ["--ro-bind", path, `/etc/${name}`]),
-    ...(setup.proc ? ["--proc", "/proc"] : folder("/proc")),
+    ...(setup.proc ? ["--proc", "/proc", ...hideFirstProcess()] : folder("/proc")),
     ...["--dev", "/dev"],
     ...tmpfs("/dev/shm", tmpBytes / 4),
     ...tmpfs("/tmp", tmpBytes),
@@ -44,6 +44,14 @@ export function mountArguments(setup: MountSetup, options: LaunchOptions): strin
     // Last: the root is a tmpfs without a size, and nothing can be made in it from here on.
     ...["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", PLUGIN],
   ]
+}
+
+/**
+ * The jail's first process is bubblewrap's, with the same user: by /proc/1/mem a program could make it forget that it is to
+ * die with bext. Its arguments tell the host's paths, besides.
+ */
+function hideFirstProcess(): string[] {
+  return [...tmpfs("/proc/1", 0), "--remount-ro", "/proc/1"]
 }
 
 function root(path: string): string[] {
