@@ -3,6 +3,7 @@ import { Readable } from "node:stream"
 import { describe, it } from "node:test"
 import type { Permissions } from "../../src/config/manifest-schema.ts"
 import { type ErrorCode, PluginError } from "../../src/errors.ts"
+import { HeaderList } from "../../src/message/header-list.ts"
 import type { RequestContext } from "../../src/message/request-context.ts"
 import type { GuestAccess } from "../../src/plugins/guest-access.ts"
 import { GuestExchange } from "../../src/plugins/guest-exchange.ts"
@@ -509,6 +510,193 @@ describe("rewriting the method", () => {
     exchange.commit()
     assert.equal((await context.requestBody.buffer(100)).toString(), "sent")
     assert.equal(context.requestHeaders.get("content-type"), "a/b")
+  })
+})
+
+describe("trailers", () => {
+  const TRAILERS = [
+    ["X-Sum", "1"],
+    ["x-end", "a"],
+  ] as const
+  const SEEN = [
+    ["x-sum", "1"],
+    ["x-end", "a"],
+  ]
+  const behind = () => ({
+    ...response("page"),
+    trailers: { announced: "x-sum", fields: HeaderList.from(TRAILERS) },
+  })
+
+  it("come with the body that the manifest declares", () => {
+    refuses("E_BODY_NOT_DECLARED", () => onRequest().exchange.trailers("request"))
+    refuses("E_BODY_NOT_DECLARED", () => onRequest({ body: "response" }).exchange.setTrailer("request", "x", "1"))
+    refuses("E_BODY_NOT_DECLARED", () => onRequest({ body: "both" }).exchange.trailers("response"))
+    refuses("E_PERMISSION", () => onResponse({ body: "both" }).exchange.setTrailer("request", "x", "1"))
+    refuses("E_PERMISSION", () => onRequest({ body: "both" }).exchange.appendTrailer("response", "x", "1"))
+  })
+
+  it("are changed at commit and not before, on both sides", async () => {
+    const request = onRequest({ body: "request" }, { method: "POST", body: "sent", trailers: TRAILERS })
+    await request.context.requestBody.buffer(100)
+    const answered = onResponse({ body: "response" }, { response: behind() })
+    for (const [{ exchange, context }, side] of [
+      [request, "request"],
+      [answered, "response"],
+    ] as const) {
+      assert.deepEqual(exchange.trailers(side), SEEN)
+      exchange.setTrailer(side, "X-SUM", "2")
+      exchange.appendTrailer(side, "x-new", " b ")
+      exchange.removeTrailer(side, "X-End")
+      const own = () => (side === "request" ? context.requestBody : context.response!).trailers!
+      assert.deepEqual([...own().fields], TRAILERS)
+      exchange.commit()
+      assert.deepEqual(
+        [...own().fields],
+        [
+          ["X-Sum", "2"],
+          ["x-new", "b"],
+        ],
+      )
+      assert.equal(own().announced, "")
+    }
+  })
+
+  it("have none of the fields that a message needs in front of its content, nor any that no plugin may set", () => {
+    for (const name of [
+      ..."content-length transfer-encoding trailer host te connection upgrade expect x-forwarded-for forwarded".split(
+        " ",
+      ),
+      ..."authorization cookie set-cookie www-authenticate proxy-authorization content-type Content_Encoding".split(
+        " ",
+      ),
+      ..."cache-control location vary age date if-match range access-control-allow-origin x-bext-user sec-x".split(" "),
+    ]) {
+      const sensitive_headers: Permissions["sensitive_headers"] = [
+        "authorization",
+        "cookie",
+        "set-cookie",
+        "proxy-authorization",
+      ]
+      const { exchange } = onResponse({ body: "response", sensitive_headers })
+      refuses("E_HEADER_FORBIDDEN", () => exchange.setTrailer("response", name, "1"))
+      refuses("E_HEADER_FORBIDDEN", () => exchange.appendTrailer("response", name, "1"))
+      refuses("E_HEADER_FORBIDDEN", () => onRequest().exchange.respond(200, [], Buffer.from("a"), [[name, "1"]]))
+    }
+    refuses("E_HEADER_FORBIDDEN", () =>
+      onRequest({ body: "request", identityHeaders: ["x-user"] }).exchange.setTrailer("request", "X_User", "root"),
+    )
+    for (const [name, value] of [
+      ["a b", "1"],
+      ["", "1"],
+      ["a\r\nb", "1"],
+      ["a", "1\r\nb: 2"],
+      ["a", "\0"],
+      ["a", "\u0100"],
+    ] as const) {
+      refuses("E_HEADER_INVALID", () => onResponse({ body: "response" }).exchange.setTrailer("response", name, value))
+    }
+  })
+
+  it("are bounded in number and bytes", () => {
+    const { exchange } = onResponse({ body: "response" })
+    for (let i = 0; i < 256; i++) exchange.appendTrailer("response", `x-${i}`, "1")
+    refuses("E_LIMIT_MESSAGE", () => exchange.appendTrailer("response", "x", "1"))
+    refuses("E_LIMIT_MESSAGE", () => exchange.setTrailer("response", "x", "1"))
+    exchange.setTrailer("response", "x-0", "2")
+    refuses("E_LIMIT_MESSAGE", () => {
+      for (let i = 0; i < 10; i++) exchange.setTrailer("response", "x-0", "a".repeat(8000))
+    })
+  })
+
+  it("that say something of the bytes go with them when a plugin sets others", async () => {
+    const fields = [
+      ["Content-Digest", "x"],
+      ["digest", "y"],
+      ["etag", "z"],
+      ["x-kept", "1"],
+    ] as const
+    const { context, exchange } = onRequest({ body: "request" }, { method: "POST", body: "sent", trailers: fields })
+    await context.requestBody.buffer(100)
+    exchange.setBody("request", Buffer.from("new"))
+    exchange.commit()
+    assert.deepEqual([...context.requestBody.trailers!.fields], [["x-kept", "1"]])
+  })
+
+  it("stand behind no request without content, nor behind one that was made GET", async () => {
+    const bare = onRequest({ body: "request" }, { method: "POST" })
+    await bare.context.requestBody.buffer(0)
+    bare.exchange.setTrailer("request", "x", "1")
+    bare.exchange.commit()
+    assert.equal(bare.context.requestBody.trailers, null)
+    const got = onRequest(
+      { body: "request", rewrite_method: true },
+      { method: "POST", body: "sent", trailers: TRAILERS },
+    )
+    await got.context.requestBody.buffer(100)
+    got.exchange.setTrailer("request", "x", "1")
+    got.exchange.setMethod("GET")
+    got.exchange.commit()
+    assert.equal(got.context.requestBody.trailers, null)
+  })
+
+  it("are none behind a body that is never buffered, and none can be added", () => {
+    const events = () => ({ ...response(Readable.from(["data: 1"])), trailers: behind().trailers })
+    const { exchange } = onResponse({ body: "response" }, { response: events() })
+    assert.deepEqual(exchange.trailers("response"), [])
+    refuses("E_BODY_NOT_DECLARED", () => exchange.setTrailer("response", "x", "1"))
+  })
+
+  it("stand behind a plugin's own answer", () => {
+    const { context, exchange } = onRequest()
+    exchange.respond(200, [], Buffer.from("a"), [["x-end", " 1 "]])
+    exchange.commit()
+    assert.deepEqual([...context.response!.trailers!.fields], [["x-end", "1"]])
+  })
+
+  it("make the way to a lane and back, as method and query do", async () => {
+    const access = { body: "both", rewrite_path: true, rewrite_method: true } as const
+    const granted: GuestAccess = {
+      plugin: "probe",
+      headers: new HeaderAccess("probe", { sensitive_headers: [], set_cookies: [], identity: false }, [], () => {}),
+      permissions: { identity: false, rewrite_path: true, rewrite_method: true },
+      body: "both",
+      maxBodyBytes: 1024,
+      maxAnswerBytes: 2048,
+    }
+    const { context, exchange } = onRequest(access, { method: "POST", body: "sent", trailers: TRAILERS })
+    await context.requestBody.buffer(100)
+    const inLane = new GuestExchange(granted, toContext(structuredClone(exchange.toData()), "probe"), "request", null)
+    assert.deepEqual(inLane.trailers("request"), SEEN)
+    inLane.setTrailer("request", "x-sum", "2")
+    inLane.setMethod("PUT")
+    inLane.setQuery("b=2")
+    assert.throws(() => inLane.setMethod("HEAD"), { code: "E_METHOD_REWRITE" })
+    assert.throws(() => inLane.setQuery("a b"), { code: "E_QUERY_REWRITE" })
+    exchange.adopt(structuredClone(inLane.takeChanges()!))
+    exchange.commit()
+    assert.deepEqual([context.method, context.query], ["PUT", "b=2"])
+    assert.deepEqual(
+      [...context.requestBody.trailers!.fields],
+      [
+        ["X-Sum", "2"],
+        ["x-end", "a"],
+      ],
+    )
+    context.response = behind()
+    const back = new GuestExchange(granted, context, "response", null)
+    const answered = new GuestExchange(granted, toContext(structuredClone(back.toData()), "probe"), "response", null)
+    assert.deepEqual(answered.trailers("response"), SEEN)
+    assert.deepEqual([answered.method, answered.query, answered.failed], ["PUT", "b=2", false])
+    answered.removeTrailer("response", "x-sum")
+    back.adopt(structuredClone(answered.takeChanges()!))
+    back.commit()
+    assert.deepEqual([...context.response.trailers!.fields], [["x-end", "a"]])
+    const another = onRequest(access)
+    const lane = new GuestExchange(granted, toContext(another.exchange.toData(), "probe"), "request", null)
+    lane.respond(200, [], Buffer.from("a"), [["x-end", "1"]])
+    another.exchange.adopt(structuredClone(lane.takeChanges()!))
+    another.exchange.commit()
+    assert.deepEqual([...another.context.response!.trailers!.fields], [["x-end", "1"]])
   })
 })
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
 import type { ErrorCode } from "../../../../src/errors.ts"
+import { HeaderList } from "../../../../src/message/header-list.ts"
 import { requestContext, response, textOf } from "../../../plugins/request-context.ts"
 import { httpWasmGuest } from "./http-wasm-guest.ts"
 
@@ -589,6 +590,138 @@ describe("the request line and its sender", () => {
         response: `(call $${call} ${at(text)})`,
       })
       refuses(() => guest.respond(guest.request()), "E_PERMISSION", /the request can be changed in on_request only/)
+    }
+  })
+})
+
+describe("trailers", () => {
+  const TEXT = "x-onex-twoadded"
+  const name = (text: string) => `(i32.const ${1000 + TEXT.indexOf(text)}) (i32.const ${text.length})`
+  const change = (kind: number) => `
+    (call $set_header_value (i32.const ${kind}) ${name("x-one")} ${name("added")})
+    (call $add_header_value (i32.const ${kind}) ${name("x-two")} ${name("added")})`
+  const read = (kind: number) => `
+    (call $list (i32.const 0) (call $get_header_names (i32.const ${kind}) (i32.const 0) (i32.const 64)))
+    (call $list (i32.const 0) (call $get_header_values (i32.const ${kind}) ${name("x-two")} (i32.const 0) (i32.const 64)))`
+  const TRAILERS = [
+    ["X-One", "1"],
+    ["X-Two", "2, 3"],
+  ] as const
+  const SEEN = [hex(2, 12), "x-one\0x-two\0", hex(1, 5), "2, 3\0"]
+  const fields = data(TEXT)
+
+  it("of the request are read and changed in handle_request, and still there in handle_response", async (t) => {
+    const guest = await httpWasmGuest(t, {
+      body: "request",
+      fields,
+      request: `${read(2)} ${change(2)} i64.const 1`,
+      response: read(2),
+    })
+    const context = guest.request({ method: "POST", body: "sent", trailers: TRAILERS })
+    assert.deepEqual(guest.lines, SEEN)
+    assert.deepEqual([...context.requestBody.trailers!.fields], [["X-One", "added"], TRAILERS[1], ["x-two", "added"]])
+    guest.respond(context)
+    assert.deepEqual(guest.lines.slice(4), [hex(2, 12), "x-one\0x-two\0", hex(2, 11), "2, 3\0added\0"])
+  })
+
+  it("of the response are read and changed in handle_response", async (t) => {
+    const guest = await httpWasmGuest(t, {
+      body: "response",
+      fields,
+      response: `${read(3)} ${change(3)} (call $remove_header (i32.const 3) ${name("x-one")})`,
+    })
+    const context = guest.request()
+    context.response = { ...response("page"), trailers: { announced: "", fields: HeaderList.from(TRAILERS) } }
+    guest.respond(context)
+    assert.deepEqual(guest.lines, SEEN)
+    assert.deepEqual([...context.response.trailers!.fields], [TRAILERS[1], ["x-two", "added"]])
+  })
+
+  it("that handle_request prepares stand behind its own answer, or beside those of the app", async (t) => {
+    for (const next of [0, 1]) {
+      const guest = await httpWasmGuest(t, {
+        body: "response",
+        fields,
+        request: `${change(3)} ${read(3)} i64.const ${next}`,
+      })
+      const context = guest.request()
+      assert.deepEqual(guest.lines, [hex(2, 12), "x-one\0x-two\0", hex(1, 6), "added\0"])
+      context.response ??= { ...response("page"), trailers: { announced: "", fields: HeaderList.from(TRAILERS) } }
+      guest.respond(context)
+      const own = [
+        ["x-one", "added"],
+        ["x-two", "added"],
+      ]
+      assert.deepEqual([...context.response.trailers!.fields], next === 0 ? own : [...TRAILERS, ["x-two", "added"]])
+    }
+  })
+
+  it("are none where the manifest does not declare the body they stand behind", async (t) => {
+    for (const body of ["none", "request", "response"] as const) {
+      const guest = await httpWasmGuest(t, { body, fields, request: `${read(2)} i64.const 1`, response: read(3) })
+      const context = guest.request({ method: "POST", body: "sent", trailers: TRAILERS })
+      context.response = { ...response("page"), trailers: { announced: "", fields: HeaderList.from(TRAILERS) } }
+      guest.respond(context)
+      const nothing = [hex(0), "", hex(0), ""]
+      assert.deepEqual(guest.lines.slice(0, 4), body === "request" ? SEEN : nothing)
+      assert.deepEqual(guest.lines.slice(4), body === "response" ? SEEN : nothing)
+      const changing = await httpWasmGuest(t, {
+        body,
+        fields,
+        request: `${change(body === "request" ? 3 : 2)} i64.const 1`,
+      })
+      refuses(() => changing.respond(changing.request()), "E_BODY_NOT_DECLARED", /body = /)
+    }
+  })
+
+  for (const [field, code] of [
+    ["set-cookie", "E_HEADER_FORBIDDEN"],
+    ["content-length", "E_HEADER_FORBIDDEN"],
+    ["transfer-encoding", "E_HEADER_FORBIDDEN"],
+    ["content-type", "E_HEADER_FORBIDDEN"],
+    ["x-bext-session", "E_HEADER_FORBIDDEN"],
+    ["Cache_Control", "E_HEADER_FORBIDDEN"],
+    ["a b", "E_HEADER_INVALID"],
+    ["a:b", "E_HEADER_INVALID"],
+    ["a\\0d\\0aHost", "E_HEADER_INVALID"],
+    ["", "E_GUEST_RESULT_INVALID"],
+  ] as const) {
+    it(`cannot be ${JSON.stringify(field)}`, async (t) => {
+      for (const [kind, hook] of [
+        [2, "request"],
+        [3, "request"],
+        [3, "response"],
+      ] as const) {
+        const set = `(call $add_header_value (i32.const ${kind}) ${at(field)} (i32.const 0) (i32.const 1))`
+        const text = {
+          fields: data(field),
+          [hook]: hook === "request" ? `${set} i64.const ${kind === 2 ? 1 : 0}` : set,
+        }
+        const guest = await httpWasmGuest(t, { body: "both", ...text })
+        refuses(() => guest.respond(guest.request({ body: "sent" })), code, /./)
+      }
+    })
+  }
+
+  it("have no value that could end their line", async (t) => {
+    for (const value of ["\\0d\\0a", "\\00", "a\\0db"]) {
+      const guest = await httpWasmGuest(t, {
+        body: "response",
+        fields: `${data("x")} (data (i32.const 2000) "${value}")`,
+        response: `(call $set_header_value (i32.const 3) ${at("x")} (i32.const 2000) (i32.const 3))`,
+      })
+      refuses(() => guest.respond(guest.request()), "E_HEADER_INVALID", /value of x has a control/)
+    }
+  })
+
+  it("cannot grow without end", async (t) => {
+    for (const kind of [2, 3]) {
+      const guest = await httpWasmGuest(t, {
+        body: "both",
+        fields,
+        request: `(loop $again (call $add_header_value (i32.const ${kind}) ${name("x-one")} ${name("added")}) (br $again)) unreachable`,
+      })
+      refuses(() => guest.request({ body: "sent" }), "E_LIMIT_MESSAGE", /more than 256/)
     }
   })
 })
