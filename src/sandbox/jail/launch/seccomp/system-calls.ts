@@ -19,6 +19,7 @@ export interface SystemCallGroup {
  *
  * Allowed is what interpreters and their standard libraries use. Refused is what runs unprivileged and still reaches much of the
  * kernel, and what asks for a capability that the jail does not have: there the filter is the second barrier.
+ * What a debugger's probe calls (uretprobe, uprobe) goes past every filter, and does nothing when a program calls it by itself.
  * Calls that neither architecture has (vm86, stime, the 32 bit clocks) cannot be made: another ABI ends the process.
  *
  * Source of the numbers: Linux, arch/x86/entry/syscalls/syscall_64.tbl and scripts/syscall.tbl (before 6.11
@@ -578,14 +579,6 @@ export const SYSTEM_CALLS: readonly SystemCallGroup[] = [
       lsm_set_self_attr: [460, 460],
       lsm_list_modules: [461, 461],
       listns: [470, 470],
-    },
-  },
-  {
-    verdict: "absent",
-    why: "Entered only by trampolines that the kernel puts into a process; of no use when called.",
-    calls: {
-      uretprobe: [335, null],
-      uprobe: [336, null],
     },
   },
   {
