@@ -2,6 +2,9 @@ import type { ErrorCode, PluginError } from "../../errors.ts"
 import type { HookCall, Json } from "../sandbox.ts"
 import type { WrittenBody } from "./messages/written-body.ts"
 
+/** Timers count whole milliseconds and may be that much early. */
+const EARLY_MS = 2
+
 /** One call of one hook, until its program has answered or nobody waits any more. */
 export class JailCall {
   readonly request: HookCall
@@ -38,6 +41,11 @@ export class JailCall {
     this.#abort ??= new AbortController()
     if (this.done) this.#abort.abort()
     return this.#abort.signal
+  }
+
+  /** Whether its wall time is over. */
+  isLate(nowMs: number): boolean {
+    return nowMs >= this.wallEndMs - EARLY_MS
   }
 
   succeed(result: Json | undefined): void {

@@ -32,6 +32,8 @@ export interface ProcessSetup {
 
 /** Lines in a tenth of a second besides the answers to calls. */
 const MAX_UNASKED_LINES = 2000
+/** What counts as one more line: to read a long one takes its time. */
+const LARGE_BYTES = 4096
 /** Calls of the program that may be unanswered. */
 const MAX_GUEST_CALLS = 256
 /** Bytes that may wait to be read by the program; over it, it gets no more calls, and no more of its own are read. */
@@ -67,10 +69,12 @@ export class JailProcess {
   readonly #cpu: CpuShares
   /** Calls that were sent and not answered, oldest first, by id. */
   readonly #sent = new Map<number, JailCall>()
-  /** Those of them that nobody waits for any more. */
-  #cancelled = 0
-  #letGo: NodeJS.Timeout | null = null
+  /** Those of them that nobody waits for any more; each ends the process unless it is answered in time. */
+  readonly #cancelled = new Map<JailCall, NodeJS.Timeout>()
+  /** Calls of the program that are at work. */
   #guestCalls = 0
+  /** Those that have to wait until it reads. */
+  readonly #deferred: GuestCall[] = []
   readonly #gone = new AbortController()
   #lastId = HELLO_ID
   #hello: Hello | null = null
@@ -93,8 +97,7 @@ export class JailProcess {
     this.#cpu = new CpuShares(
       () => this.#sent.values(),
       () => this.cpuMs,
-      ({ request }) =>
-        this.stop(this.#error("E_LIMIT_CPU", `${request.hook} used its ${request.limits.cpuMs} ms of CPU`)),
+      (call) => this.stop(this.#outOfCpu(call), call),
     )
     this.#outputEnded = this.#read()
     this.#ended = this.#whenEnded()
@@ -116,9 +119,9 @@ export class JailProcess {
     return (
       this.#reason === null &&
       this.#hello !== null &&
-      this.#cancelled === 0 &&
       this.#sent.size < most &&
-      this.#jail.stdin.writableLength < MAX_UNREAD_BYTES
+      this.#unread < MAX_UNREAD_BYTES &&
+      !this.#isOverdue()
     )
   }
 
@@ -205,18 +208,36 @@ export class JailProcess {
   cancel(call: JailCall, error: PluginError): void {
     const [id] = [...this.#sent].find(([, sent]) => sent === call) ?? []
     if (id === undefined || call.done) return
-    if (this.#hello?.version === 0) {
+    if (this.#hello?.version === 1) this.#write(toLine({ method: "cancel", params: { id } }))
+    else if (call.isLate(performance.now())) {
       // What comes later could be taken for another answer.
-      if (isOptional(call.request.hook, error.code)) call.succeed(undefined)
+      if (isOptional(call.request.hook)) call.succeed(undefined)
       this.stop(error, call)
       return
     }
     call.fail(error)
-    this.#cancelled++
-    this.#write(toLine({ method: "cancel", params: { id } }))
-    this.#letGo ??= setTimeout(() => {
-      this.stop(this.#error("E_LIMIT_TIME", `it did not let go of a cancelled call within ${LET_GO_MS} ms`), call)
-    }, LET_GO_MS)
+    this.#letGo(call)
+  }
+
+  /** The program has the time of the call, and a little more, to answer what nobody waits for. */
+  #letGo(call: JailCall): void {
+    const leftMs = Math.max(call.wallEndMs - performance.now(), 0)
+    const moreMs = this.#hello?.version === 1 ? LET_GO_MS : 0
+    const over = () => {
+      const { hook } = call.request
+      this.stop(
+        this.#error("E_LIMIT_TIME", `it did not answer a cancelled ${hook} within ${moreMs} ms of its time`),
+        call,
+      )
+    }
+    this.#cancelled.set(call, setTimeout(over, leftMs + moreMs))
+  }
+
+  /** Whether it is late with a call: what it gets now would only wait behind that. */
+  #isOverdue(): boolean {
+    if (this.#cancelled.size === 0) return false
+    const nowMs = performance.now()
+    return [...this.#cancelled.keys()].some((call) => call.isLate(nowMs))
   }
 
   /**
@@ -264,6 +285,12 @@ export class JailProcess {
     if (out === "" || !stdin.writable) return
     stdin.write(out)
     if (stdin.writableLength >= MAX_UNREAD_BYTES) this.#flow.hold()
+    else this.#serveDeferred()
+  }
+
+  /** Bytes that the program has not read. */
+  get #unread(): number {
+    return this.#out.length + this.#jail.stdin.writableLength
   }
 
   #tellLeader(isLeader: boolean): void {
@@ -290,6 +317,7 @@ export class JailProcess {
     stdin.on("error", () => {})
     stdin.on("drain", () => {
       this.#flow.release()
+      this.#serveDeferred()
       this.onChange?.()
     })
     return new Promise((resolve) => {
@@ -305,12 +333,13 @@ export class JailProcess {
 
   #take(line: Buffer): void {
     if (this.#reason !== null) return
+    this.#flow.count(line.length / LARGE_BYTES)
     if (this.#hello === null) this.#takeHello(line)
     else if (this.#hello?.version === 0) this.#takeAnswer0(parseAnswer0(line))
     else {
       const message = parseLine(line)
       if ("answer" in message) this.#takeAnswer(message.answer)
-      else this.#serve(message.call)
+      else this.#admit(message.call)
     }
   }
 
@@ -318,7 +347,7 @@ export class JailProcess {
     const answer = isBlank(line) ? parseAnswer0(line) : undefined
     const message = answer === undefined ? parseLine(line) : { answer }
     if ("call" in message) {
-      this.#serve(message.call)
+      this.#admit(message.call)
       return
     }
     const hello = readHello(this.#setup.name, message.answer)
@@ -347,8 +376,10 @@ export class JailProcess {
 
   #answer(id: number, call: JailCall, answer: Answer): void {
     this.#sent.delete(id)
-    if (call.done) this.#hasLetGo()
-    else {
+    if (call.done) {
+      clearTimeout(this.#cancelled.get(call))
+      this.#cancelled.delete(call)
+    } else {
       try {
         const { name, limits } = this.#setup
         const { request, written, refused } = call
@@ -362,16 +393,21 @@ export class JailProcess {
     this.onChange?.()
   }
 
-  #hasLetGo(): void {
-    if (--this.#cancelled > 0 || this.#letGo === null) return
-    clearTimeout(this.#letGo)
-    this.#letGo = null
-  }
-
   // --- Calls of the program
 
-  #serve(guestCall: GuestCall): void {
+  /** Its answers pile up in this process until the program reads them. */
+  #admit(guestCall: GuestCall): void {
     this.#flow.count(1)
+    if (this.#unread < MAX_UNREAD_BYTES) this.#serve(guestCall)
+    else if (this.#deferred.length < MAX_GUEST_CALLS) this.#deferred.push(guestCall)
+    else this.#refuse(guestCall, null, this.#error("E_OVERLOADED", `${MAX_GUEST_CALLS} calls wait until it reads`))
+  }
+
+  #serveDeferred(): void {
+    while (this.#deferred.length > 0 && this.#unread < MAX_UNREAD_BYTES) this.#serve(this.#deferred.shift()!)
+  }
+
+  #serve(guestCall: GuestCall): void {
     const call = guestCall.call === null ? null : (this.#sent.get(guestCall.call) ?? null)
     let result: Json | Promise<Json>
     try {
@@ -442,7 +478,8 @@ export class JailProcess {
     this.#usedMs = this.cpuMs
     this.#reason = reason
     this.#cpu.end()
-    if (this.#letGo !== null) clearTimeout(this.#letGo)
+    for (const timer of this.#cancelled.values()) clearTimeout(timer)
+    this.#cancelled.clear()
     const lost = this.#error("E_INSTANCE_RESET", `its process ended in another call (${reason.code})`)
     const calls = [...this.#sent.values()].filter(({ done }) => !done)
     const [first = calls[0]] = culprit === undefined ? [] : [culprit]
@@ -453,6 +490,10 @@ export class JailProcess {
     this.#errors.end()
     this.#flow.drain()
     this.onChange?.()
+  }
+
+  #outOfCpu({ request: { hook, limits } }: JailCall): PluginError {
+    return this.#error("E_LIMIT_CPU", `${hook} used its ${limits.cpuMs} ms of CPU`)
   }
 
   #error(code: ErrorCode, what: string, cause?: unknown): PluginError {
@@ -466,8 +507,8 @@ function isEnd({ code }: PluginError): boolean {
 }
 
 /** No answer is as good as one. */
-function isOptional(hook: HookName, code: ErrorCode): boolean {
-  return HOOKS[hook].capability === "lifecycle" && code === "E_LIMIT_TIME"
+function isOptional(hook: HookName): boolean {
+  return HOOKS[hook].capability === "lifecycle"
 }
 
 /** An answer of version 0 that says nothing. */

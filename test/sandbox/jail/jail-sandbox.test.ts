@@ -207,6 +207,24 @@ while True:
     assert.equal(guest.generation, 1)
   })
 
+  it("whose caller goes away do not keep others waiting", async (t) => {
+    const source = `
+greet("onRequest")
+left = hear()
+assert hear()["method"] == "cancel"
+while True:
+    call = hear()
+    respond(call, call["params"]["path"])
+`
+    const guest = await openProgram(t, source)
+    const abort = new AbortController()
+    const left = answer(guest, "/left", { signal: abort.signal })
+    setTimeout(() => abort.abort(), 20)
+    await assert.rejects(left, { code: "E_LIMIT_TIME", message: /the caller gave up/ })
+    assert.equal(await answer(guest, "/next"), "/next")
+    assert.equal(guest.generation, 0)
+  })
+
   it("that spin are stopped for their CPU time, also when others of the program wait", async (t) => {
     const source = `
 greet("onRequest")
@@ -242,6 +260,23 @@ while True:
     const texts = []
     for (const leader of [false, true, true, false]) texts.push(await answer(guest, "/", { leader }))
     assert.deepEqual(texts, ["False 0", "True 1", "True 1", "False 2"])
+  })
+
+  it("of the program wait while it does not read the answers", async (t) => {
+    const source = `
+greet("onRequest")
+call = hear()
+for number in range(200):
+    say(id=number, method="storage.get", params={"key": "large"})
+time.sleep(0.2)
+sizes = [len(hear()["params"]["value"]) for _ in range(200)]
+respond(call, str(sum(sizes)))
+hear()
+`
+    const services = new RecordingServices()
+    services.storage(null).set("large", "x".repeat(50_000), 0)
+    const guest = await openProgram(t, source, { services })
+    assert.equal(await answer(guest), String(200 * 50_000))
   })
 
   it("of the program have the tenant of the call that they belong to, until it is over", async (t) => {
