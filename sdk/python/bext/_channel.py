@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CALL: ContextVar[Optional[int]] = ContextVar("bext_call", default=None)
 """The call of the host that the running code belongs to."""
 
+host: Message = {"plugin": "", "leader": False}
+"""What the host said of itself."""
+
 UNANSWERED = 256
 """As many calls of a program may wait for the host. Source: docs/nsjail-protocol.md."""
 
@@ -178,6 +181,8 @@ class Channel:
                 self._settle(message)
             elif method == "cancel":
                 self._cancel((message.get("params") or {}).get("id"))
+            elif method == "leader":
+                host["leader"] = message.get("params") is True
             else:
                 call_id = message.get("id")
                 if call_id is not None:

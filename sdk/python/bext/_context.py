@@ -144,26 +144,22 @@ class User:
 class Extensions:
     """Short texts that plugins leave on a request for each other."""
 
-    __slots__ = ("_seen", "_set", "_plugin")
+    __slots__ = ("_seen", "_changes", "_plugin")
 
-    def __init__(self, seen: Mapping[str, str], changes: Optional[Message], plugin: str) -> None:
+    def __init__(self, seen: Mapping[str, str], changes: Message, plugin: str) -> None:
         self._seen = seen
-        self._set = changes
+        self._changes = changes
         self._plugin = plugin
 
     def get(self, key: str, default: Optional[str] = None) -> Optional[str]:
         """`key` is "plugin.key", of any plugin."""
-        own = self._set.get("extensions") if self._set is not None else None
         prefix, _, rest = key.partition(".")
-        if own is not None and prefix == self._plugin and rest in own:
-            return str(own[rest])
-        return self._seen.get(key, default)
+        own = self._changes.get("extensions", {}) if prefix == self._plugin else {}
+        return str(own[rest]) if rest in own else self._seen.get(key, default)
 
     def set(self, key: str, value: str) -> None:
         """`key` is without prefix: the host adds the plugin's name. At most 32 keys, 8 KiB each."""
-        if self._set is None:
-            raise TypeError("extensions can be set in on_request only")
-        self._set.setdefault("extensions", {})[text(key, "key")] = text(value, "value")
+        self._changes.setdefault("extensions", {})[text(key, "key")] = text(value, "value")
 
 
 class _HeaderChanges:
@@ -346,21 +342,18 @@ class _ExchangeContext:
 
     @property
     def leader(self) -> bool:
-        """True in exactly one process of this server."""
-        return self._host.get("leader") is True
+        """True in exactly one process of the server."""
+        return bool(self._host["leader"])
 
-    def _extensions(self, changes: Optional[Message]) -> Extensions:
-        return Extensions(self._params.get("extensions", {}), changes, self._host.get("plugin", ""))
+    @property
+    def extensions(self) -> Extensions:
+        return Extensions(self._params.get("extensions", {}), self._fields, self._host["plugin"])
 
 
 class RequestContext(_ExchangeContext):
     """What `on_request` gets."""
 
     __slots__ = ()
-
-    @property
-    def extensions(self) -> Extensions:
-        return self._extensions(self._fields)
 
     @property
     def request(self) -> RequestChanges:
@@ -385,10 +378,6 @@ class ResponseContext(_ExchangeContext):
     def __init__(self, params: Message, host: Message) -> None:
         super().__init__(params, host)
         self._response = ResponseChanges(params, self._fields)
-
-    @property
-    def extensions(self) -> Extensions:
-        return self._extensions(None)
 
     @property
     def response(self) -> ResponseChanges:

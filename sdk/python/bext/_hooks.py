@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from ._channel import host
 from ._context import Answer, QueueMessage, RequestCompleteEvent, RequestContext, ResponseContext
 
 TYPE_CHECKING = False
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
 
     Function = TypeVar("Function", bound=Callable[..., Any])
     Arguments = Tuple[Any, ...]
-
-host: Message = {"plugin": "", "leader": False}
-"""What `hello` said."""
 
 config: Dict[str, Any] = {}
 """The settings of `hello`."""
@@ -92,7 +90,9 @@ def _from_request(arguments: Arguments, result: Any) -> Optional[Message]:
     if result is None:
         return arguments[0]._fields or None
     if isinstance(result, Answer):
-        return result.fields
+        changes = arguments[0]._fields
+        changes.pop("body", None)
+        return {**changes, **result.fields}
     raise TypeError(f"on_request returned {_kind(result)}: return None to go on, or bext.respond(...) to answer")
 
 

@@ -6,9 +6,9 @@ import os
 import sys
 
 from . import _host
-from ._channel import CALL
+from ._channel import CALL, host
 from ._errors import Cancelled, HostError
-from ._hooks import config, handlers, host
+from ._hooks import config, handlers
 from ._wire import bytes_to_wire, encode
 
 TYPE_CHECKING = False
@@ -83,6 +83,7 @@ def answer_plain(channel: Channel, message: Message) -> str:
         arguments = hook.to_arguments(message.get("params") or {})
         result = handler.function(*arguments)
         if hasattr(result, "__await__"):
+            getattr(result, "close", lambda: None)()
             raise TypeError(f"{hook.name}: the function is not async and returned something to await")
         fields = hook.to_fields(arguments, result)
         if fields and "body" in fields:
@@ -104,7 +105,7 @@ def answer_itself(message: Message) -> Message:
     method, params = message["method"], message.get("params") or {}
     if method != "hello":
         raise LookupError(f"the plugin has no function for {method}")
-    host.update(plugin=params.get("plugin", ""), leader=params.get("leader", False))
+    host["plugin"] = params.get("plugin", "")
     config.update(params.get("config") or {})
     more = {} if _concurrency is None else {"concurrency": _concurrency}
     return {"protocol": 1, "hooks": list(handlers), **more}
@@ -144,16 +145,18 @@ def _print_traceback(error: BaseException) -> str:
     import traceback
 
     trace = error.__traceback__
-    while trace is not None and _is_own(trace):
+    while trace is not None and os.path.dirname(_file(trace)) == os.path.dirname(__file__):
         trace = trace.tb_next
     traceback.print_exception(type(error), error, trace)
+    folder = os.path.dirname(os.path.abspath(sys.argv[0])) + os.sep
     place = ""
     while trace is not None:
-        if not _is_own(trace):
-            place = f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})"
+        file = os.path.abspath(_file(trace))
+        if file.startswith(folder) and "site-packages" not in file:
+            place = f" ({file[len(folder) :]}:{trace.tb_lineno})"
         trace = trace.tb_next
     return place
 
 
-def _is_own(trace: Any) -> bool:
-    return bool(os.path.dirname(trace.tb_frame.f_code.co_filename) == os.path.dirname(__file__))
+def _file(trace: Any) -> str:
+    return str(trace.tb_frame.f_code.co_filename)

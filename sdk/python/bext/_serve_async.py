@@ -59,7 +59,7 @@ class _Server:
         while calls:
             message = calls.popleft()
             handler = handlers.get(message["method"])
-            if handler is None or not handler.is_async:
+            if handler is None or not handler.is_async or message.get("id") in channel.cancelled:
                 channel.answer(answer_plain(channel, message))
             else:
                 self._start(handler, message)
@@ -75,6 +75,7 @@ class _Server:
 
     def _start(self, handler: Handler, message: Message) -> None:
         call_id = message.get("id")
+        # The task takes over the value it has now.
         CALL.set(call_id)
         task = self._loop.create_task(self._answer(handler, message))
         CALL.set(None)
