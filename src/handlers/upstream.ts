@@ -83,7 +83,8 @@ class UpstreamHandler implements Handler {
       else call.end()
       return response
     } catch (error) {
-      call.failed(error instanceof BextError ? error.code : "E_INTERNAL")
+      if (context.signal.aborted) call.end()
+      else call.failed(error instanceof BextError ? error.code : "E_INTERNAL")
       throw error
     }
   }

@@ -214,7 +214,7 @@ export class HookRunner {
     } catch (error) {
       const nowMs = recordTime(stats, startedAtMs)
       this.#countFuel(call, context.timings)
-      if (context.trace) this.#trace(context.trace, call, startedAtMs, nowMs, codeOf(error))
+      if (context.trace) this.#trace(context.trace, call, startedAtMs, nowMs, codeOf(error, context))
       exchange.close()
       return this.fail(hook, context, error)
     }
@@ -242,7 +242,7 @@ export class HookRunner {
       result = await waiting
       code = codeOfResult(result)
     } catch (error) {
-      code = codeOf(error)
+      code = codeOf(error, context)
       exchange.close()
       return this.fail(hook, context, error)
     } finally {
@@ -354,8 +354,9 @@ class RequestCall implements HookCall {
   }
 }
 
-/** What a trace says of a failure. */
-function codeOf(error: unknown): ErrorCode {
+/** What a trace says of a failure: nothing, when the guest was stopped because nobody is left to answer. */
+function codeOf(error: unknown, context: RequestContext): ErrorCode | null {
+  if (context.signal.aborted) return null
   return error instanceof BextError ? error.code : "E_INTERNAL"
 }
 

@@ -84,7 +84,7 @@ function describeServer(span: ServerSpan): Description {
       ...methodOf(method),
       [ATTR_URL_PATH]: span.path,
       [ATTR_URL_SCHEME]: span.scheme,
-      [ATTR_SERVER_ADDRESS]: hostname,
+      [ATTR_SERVER_ADDRESS]: withoutBrackets(hostname),
       ...(port !== "" && { [ATTR_SERVER_PORT]: Number(port) }),
       [ATTR_CLIENT_ADDRESS]: span.clientAddress,
       [ATTR_HTTP_RESPONSE_STATUS_CODE]: status,
@@ -121,13 +121,18 @@ function describeUpstream({ method, url, status, resent, errorCode }: UpstreamSp
     attributes: {
       ...methodOf(method),
       [ATTR_URL_FULL]: url,
-      [ATTR_SERVER_ADDRESS]: hostname,
+      [ATTR_SERVER_ADDRESS]: withoutBrackets(hostname),
       [ATTR_SERVER_PORT]: port === "" ? (protocol === "https:" ? 443 : 80) : Number(port),
       ...(status !== null && { [ATTR_HTTP_RESPONSE_STATUS_CODE]: status }),
       ...(resent > 0 && { [ATTR_HTTP_REQUEST_RESEND_COUNT]: resent }),
       ...errorAttributes(errorType, errorCode),
     },
   }
+}
+
+/** An IPv6 address stands in brackets in an authority, and without them in an attribute. */
+function withoutBrackets(hostname: string): string {
+  return hostname.replace(/^\[(.*)\]$/, "$1")
 }
 
 function nameOf(method: string): string {

@@ -65,8 +65,9 @@ export class SpanQueue implements AsyncDisposable {
   #running: Promise<void> | null = null
   /** Aborted when the queue is to end: no pause is waited for any more. */
   readonly #ending = new AbortController()
-  /** Aborted when it has to be over. */
-  readonly #over = new AbortController()
+  /** It has to be over: nothing is sent any more. */
+  #over = false
+  #attempt: AbortController | null = null
   #unreported = 0
   #lastReason = ""
   #warnedMs = Number.NEGATIVE_INFINITY
@@ -93,11 +94,16 @@ export class SpanQueue implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#ending.abort()
     if (this.#timer !== null) clearTimeout(this.#timer)
-    const force = setTimeout(() => this.#over.abort(), FLUSH_MS)
+    const force = setTimeout(() => this.#force(), FLUSH_MS)
     await (this.#running ?? this.#run())
     clearTimeout(force)
     await this.#options.sender.close()
     this.#report()
+  }
+
+  #force(): void {
+    this.#over = true
+    this.#attempt?.abort()
   }
 
   #wake(): void {
@@ -128,7 +134,7 @@ export class SpanQueue implements AsyncDisposable {
     const { counts, sender } = this.#options
     for (let attempt = 1; ; attempt++) {
       try {
-        const rejected = Math.min(await this.#attempt(batch), batch.length)
+        const rejected = Math.min(await this.#send(batch), batch.length)
         counts.exported += batch.length - rejected
         if (rejected > 0) this.#drop(rejected, `${sender.destination} did not accept them`)
         return
@@ -139,14 +145,24 @@ export class SpanQueue implements AsyncDisposable {
     }
   }
 
-  async #attempt(batch: readonly Span[]): Promise<number> {
+  async #send(batch: readonly Span[]): Promise<number> {
     const { sender, timeoutMs } = this.#options
-    const timeout = AbortSignal.timeout(timeoutMs)
+    const attempt = new AbortController()
+    let timedOut = false
+    const timer = setTimeout(() => {
+      timedOut = true
+      attempt.abort()
+    }, timeoutMs)
+    this.#attempt = attempt
+    if (this.#over) attempt.abort()
     try {
-      return await sender.send(batch, AbortSignal.any([timeout, this.#over.signal]))
+      return await sender.send(batch, attempt.signal)
     } catch (error) {
-      if (timeout.aborted) throw new SendFailure(`no answer within ${timeoutMs} ms`, null, { cause: error })
+      if (timedOut) throw new SendFailure(`no answer within ${timeoutMs} ms`, null, { cause: error })
       throw error
+    } finally {
+      clearTimeout(timer)
+      this.#attempt = null
     }
   }
 

@@ -28,6 +28,7 @@ function record(config: Partial<Config["log"]> = {}) {
 
 const context = {
   method: "GET",
+  clientMethod: "GET",
   path: "/a",
   clientAddress: "127.0.0.1",
   requestId: "0123456789abcdef0123456789abcdef",

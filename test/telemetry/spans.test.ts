@@ -20,11 +20,12 @@ const TRUSTING = 'trusted_proxies = ["127.0.0.1"]'
 /** What `[middleware.tracing.otlp]` says. */
 const otlp = ({ url }: { url: string }, more = "") => `[middleware.tracing.otlp]\nendpoint = "${url}"\n${more}\n`
 
-/** An app that answers with the traceparent it saw, and breaks off when asked to. */
-async function startApp(t: TestContext): Promise<string> {
+/** An app that answers with the headers it saw, and behaves badly when asked to. @param silent - Called for /silent. */
+async function startApp(t: TestContext, silent = () => {}): Promise<string> {
   const server = createServer((incoming, outgoing) => {
     if (incoming.url === "/break") incoming.socket.destroy()
     else if (incoming.url === "/endless") outgoing.write("begun")
+    else if (incoming.url === "/silent") silent()
     else if (incoming.url === "/teapot") outgoing.writeHead(418).end()
     else outgoing.end(JSON.stringify(incoming.headers))
   })
@@ -189,6 +190,50 @@ describe("the spans of a request", () => {
     const spans = await collector.trace("/endless")
     assert.equal(root(spans).attributes["bext.aborted"], true)
     assert(spans.some(({ kind }) => kind === "CLIENT"))
+  })
+
+  it("blame no plugin and no upstream for a client that goes away while they work", async (t) => {
+    await using collector = await startCollector()
+    const asked = Promise.withResolvers<void>()
+    const app = await startApp(t, asked.resolve)
+    const source =
+      'export async function onRequest(ctx) { if (ctx.path === "/plugin") await new Promise((done) => setTimeout(done, 9000)) }'
+    const config = `${otlp(collector)}[app]\nupstream = "${app}"\n[plugins.js]\n`
+    await using site = await serveSite(config, plugin("js", source))
+    const leave = async (path: string, when: Promise<void>) => {
+      const client = connect(Number(new URL(site.url).port), "127.0.0.1")
+      client.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`)
+      await when
+      client.destroy()
+      return collector.trace(path)
+    }
+    const atUpstream = await leave("/silent", asked.promise)
+    assert.deepEqual(
+      atUpstream.map(({ kind, failed }) => [kind, failed]),
+      [
+        ["INTERNAL", false],
+        ["CLIENT", false],
+        ["SERVER", false],
+      ],
+    )
+    const called = () => (site.server.status().plugins[0]!.stats.hooks.on_request?.calls ?? 0) === 2
+    const atPlugin = await leave("/plugin", until(called, "the call"))
+    const { failed, attributes } = named(atPlugin, "js on_request")
+    assert.deepEqual([failed, attributes["bext.error_code"]], [false, undefined])
+  })
+
+  it("tell the fuel of a plugin in a worker thread too, and addresses of IPv6 without brackets", async () => {
+    await using collector = await startCollector()
+    const config = `${otlp(collector)}[plugins.burn]\nlane = "worker"\n`
+    await using site = await serveSite(config, wasmPlugin("burn", watPlugin()))
+    assert.equal((await site.get("/away?b", { host: "[2001:db8::1]:8080" })).text, "hello from wasm")
+    const spans = await collector.trace("/away")
+    assert.equal(site.server.status().plugins[0]!.lane.now, "worker")
+    const { fuel } = site.server.status().plugins[0]!.stats.hooks.on_request!
+    assert(fuel > 100_000)
+    assert.equal(named(spans, "burn on_request").attributes["bext.fuel"], fuel)
+    assert.equal(root(spans).attributes["server.address"], "2001:db8::1")
+    assert.equal(root(spans).attributes["server.port"], 8080)
   })
 
   it("end for a websocket when it is open", async (t) => {
