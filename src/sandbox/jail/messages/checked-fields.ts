@@ -127,10 +127,12 @@ export class CheckedFields {
   }
 
   /** @throws {PluginError} `E_LIMIT_MESSAGE`. */
-  checkSize(text: string, name: string): void {
+  checkSize(value: string | Uint8Array, name: string): void {
     // No UTF-16 unit takes more than three bytes of UTF-8.
-    if (text.length * 3 <= this.#maxBytes) return
-    this.#checkBytes(Buffer.byteLength(text), name)
+    if (value.length * 3 <= this.#maxBytes) return
+    const bytes = typeof value === "string" ? Buffer.byteLength(value) : value.length
+    if (bytes <= this.#maxBytes) return
+    throw this.#error("E_LIMIT_MESSAGE", `${name} has ${bytes} bytes; the limit is ${this.#maxBytes}`)
   }
 
   invalid(what: string): PluginError {
@@ -154,7 +156,7 @@ export class CheckedFields {
   #decode(value: Json | undefined, name: string): Uint8Array {
     const bytes = typeof value === "string" ? fromBase64(value) : null
     if (bytes === null) throw this.invalid(`${name} is not base64 with padding`)
-    this.#checkBytes(bytes.length, name)
+    this.checkSize(bytes, name)
     return bytes
   }
 
@@ -181,11 +183,6 @@ export class CheckedFields {
 
   #checkCount(count: number, name: string): void {
     if (count > MAX_ENTRIES) throw this.#error("E_LIMIT_MESSAGE", `${name} has more than ${MAX_ENTRIES} entries`)
-  }
-
-  #checkBytes(bytes: number, name: string): void {
-    if (bytes <= this.#maxBytes) return
-    throw this.#error("E_LIMIT_MESSAGE", `${name} has ${bytes} bytes; the limit is ${this.#maxBytes}`)
   }
 
   #error(code: ErrorCode, what: string): PluginError {

@@ -131,9 +131,8 @@ function storageOf({ services, tenant }: GuestCallContext) {
 
 function toValue(fields: CheckedFields, value: string | Uint8Array | undefined): Json {
   if (value === undefined) return null
-  if (typeof value !== "string") return { base64: toBase64(value) }
   fields.checkSize(value, "the value")
-  return value
+  return typeof value === "string" ? value : { base64: toBase64(value) }
 }
 
 function toFetchRequest(fields: CheckedFields): GuestFetchRequest {
