@@ -48,7 +48,7 @@ export async function* checkPlugins(config: Config, options: CheckOptions): Asyn
   const allowPrivate = config.fetch.allow_private
   const host = parts.use(createHost({ state, log: logger, isOwnListener: () => false, allowPrivate }))
   const bodies = new BodyBudget(config.server.limits.buffered_bodies)
-  const tiers = createTiers(config.sandbox)
+  const tiers = parts.use(createTiers(config.sandbox))
   const role = { leader: true }
   const quarantines = parts.use(await QuarantineBook.open(state))
   for (const [name, { enabled }] of Object.entries(config.plugins)) {

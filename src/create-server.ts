@@ -8,10 +8,13 @@ import { OwnListeners } from "./http/own-listeners.ts"
 import { createHttpServer } from "./http/server.ts"
 import { RateCounters } from "./middleware/rate-counters.ts"
 import { SessionRevocations } from "./middleware/session-revocations.ts"
+import { EventRelays } from "./plugins/event-relay.ts"
 import { Lanes } from "./plugins/lanes/lanes.ts"
 import { QuarantineBook } from "./plugins/quarantine.ts"
 import { QueueConsumers } from "./plugins/queue-consumers.ts"
+import { ProcessRole } from "./plugins/role.ts"
 import type { ServerProcess } from "./processes/server-process.ts"
+import { logIsolation } from "./snapshot/describe-isolation.ts"
 import { toProcessStatus } from "./snapshot/process-status.ts"
 import { SharedUpstreams } from "./snapshot/shared-upstreams.ts"
 import { Snapshots } from "./snapshot/snapshots.ts"
@@ -49,7 +52,7 @@ export interface ServerOptions {
  */
 export async function createServer(config: Config, options: ServerOptions): Promise<ServerProcess> {
   const { folder, logger = createLogger(config.log), connections, grantLocalFolders = false } = options
-  const role = { leader: options.leader ?? true }
+  const role = new ProcessRole(options.leader ?? true)
   const listeners = new OwnListeners()
   const bodies = new BodyBudget(config.server.limits.buffered_bodies)
   const upstreams = new SharedUpstreams()
@@ -65,6 +68,8 @@ export async function createServer(config: Config, options: ServerOptions): Prom
   const rateCounters = parts.use(new RateCounters(options.bus))
   const entry = new URL("./lane-thread.ts", import.meta.url)
   const lanes = parts.use(new Lanes({ entry, stateDir: config.state.dir, logger }))
+  const tiers = parts.use(createTiers(config.sandbox, (isolation) => logIsolation(logger, isolation)))
+  let listens = false
   const tracers = new Tracers((message) => logger.warn(message))
   const shared = {
     folder,
@@ -77,9 +82,11 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     bodies,
     upstreams,
     tracers,
-    tiers: createTiers(config.sandbox),
+    tiers,
     lanes,
     grantLocalFolders,
+    // Nothing is handed out before the server listens.
+    leading: options.bus && { relays: new EventRelays(options.bus), changed: () => listens && consume() },
   }
   const consumers = parts.use(new QueueConsumers({ store: queues, logger }))
   const snapshots = parts.use(await Snapshots.open(config, shared))
@@ -108,6 +115,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     async listen() {
       const bound = await http.listen()
       listeners.add(bound.address, bound.port)
+      listens = true
       consume()
       return bound
     },
@@ -129,9 +137,7 @@ export async function createServer(config: Config, options: ServerOptions): Prom
     },
     quarantine: (plugin, reason) => quarantines.quarantine(plugin, reason),
     release: (plugin) => quarantines.release(plugin),
-    setLeader(leader) {
-      role.leader = leader
-    },
+    setLeader: (leader) => role.change(leader),
     addOwnListener: (address, port) => listeners.add(address, port),
     close: () => running.disposeAsync(),
     [Symbol.asyncDispose]: () => running.disposeAsync(),

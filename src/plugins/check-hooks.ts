@@ -15,7 +15,7 @@ export function checkHooks(manifest: Manifest, hooks: ReadonlySet<HookName>): vo
   const declared = manifest.manifest.capabilities
   const exported = capabilitiesOf(hooks)
   const faults: string[] = []
-  const write = manifest.sandbox.type === "quickjs" ? toCamelCase : (hook: HookName) => hook
+  const write = manifest.sandbox.type === "wasm" ? (hook: HookName) => hook : toCamelCase
   // Most likely a misspelt name or `export default` of one function: a guard that silently guards nothing.
   if (hooks.size === 0 && declared.length === 0) {
     const [request, response] = [write("on_request"), write("on_response")]

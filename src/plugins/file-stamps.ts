@@ -1,4 +1,5 @@
 import { statSync } from "node:fs"
+import { treeStampOf } from "./tree-stamp.ts"
 
 /** Paths that are remembered: more than any plugin has, fewer than one can ask for. */
 const MAX_PATHS = 2_000
@@ -6,6 +7,7 @@ const MAX_PATHS = 2_000
 /** What a set of paths led to when each was noted: tells whether anything there has changed. With too many of them it always has. */
 export class FileStamps {
   readonly #stamps = new Map<string, string>()
+  readonly #trees = new Map<string, string>()
   #tooMany = false
 
   /** Call it before the file is read: a change while it is read counts then. */
@@ -15,8 +17,16 @@ export class FileStamps {
     else this.#stamps.set(path, stampOf(path))
   }
 
+  /** Everything below a folder, see `treeStampOf`. */
+  noteTree(folder: string): void {
+    const stamp = treeStampOf(folder)
+    if (stamp === null) this.#tooMany = true
+    else this.#trees.set(folder, stamp)
+  }
+
   unchanged(): boolean {
     if (this.#tooMany) return false
+    for (const [folder, stamp] of this.#trees) if (treeStampOf(folder) !== stamp) return false
     for (const [path, stamp] of this.#stamps) if (stampOf(path) !== stamp) return false
     return true
   }

@@ -12,18 +12,22 @@ import { toQueueSettings } from "../host/queue-settings.ts"
 import type { InstanceMode, Json, Sandbox, SandboxTier, Tier } from "../sandbox/sandbox.ts"
 import type { ByteBudget } from "./buffer-response.ts"
 import { capabilitiesOf, checkHooks } from "./check-hooks.ts"
+import { makeWay } from "./data-folder.ts"
 import { FileStamps } from "./file-stamps.ts"
 import type { GuestAccess } from "./guest-access.ts"
 import { maskError } from "./guest-text.ts"
 import { HeaderAccess } from "./header-access.ts"
 import type { Lanes } from "./lanes/lanes.ts"
+import { LeaderGuest } from "./leader-guest.ts"
 import { LoadedPlugin } from "./loaded-plugin.ts"
 import { mergeLimits, settingsOverCeilings } from "./plugin-limits.ts"
 import { PluginMatch } from "./plugin-match.ts"
 import { type PluginSource, readPluginSource } from "./plugin-source.ts"
 import { PluginStats } from "./plugin-stats.ts"
+import { toProgramSource } from "./program-source.ts"
 import type { Quarantines } from "./quarantine.ts"
 import type { Role } from "./role.ts"
+import { checkIsolation, describeUnisolated, wantedIsolation } from "./wanted-isolation.ts"
 
 /** Each sandbox there is, made when it is first needed; then always the same. */
 export type Tiers = ReadonlyMap<Tier, () => Promise<SandboxTier>>
@@ -64,11 +68,16 @@ export async function loadPlugin(
   const found = readPluginSource(name, options)
   checkPlugin(config, name, found.manifest)
   const openTier = chooseTier(name, found.manifest, tiers)
+  const isProgram = found.manifest.sandbox.type === "nsjail"
   const permissions = grant(name, found, options)
   const limits = mergeLimits(found.manifest.sandbox, entry, config.sandbox.ceilings)
   for (const what of settingsOverCeilings(name, entry, config.sandbox.ceilings)) logger.warn({ plugin: name }, what)
   const settings = checkSettings(name, found, config)
   const match = new PluginMatch(entry.match)
+  const severalTenants = reachesSeveralTenants(found.manifest, match, permissions, config)
+  const program = isProgram
+    ? toProgramSource(name, found, { ...options, limits: limits.program, severalTenants })
+    : null
   const rights: ServiceOptions = {
     plugin: name,
     owner: found.owner,
@@ -89,10 +98,22 @@ export async function loadPlugin(
       folder: found.folder,
       entry: found.entry,
       noteFile: (path: string) => files.note(path),
+      ...(program !== null && { program }),
     }
-    const instance = instanceMode(found.manifest, match, permissions, config)
+    // What a program reads of its folder, and when, nobody can tell.
+    if (program !== null) files.noteTree(found.folder)
+    if (program?.data) {
+      const { dir } = config.state
+      const what = `${dir} can be passed through by all users now: the programs of plugins get to their data by it`
+      makeWay(dir, program.data.folder, () => logger.info({ plugin: name }, what))
+    }
+    const instance: InstanceMode = found.manifest.sandbox.instance ?? (severalTenants ? "fresh" : "shared")
     const tier = await openTier()
-    const inline = await tier.load(source, services, limits.sandbox, instance)
+    if (program !== null) checkIsolation(name, wantedIsolation(config, name, found.local), tier.isolation!)
+    const load = () => tier.load(source, services, limits.sandbox, instance)
+    const leaderGuest = runsInLeaderAlone(found) ? new LeaderGuest(name, () => loadChecked(load, found.manifest)) : null
+    if (role.leader) await leaderGuest?.open()
+    const inline = leaderGuest ?? (await load())
     sandbox = inline
     const manifest = found.synthesised ? withCapabilities(found.manifest, sandbox) : found.manifest
     const headers = new HeaderAccess(name, permissions, config.server.identity_headers, (header) => {
@@ -108,7 +129,9 @@ export async function loadPlugin(
       maxAnswerBytes: limits.sandbox.messageBytes,
     }
     const { lane: wanted, cpu_share: share } = entry
-    const laned = options.lanes?.wrap(tier, inline, {
+    // A program uses nothing of the serving thread that it could be sent away for.
+    const lanes = program === null ? options.lanes : undefined
+    const laned = lanes?.wrap(tier, inline, {
       wanted,
       share,
       instance,
@@ -118,9 +141,12 @@ export async function loadPlugin(
       logger,
     })
     sandbox = laned ?? inline
-    checkHooks(manifest, sandbox.hooks)
-    // Without a start hook there is nothing to wait for, and a thousand half-loaded guests would each hold a memory.
-    if (!sandbox.hooks.has("on_server_start")) await sandbox.ready(null)
+    if (leaderGuest === null) {
+      checkHooks(manifest, sandbox.hooks)
+      // Without a start hook there is nothing to wait for, and a thousand half-loaded guests would each hold a memory.
+      if (!sandbox.hooks.has("on_server_start")) await sandbox.ready(null)
+    }
+    if (tier.isolation?.level === "process") logger.warn({ plugin: name }, describeUnisolated(name, tier.isolation))
     return new LoadedPlugin({
       name,
       tier: tier.tier,
@@ -144,6 +170,8 @@ export async function loadPlugin(
       config: settings,
       sandbox,
       laneStatus: () => laned?.status ?? { ...INLINE, wanted, share },
+      isolation: tier.isolation,
+      leaderGuest: leaderGuest ?? undefined,
       services,
       bodies: options.bodies,
       quarantines: options.quarantines,
@@ -222,20 +250,36 @@ function toPath(pointer: string): string[] {
   return steps.map((step) => step.replaceAll("~1", "/").replaceAll("~0", "~"))
 }
 
+/** A program that hears of what happened, and is part of no request, is needed once. */
+function runsInLeaderAlone({ manifest: { manifest, sandbox } }: PluginSource): boolean {
+  const { capabilities } = manifest
+  return sandbox.type === "nsjail" && capabilities.length > 0 && capabilities.every((one) => one === "lifecycle")
+}
+
+async function loadChecked(load: () => Promise<Sandbox>, manifest: Manifest): Promise<Sandbox> {
+  const sandbox = await load()
+  try {
+    checkHooks(manifest, sandbox.hooks)
+    return sandbox
+  } catch (error) {
+    await sandbox[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
 /**
  * Tenants must not meet in one memory. It takes no mistake in the plugin: code that waits for a promise which another
  * request made goes on when that one's fetch arrives, and has its storage.
  */
-function instanceMode(
-  { manifest, sandbox }: Manifest,
+function reachesSeveralTenants(
+  { manifest }: Manifest,
   match: PluginMatch,
   { queues }: Permissions,
   { middleware }: Config,
-): InstanceMode {
+): boolean {
   // Messages come from whoever pushes; `match` is for requests.
   const receives = queues.length > 0 && manifest.capabilities.includes("lifecycle")
-  const several = match.severalTenants || (middleware.tenant !== undefined && (match.tenants?.size !== 1 || receives))
-  return sandbox.instance ?? (several ? "fresh" : "shared")
+  return match.severalTenants || (middleware.tenant !== undefined && (match.tenants?.size !== 1 || receives))
 }
 
 function withCapabilities(manifest: Manifest, sandbox: Sandbox): Manifest {

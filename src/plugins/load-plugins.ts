@@ -1,12 +1,16 @@
 import { BextError } from "../errors.ts"
 import { isUnchanged } from "./is-unchanged.ts"
+import { LeaderPlugin, type Leading } from "./leader-plugin.ts"
 import { type LoadPluginOptions, loadPlugin } from "./load-plugin.ts"
 import { type PluginFailure, settleFailures } from "./plugin-failures.ts"
 import { PluginSet } from "./plugin-set.ts"
 import { resolvePlugin } from "./resolve-plugin.ts"
 import { ServingPlugin } from "./serving-plugin.ts"
 
-export type LoadPluginsOptions = LoadPluginOptions
+export interface LoadPluginsOptions extends LoadPluginOptions {
+  /** How plugins that run in the process that leads hear of the others. Absent: this process is the whole server. */
+  readonly leading?: Leading | undefined
+}
 
 /** Plugins loaded at the same time: enough to keep the disk busy, few enough to bound memory. */
 const AT_ONCE = 16
@@ -23,7 +27,10 @@ export async function loadPlugins(options: LoadPluginsOptions, previous?: Plugin
   const results = await mapAtMost(AT_ONCE, names, async (name) => {
     const before = previous?.find(name)
     if (before !== undefined && (await isUnchanged(before.plugin, options))) return before
-    return new ServingPlugin(await loadPlugin(name, options, before?.plugin), logger)
+    const plugin = await loadPlugin(name, options, before?.plugin)
+    const { leading } = options
+    const isAlone = plugin.leaderGuest !== null && leading !== undefined
+    return isAlone ? new LeaderPlugin(plugin, plugin.leaderGuest, leading, options) : new ServingPlugin(plugin, logger)
   })
   const failures: PluginFailure[] = []
   const members: ServingPlugin[] = []

@@ -4,12 +4,13 @@ import type { HookName } from "../hooks.ts"
 import type { HeaderList } from "../message/header-list.ts"
 import type { RequestContext } from "../message/request-context.ts"
 import type { RequestTrace } from "../message/request-trace.ts"
-import type { CallLimits, InstanceMode, Json, Tier } from "../sandbox/sandbox.ts"
+import type { CallLimits, InstanceMode, Isolation, JailStatus, Json, Tier } from "../sandbox/sandbox.ts"
 import type { Breaker } from "./breaker.ts"
 import { type ByteBudget, bodyState, bufferResponse } from "./buffer-response.ts"
 import type { FileStamps } from "./file-stamps.ts"
 import { HookRunner, type RunnerParts } from "./hook-runner.ts"
 import type { LaneStatus } from "./lanes/lane-status.ts"
+import type { LeaderGuest } from "./leader-guest.ts"
 import type { MatchTarget, PluginMatch } from "./plugin-match.ts"
 import type { PluginStats } from "./plugin-stats.ts"
 import type { Quarantines } from "./quarantine.ts"
@@ -38,6 +39,10 @@ export interface PluginParts extends RunnerParts {
   /** Guest memory, bytes. */
   readonly memoryBytes: number
   readonly laneStatus: () => LaneStatus
+  /** What keeps its guest apart from this machine, where that is up to the machine. */
+  readonly isolation?: Isolation | undefined
+  /** Its sandbox, when it runs in the process that leads alone. */
+  readonly leaderGuest?: LeaderGuest | undefined
   /** What buffered response bodies are taken from. */
   readonly bodies: ByteBudget
   readonly quarantines: Quarantines
@@ -131,6 +136,20 @@ export class LoadedPlugin implements AsyncDisposable {
 
   get lane(): LaneStatus {
     return this.#parts.laneStatus()
+  }
+
+  get isolation(): Isolation | null {
+    return this.#parts.isolation ?? null
+  }
+
+  /** Its processes; null: it has none, in this process or at all. */
+  get jails(): JailStatus | null {
+    return this.#parts.sandbox.jails ?? null
+  }
+
+  /** Null: it runs in every process. */
+  get leaderGuest(): LeaderGuest | null {
+    return this.#parts.leaderGuest ?? null
   }
 
   get generation(): number {

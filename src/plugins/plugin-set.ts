@@ -27,7 +27,8 @@ export class PluginSet implements AsyncDisposable {
 
   /** Whether anybody asks for finished requests. */
   get wantsRequestComplete(): boolean {
-    return this.#listeners.length > 0
+    for (const member of this.#listeners) if (member.wantsRequestComplete) return true
+    return false
   }
 
   find(name: string): ServingPlugin | undefined {
@@ -51,7 +52,7 @@ export class PluginSet implements AsyncDisposable {
     const failed = new Set(failures.map(({ member }) => member))
     this.#members = this.#members.filter((member) => !failed.has(member))
     this.#plugins = this.#members.map(({ plugin }) => plugin)
-    this.#listeners = this.#members.filter((member) => member.wantsRequestComplete)
+    this.#listeners = this.#members.filter((member) => member.mayWantRequestComplete)
     await Promise.all([...failed].map((member) => member.release()))
   }
 

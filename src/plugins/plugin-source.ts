@@ -25,6 +25,7 @@ export function readPluginSource(name: string, options: LoadPluginOptions): Plug
     found,
     schema,
     ceilings: config.sandbox.ceilings,
+    minIsolation: config.sandbox.nsjail.min_isolation,
     allowPrivate: found.manifest.permissions.allowed_urls.length === 0 ? null : config.fetch.allow_private,
     queues: found.manifest.permissions.queues.map((queue) => config.queues[queue] ?? null),
     identityHeaders: config.server.identity_headers,

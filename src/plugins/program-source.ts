@@ -4,8 +4,8 @@ import type { Problem } from "../config/config-error.ts"
 import { configError } from "../config/parse-config.ts"
 import type { Config } from "../config/schema.ts"
 import { PluginError } from "../errors.ts"
-import { partitionId } from "../host/storage.ts"
 import type { ProgramSource } from "../sandbox/sandbox.ts"
+import { dataFolder } from "./data-folder.ts"
 import type { ProgramLimits } from "./plugin-limits.ts"
 import { isInside, type ResolvedPlugin } from "./resolve-plugin.ts"
 import { wantedIsolation } from "./wanted-isolation.ts"
@@ -44,16 +44,11 @@ export function toProgramSource(name: string, found: ResolvedPlugin, options: Pr
     interpreter: entry.interpreter ?? sandbox.interpreter ?? null,
     capabilities: manifest.capabilities,
     jails: entry.jails ?? 1,
-    minIsolation: wantedIsolation(config, name, found.local).level,
-    data: sandbox.data_dir ? { folder: dataFolder(name, found.owner, config), quotaBytes: dataBytes } : null,
+    minIsolation: wantedIsolation(config, name, found.local),
+    data: sandbox.data_dir ? { folder: dataFolder(config.state.dir, name, found.owner), quotaBytes: dataBytes } : null,
     readOnlyPaths: entry.read_only_paths,
     ...bounds,
   }
-}
-
-/** Belongs to (name, owner) as storage does: another plugin under an old name has another folder. */
-function dataFolder(plugin: string, owner: string, { state }: Config): string {
-  return join(state.dir, "nsjail", partitionId({ plugin, owner, tenant: null }), "data")
 }
 
 /** A fresh instance promises that nothing of one tenant is left for the next; a folder that all write to breaks that. */

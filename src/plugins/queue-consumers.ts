@@ -65,7 +65,7 @@ export class QueueConsumers implements AsyncDisposable {
   /** From now on the queues are these plugins'. Consumers that stay the same go on. */
   follow(plugins: readonly LoadedPlugin[], config: Config): void {
     if (this.#stopped) return
-    const wanted = assignQueues(plugins)
+    const wanted = assignQueues(plugins.filter(({ leaderGuest }) => leaderGuest?.accepts ?? true))
     for (const [queue, consumer] of this.#consumers) {
       const settings = toQueueSettings(queue, config.queues[queue])
       if (wanted.get(queue) !== consumer.receiver || !isSame(settings, consumer.settings)) this.#stop(queue, consumer)

@@ -22,14 +22,27 @@ export class ServingPlugin {
     this.#logger = logger
   }
 
+  protected get started(): boolean {
+    return this.#started
+  }
+
   /** Whether it is told of finished requests. */
   get wantsRequestComplete(): boolean {
     return this.#queue !== null
   }
 
+  /** Whether that may be so at some time, once it has started. */
+  get mayWantRequestComplete(): boolean {
+    return this.#queue !== null
+  }
+
   /** Runs `on_server_start`, once. @throws {BextError} */
   async start(): Promise<void> {
-    if (this.#started) return
+    if (!this.#started) await this.begin()
+  }
+
+  /** @throws {BextError} */
+  protected async begin(): Promise<void> {
     await this.plugin.start()
     this.#started = true
     if (this.plugin.hooks.has("on_request_complete")) this.#queue = new RequestCompleteQueue(this.plugin, this.#logger)
@@ -38,6 +51,10 @@ export class ServingPlugin {
   /** Later, if the request was for this plugin. @param target - The request the event is about. */
   requestComplete(event: RequestCompleteEvent, target: MatchTarget, trace: RequestTrace | null): void {
     if (this.#queue !== null && this.plugin.matches(target)) this.#queue.push(event, trace)
+  }
+
+  protected takeEvent(event: RequestCompleteEvent, trace: RequestTrace | null): void {
+    this.#queue?.push(event, trace)
   }
 
   use(): void {
@@ -50,12 +67,19 @@ export class ServingPlugin {
    */
   async release(graceEndsMs = 0): Promise<void> {
     if (--this.#users > 0) return
-    await this.finishEvents()
-    while (!this.plugin.idle && performance.now() < graceEndsMs) await delay(IDLE_POLL_MS)
-    await this.#notify("cleanup")
+    await this.end(graceEndsMs)
     await this.plugin[Symbol.asyncDispose]().catch((error: unknown) => {
       this.#logger.error({ err: error, plugin: this.plugin.name }, `${this.plugin.name} could not be unloaded`)
     })
+  }
+
+  /** What it was given is finished, then `cleanup` runs. Never rejects. */
+  protected async end(graceEndsMs: number): Promise<void> {
+    await this.finishEvents()
+    while (!this.plugin.idle && performance.now() < graceEndsMs) await delay(IDLE_POLL_MS)
+    await this.#notify("cleanup")
+    this.#started = false
+    this.#queue = null
   }
 
   /** Takes no more events and hands out those that wait. */

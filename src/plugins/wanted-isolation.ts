@@ -2,36 +2,30 @@ import type { Config } from "../config/schema.ts"
 import { PluginError } from "../errors.ts"
 import type { Isolation, IsolationLevel } from "../sandbox/sandbox.ts"
 
-/** What must at least stand between a plugin's program and this machine. */
-export interface WantedIsolation {
-  readonly level: IsolationLevel
-  /** Whether the configuration says so, for this plugin or for all. */
-  readonly written: boolean
-}
-
 const ORDER: readonly IsolationLevel[] = ["process", "namespaces", "full"]
 
-/** @param local - The plugin is a folder of this project: whoever wrote it runs it. */
-export function wantedIsolation(config: Config, name: string, local: boolean): WantedIsolation {
-  const level = config.plugins[name]!.min_isolation ?? config.sandbox.nsjail.min_isolation
-  if (level !== undefined) return { level, written: true }
-  return { level: local ? "process" : "namespaces", written: false }
+/**
+ * What must at least stand between a plugin's program and this machine: the operator's word for it, or for all.
+ * @param local - The plugin is a folder of this project: whoever wrote it runs it.
+ */
+export function wantedIsolation(config: Config, name: string, local: boolean): IsolationLevel {
+  return (
+    config.plugins[name]?.min_isolation ?? config.sandbox.nsjail.min_isolation ?? (local ? "process" : "namespaces")
+  )
 }
 
-/** @throws {PluginError} `E_ISOLATION` with what is missing and the line that does without. */
-export function checkIsolation(name: string, wanted: WantedIsolation, isolation: Isolation): void {
-  const { level, missing, refused } = isolation
-  const lower = `[plugins.${name}] min_isolation = "${level}"`
-  const trust = "for code that you trust with everything its user can read and reach, write"
-  if (ORDER.indexOf(level) < ORDER.indexOf(wanted.level)) {
-    const what = `needs the isolation level ${wanted.level}, and this machine offers ${level}: ${listOf(missing)}`
-    const instead = level === "process" ? trust : "or do without it:"
-    throw new PluginError("E_ISOLATION", name, `${what}. Install or allow what is missing; ${instead} ${lower}`)
+/** @throws {PluginError} `E_ISOLATION` with what is missing and, where there is one, the line that does without. */
+export function checkIsolation(name: string, wanted: IsolationLevel, { level, missing, refused }: Isolation): void {
+  if (refused !== null) {
+    const what = `${refused}. Started by another user than root, bext runs it with min_isolation = "process"`
+    throw new PluginError("E_ISOLATION", name, what)
   }
-  // Somebody who gave this server root did not mean to give it to each program of it: that takes a line of its own.
-  if (refused !== null && level === "process" && !wanted.written) {
-    throw new PluginError("E_ISOLATION", name, `is not started: ${refused}. Install it; or, ${trust} ${lower}`)
-  }
+  if (ORDER.indexOf(level) >= ORDER.indexOf(wanted)) return
+  const trust =
+    level === "process" ? "for code that you trust with everything its user can read and reach" : "to do without it"
+  const lower = `${trust}, write [plugins.${name}] min_isolation = "${level}"`
+  const what = `needs the isolation level ${wanted}, and this machine offers ${level}: ${listOf(missing)}`
+  throw new PluginError("E_ISOLATION", name, `${what}. Install or allow what is missing; or, ${lower}`)
 }
 
 /** What a person has to know who runs a program that nothing isolates. */

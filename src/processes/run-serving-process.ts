@@ -123,8 +123,8 @@ class ServingProcess {
       await this.#server.release(plugin)
       return null
     },
-    set_leader: ({ leader }) => {
-      this.#server.setLeader(leader)
+    set_leader: async ({ leader }) => {
+      await this.#server.setLeader(leader)
       return null
     },
     own_listener: ({ address, port }) => {

@@ -26,8 +26,11 @@ export interface ServerProcess extends AsyncDisposable {
   /** Takes a plugin out of service, or back in; written to the state, so that every process and every restart sees it. */
   quarantine(plugin: string, reason: string): Promise<void>
   release(plugin: string): Promise<void>
-  /** Decides what `ctx.leader` says from now on. At first it is false. */
-  setLeader(leader: boolean): void
+  /**
+   * Decides what `ctx.leader` says from now on. At first it is false.
+   * @returns what resolves, for a process that leads no more, when the plugins that only the leader runs have ended here.
+   */
+  setLeader(leader: boolean): Promise<void>
   /** A listener of another process of this server (admin): guests' fetches never reach it. */
   addOwnListener(address: string, port: number): void
   /** Drains: answers what is in flight, at most `server.grace`, then stops the plugins and closes the state. */

@@ -136,7 +136,7 @@ export interface Sandbox extends AsyncDisposable {
   /** Why the guest cannot change threads, for messages, when that is up to the guest. */
   readonly staysBecause?: string | undefined
   /** Of a guest that is a program. */
-  readonly jails?: JailStatus
+  readonly jails?: JailStatus | undefined
 
   /**
    * Runs `on_server_start` (when exported and `start` is given) until it settled, cancels the timers and fetches it left

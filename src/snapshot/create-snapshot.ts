@@ -14,6 +14,7 @@ import type { SessionRevocations } from "../middleware/session-revocations.ts"
 import { Pipeline } from "../pipeline/pipeline.ts"
 import { Stack } from "../pipeline/stack.ts"
 import type { Lanes } from "../plugins/lanes/lanes.ts"
+import type { Leading } from "../plugins/leader-plugin.ts"
 import type { Tiers } from "../plugins/load-plugin.ts"
 import { loadPlugins } from "../plugins/load-plugins.ts"
 import type { Quarantines } from "../plugins/quarantine.ts"
@@ -42,6 +43,8 @@ export interface ProcessParts {
   /** See `ServerOptions`. */
   readonly grantLocalFolders?: boolean
   readonly tiers: Tiers
+  /** See `LoadPluginsOptions`. */
+  readonly leading?: Leading | undefined
 }
 
 /**
@@ -55,7 +58,7 @@ export async function createSnapshot(
   shared: ProcessParts,
   previous?: Snapshot,
 ): Promise<Snapshot> {
-  const { folder, logger, role, quarantines, lanes, bodies, tiers, grantLocalFolders = false } = shared
+  const { folder, logger, role, quarantines, lanes, bodies, tiers, leading, grantLocalFolders = false } = shared
   await using parts = new AsyncDisposableStack()
   const errorPages = readErrorPages(config.errors)
   const builtIns = createBuiltIns(config, previous?.builtIns, { ...shared, warn: warnTo(logger) })
@@ -64,7 +67,7 @@ export async function createSnapshot(
   parts.defer(async () => tracing?.release())
   const router = createRouter(config, upstreams.create, createWebsocketOrigins(config))
   const host = shared.host.allowing(config.fetch.allow_private)
-  const common = { logger, role, quarantines, lanes, bodies, grantLocalFolders }
+  const common = { logger, role, quarantines, lanes, bodies, grantLocalFolders, leading }
   const loading = { config, configDir: folder, tiers, host, ...common }
   const plugins = await loadPlugins(loading, previous?.plugins)
   // A server that cannot start stops; one that cannot change goes on. No function in here may have `previous` in it: all

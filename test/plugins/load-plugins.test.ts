@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
 import { describe, it } from "node:test"
+import { createTiers } from "../../src/create-tiers.ts"
 import { loadProject, middleware, type ProjectOptions } from "./plugin-project.ts"
 import { textOf } from "./request-context.ts"
 
@@ -137,7 +138,8 @@ describe("loadPlugins", () => {
       "plugins/native/main.py": "",
       "bext.config.toml": "[plugins.native]",
     }
-    await assert.rejects(loadProject(t, files), {
+    const tiers = new Map([...createTiers()].filter(([tier]) => tier !== "nsjail"))
+    await assert.rejects(loadProject(t, files, { tiers }), {
       code: "E_PLUGIN_TIER_UNAVAILABLE",
       message: /nsjail; there is: quickjs, wasm/,
     })

@@ -1,7 +1,7 @@
-import { mkdtempSync, realpathSync, rmSync } from "node:fs"
+import { chmodSync, mkdtempSync, realpathSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import type { TestContext } from "node:test"
+import { after, type TestContext } from "node:test"
 import { parseConfig } from "../../src/config/parse-config.ts"
 import { createTiers } from "../../src/create-tiers.ts"
 import { BextError } from "../../src/errors.ts"
@@ -21,6 +21,8 @@ import { type Files, writeFiles } from "./write-files.ts"
 
 export interface Project {
   readonly folder: string
+  /** What it was loaded with. */
+  readonly loading: LoadPluginsOptions
   readonly set: PluginSet
   /** What was logged so far. */
   readonly lines: LogLine[]
@@ -30,7 +32,7 @@ export interface Project {
   request(input?: ContextInput): Promise<RequestContext & { response: ResponseState }>
 }
 
-export interface ProjectOptions extends Partial<Pick<LoadPluginsOptions, "grantLocalFolders">> {
+export interface ProjectOptions extends Partial<Pick<LoadPluginsOptions, "grantLocalFolders" | "tiers">> {
   readonly env?: Readonly<Record<string, string>>
   /** What the app answers. */
   readonly app?: () => ResponseState
@@ -39,12 +41,18 @@ export interface ProjectOptions extends Partial<Pick<LoadPluginsOptions, "grantL
 }
 
 const tiers = createTiers()
+after(() => tiers[Symbol.asyncDispose]())
 
-/** Writes a project with plugins to disk and loads it: bext.config.toml among `files`, everything real but the network. */
+/**
+ * Writes a project with plugins to disk and loads it: bext.config.toml among `files`, everything real but the network. In it
+ * "{folder}" stands for the project's folder.
+ */
 export async function loadProject(t: TestContext, files: Files, options: ProjectOptions = {}): Promise<Project> {
   const parts = new AsyncDisposableStack()
   t.after(() => parts.disposeAsync())
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "bext-plugins-")))
+  // Programs run as another user.
+  chmodSync(folder, 0o755)
   parts.defer(() => rmSync(folder, { recursive: true }))
   writeFiles(folder, files)
   const { logger, lines } = recordingLogger()
@@ -52,18 +60,19 @@ export async function loadProject(t: TestContext, files: Files, options: Project
   const host = parts.use(createHost({ state, log: logger, isOwnListener: () => false, allowPrivate: [] }))
   const file = join(folder, "bext.config.toml")
   const bodies = new BodyBudget(16 * 1024 * 1024)
-  const set = await loadPlugins({
-    config: parseConfig(files["bext.config.toml"] as string, { file, env: options.env ?? {} }),
+  const text = (files["bext.config.toml"] as string).replaceAll("{folder}", folder)
+  const loading: LoadPluginsOptions = {
+    config: parseConfig(text, { file, env: options.env ?? {} }),
     configDir: folder,
-    tiers,
+    tiers: options.tiers ?? tiers,
     host,
     logger,
     role: { leader: true },
     quarantines: { attach: () => () => {} },
     bodies,
     grantLocalFolders: options.grantLocalFolders ?? false,
-  })
-  parts.use(set)
+  }
+  const set = parts.use(await loadPlugins(loading))
   if (options.start !== false) await set.start()
   const pipeline = new Pipeline({
     stack: new Stack(set.plugins),
@@ -78,6 +87,7 @@ export async function loadProject(t: TestContext, files: Files, options: Project
   })
   return {
     folder,
+    loading,
     set,
     lines,
     bodies,

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -20,6 +20,8 @@ type Contents = Readonly<Record<string, string | Uint8Array>>
 /** @param files - Path in the folder → contents. */
 export function createProject(files: Contents): Project {
   const folder = mkdtempSync(join(tmpdir(), "bext-test-"))
+  // Programs run as another user.
+  chmodSync(folder, 0o755)
   for (const [file, text] of Object.entries(files)) {
     mkdirSync(dirname(join(folder, file)), { recursive: true })
     writeFileSync(join(folder, file), text)
