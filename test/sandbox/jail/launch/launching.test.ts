@@ -1,0 +1,191 @@
+import assert from "node:assert/strict"
+import { chmodSync, existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { describe, it } from "node:test"
+import { Worker } from "node:worker_threads"
+import { JailFolder } from "./jail-folder.ts"
+import { IS_ROOT, NO_BUBBLEWRAP, NOT_ROOT, openLauncher } from "./launchers.ts"
+
+describe("a launcher", { skip: NO_BUBBLEWRAP }, () => {
+  it("finds out what the machine offers by doing it, and says what is missing and what to do", async () => {
+    await using all = await openLauncher()
+    await using noCgroups = await openLauncher(["cgroups"])
+    await using noNamespaces = await openLauncher(["namespaces", "cgroups"])
+    assert.equal(all.isolation.level, all.isolation.cgroups === "none" ? "namespaces" : "full")
+    assert.equal(all.isolation.missing.length, all.isolation.level === "full" ? 0 : 1)
+    assert.equal(all.isolation.root, IS_ROOT)
+    assert.equal(all.isolation.refused, null)
+    assert.equal(noCgroups.isolation.level, "namespaces")
+    assert.match(noCgroups.isolation.missing.join(), /^memory, processes and CPU .*: (mount|have systemd)/)
+    assert.equal(noNamespaces.isolation.level, "process")
+    assert.equal(noNamespaces.isolation.missing.length, 2)
+  })
+
+  it("names the package when bubblewrap is missing, and refuses to do without when it is root", async () => {
+    using folder = new JailFolder()
+    await using launcher = await openLauncher(["bubblewrap"])
+    const { level, missing, refused } = launcher.isolation
+    assert.equal(level, "process")
+    assert.match(missing[0] ?? "", /install the package bubblewrap/)
+    if (!IS_ROOT) return assert.equal(refused, null)
+    assert.match(refused ?? "", /install the package bubblewrap/)
+    await assert.rejects(folder.run(launcher, ["true"]), { message: refused ?? "" })
+  })
+
+  it("starts in the main thread alone, with which the kernel ends its jails", async () => {
+    const launcher = new URL("../../../../src/sandbox/jail/launch/create-jail-launcher.ts", import.meta.url)
+    const code = `import(${JSON.stringify(launcher.href)}).then(async ({ createJailLauncher }) => {
+      const { parentPort } = await import("node:worker_threads")
+      await createJailLauncher({ sdkFolder: null }).catch((error) => parentPort.postMessage(error.message))
+    })`
+    const worker = new Worker(code, { eval: true })
+    const [message] = await new Promise<unknown[]>((resolve) => worker.once("message", (...said) => resolve(said)))
+    assert.match(String(message), /main thread/)
+    await worker.terminate()
+  })
+
+  it("leaves no file and launches nothing more when it is disposed of", async () => {
+    using folder = new JailFolder()
+    const before = ownFolders()
+    const launcher = await openLauncher()
+    assert.equal(ownFolders().length, before.length + 1)
+    const running = await folder.launch(launcher, ["sleep", "60"])
+    const refused = assert.rejects(folder.launch(launcher, ["sleep", "60"]), /closed/)
+    await launcher[Symbol.asyncDispose]()
+    assert.equal((await running.exited).code, 137)
+    await refused
+    await assert.rejects(folder.launch(launcher, ["true"]), /closed/)
+    assert.deepEqual(ownFolders(), before)
+  })
+})
+
+describe("a launch fails and says what to do", { skip: NO_BUBBLEWRAP }, () => {
+  const fails = async (t: string, expected: RegExp, command: readonly string[], prepare = (_: JailFolder) => {}) =>
+    it(t, async () => {
+      using folder = new JailFolder({ "main.py": "#!/usr/bin/python3\n" })
+      prepare(folder)
+      await using launcher = await openLauncher()
+      await assert.rejects(folder.run(launcher, command), (error: Error) => {
+        assert.match(error.message.replaceAll(folder.path, "FOLDER"), expected)
+        return true
+      })
+    })
+
+  fails("when there is no such entry", /^there is no \/plugin\/none\.py, which is FOLDER\/none\.py$/, [
+    "/plugin/none.py",
+  ])
+  fails(
+    "when the entry is not executable",
+    /run chmod \+x FOLDER\/main\.py, or name an interpreter/,
+    ["./main.py"],
+    (folder) => chmodSync(join(folder.path, "main.py"), 0o644),
+  )
+  fails("when the entry is a folder", /^\/plugin\/src is not a file$/, ["/plugin/src"], (folder) =>
+    mkdirSync(join(folder.path, "src")),
+  )
+  fails(
+    "when an interpreter is not where it is looked for",
+    /^perl7 is in none of .*\/usr\/local\/bin:\/usr\/bin:\/bin/,
+    ["perl7", "main.pl"],
+  )
+  fails("when the entry is outside of the jail", /^\/var\/lib .*read-only paths/, ["/var/lib"])
+  fails(
+    "when the entry leads outside",
+    /^\/plugin\/link leads to \/etc\/hostname, not in the jail/,
+    ["/plugin/link"],
+    (folder) => symlinkSync("/etc/hostname", join(folder.path, "link")),
+  )
+  fails(
+    "when the first line names a program that is not there",
+    /^the first line of .*: there is no \/usr\/bin\/perl7$/,
+    ["/plugin/script"],
+    (folder) => folder.write("script", "#!/usr/bin/perl7 -w\n"),
+  )
+  fails(
+    "when the first line has env look for one that is not there",
+    /perl7 is in none of/,
+    ["/plugin/script"],
+    (folder) => folder.write("script", "#!/usr/bin/env perl7\n"),
+  )
+  fails("when the first line ends in CR LF", /CR LF/, ["/plugin/script"], (folder) =>
+    folder.write("script", "#!/bin/sh\r\necho\r\n"),
+  )
+  fails("when there is no program", /no program/, [])
+
+  it("when a folder on the way to the plugin keeps programs out, which it names", { skip: NOT_ROOT }, async () => {
+    using outer = new JailFolder()
+    const home = join(outer.path, "home")
+    mkdirSync(join(home, "site"), { recursive: true })
+    chmodSync(home, 0o700)
+    await using launcher = await openLauncher()
+    await assert.rejects(outer.run(launcher, ["true"], { folder: join(home, "site") }), (error: Error) => {
+      assert.match(error.message, /cannot be read by uid 65534/)
+      assert.ok(error.message.includes(`run chmod o+x ${home},`), error.message)
+      return true
+    })
+    chmodSync(home, 0o711)
+    chmodSync(join(home, "site"), 0o711)
+    await assert.rejects(outer.run(launcher, ["true"], { folder: join(home, "site") }), (error: Error) =>
+      error.message.includes(`run chmod o+rx ${join(home, "site")},`),
+    )
+    const dataFolder = join(home, "data", "here")
+    await outer.run(launcher, ["true"], { dataFolder })
+    chmodSync(home, 0o700)
+    await assert.rejects(outer.run(launcher, ["true"], { dataFolder }), /the plugin's data folder, .*chmod o\+x/)
+  })
+
+  it("when a read-only path would hide what the jail is made of, shows the kernel, or is not there", async () => {
+    using folder = new JailFolder()
+    await using launcher = await openLauncher()
+    const launch = (path: string) => folder.run(launcher, ["true"], { readOnlyPaths: [path] })
+    for (const path of ["/", "/usr", "/etc", "/tmp", "/plugin", "/data", "/bext"]) {
+      await assert.rejects(launch(path), /would hide/, path)
+    }
+    for (const path of ["/proc/sys", "/sys/fs/cgroup", "/dev/shm"])
+      await assert.rejects(launch(path), /never see/, path)
+    await assert.rejects(launch("/srv/none"), /does not exist/)
+  })
+})
+
+describe("a launch", { skip: NO_BUBBLEWRAP }, () => {
+  it("is spread over turns of the event loop, however many there are at once", async () => {
+    using folder = new JailFolder()
+    await using launcher = await openLauncher()
+    const { subscribe, unsubscribe } = await import("node:diagnostics_channel")
+    const perTurn: number[] = []
+    let counting = true
+    const turn = () => {
+      perTurn.push(0)
+      if (counting) setImmediate(turn)
+    }
+    turn()
+    const count = () => {
+      perTurn[perTurn.length - 1]! += 1
+    }
+    subscribe("child_process", count)
+    await Promise.all(Array.from({ length: 12 }, () => folder.run(launcher, ["true"])))
+    counting = false
+    unsubscribe("child_process", count)
+    assert.equal(
+      perTurn.reduce((sum, spawned) => sum + spawned, 0),
+      12,
+    )
+    assert.equal(Math.max(...perTurn), 1)
+  })
+
+  it("answers with what the program wrote, also when it ends at once", async () => {
+    using folder = new JailFolder()
+    await using launcher = await openLauncher()
+    for (let round = 0; round < 10; round++) {
+      const outcome = await folder.run(launcher, ["sh", "-c", "echo out; echo err >&2; exit 7"])
+      assert.deepEqual(outcome, { code: 7, signal: null, outOfMemory: false, stdout: "out\n", stderr: "err\n" })
+    }
+  })
+})
+
+function ownFolders(): string[] {
+  return readdirSync(tmpdir()).filter(
+    (name) => name.startsWith(`bext-jail-${process.pid}-`) && existsSync(join(tmpdir(), name)),
+  )
+}
