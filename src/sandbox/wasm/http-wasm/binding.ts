@@ -7,7 +7,7 @@ import { WASI_MODULE } from "../wasi/types.ts"
 import type { FieldList } from "./answer.ts"
 import { handlerFunctions } from "./functions.ts"
 import { Handling } from "./handling.ts"
-import { decodeSlot, encodeSlot, putHeader, putTrailer } from "./slot.ts"
+import { decodeSlot, encodeSlot, putBody, putHeader, putTrailer } from "./slot.ts"
 import { HTTP_HANDLER_MODULE } from "./types.ts"
 
 const ON_REQUEST: Entry = { exportName: "handle_request", args: [] }
@@ -47,7 +47,8 @@ export class HttpWasmBinding implements Binding {
     if (hook === "on_request") return ON_REQUEST
     // Without it, handle_request has answered itself, or failed: then this is no response that it asked for.
     if (exchange!.slot === null) return null
-    const { context, headers, trailers } = decodeSlot(exchange!.slot)
+    const { context, headers, trailers, body } = decodeSlot(exchange!.slot)
+    if (body !== null) putBody(exchange!, body)
     for (const field of headers) putHeader(exchange!, field)
     for (const field of trailers) putTrailer(exchange!, field)
     return { exportName: "handle_response", args: [context, exchange!.failed ? 1 : 0] }
@@ -90,7 +91,8 @@ export class HttpWasmBinding implements Binding {
     }
     if (newBody !== null) exchange.setBody("request", newBody.bytes())
     const context = Number(BigInt.asIntN(32, result >> 32n))
-    exchange.slot = encodeSlot({ context, headers: answer.headers.fields, trailers: answer.trailers.fields })
+    const body = (this.#guest.services.granted("response_body") && answer.body?.bytes()) || null
+    exchange.slot = encodeSlot({ context, headers: answer.headers.fields, trailers: answer.trailers.fields, body })
   }
 }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict"
+import { Readable } from "node:stream"
 import { describe, it } from "node:test"
 import type { ErrorCode } from "../../../../src/errors.ts"
 import { HeaderList } from "../../../../src/message/header-list.ts"
@@ -103,6 +104,47 @@ describe("handle_request and handle_response", () => {
     })
     const { response } = guest.respond(guest.request(), "page", [["etag", "1"]], 201)
     assert.deepEqual([response!.status, [...response!.headers], response!.body], [201, [["etag", "1"]], "page"])
+  })
+})
+
+describe("a body that handle_request prepares before it passes the request on", () => {
+  const prepare = {
+    fields: data("prepared"),
+    request: `(call $write_body (i32.const 1) ${at("prepared")}) i64.const 1`,
+    response: `
+      (call $read_body (i32.const 1) (i32.const 0) (i32.const 64)) drop
+      (call $say (i32.const 0) (i32.const 8))`,
+  }
+
+  it("is that of a response without content, where the plugin may write it", async (t) => {
+    const guest = await httpWasmGuest(t, { ...prepare, body: "response" })
+    const { response: answered } = guest.respond(guest.request(), "", [["etag", "1"]])
+    assert.deepEqual(
+      [await textOf(answered!.body), [...answered!.headers], guest.lines],
+      ["prepared", [], ["prepared"]],
+    )
+    assert.equal(await textOf(guest.respond(guest.request(), "app").response!.body), "app")
+    const without = await httpWasmGuest(t, { ...prepare, response: "" })
+    assert.equal(await textOf(without.respond(without.request(), "").response!.body), "")
+  })
+
+  it("is none where there can be none, and changes no event stream", async (t) => {
+    const guest = await httpWasmGuest(t, { ...prepare, response: "", body: "response" })
+    for (const [method, status] of [
+      ["HEAD", 200],
+      ["GET", 204],
+      ["GET", 304],
+    ] as const) {
+      const context = guest.request({ method })
+      context.response = response(null, [["etag", "1"]], status)
+      guest.respond(context)
+      assert.deepEqual([context.response.body, context.response.headers.get("etag")], [null, "1"])
+    }
+    const context = guest.request()
+    const events = Readable.from(["data: 1"])
+    context.response = response(events, [["content-type", "text/event-stream"]])
+    guest.respond(context)
+    assert.equal(context.response.body, events)
   })
 })
 
