@@ -95,7 +95,8 @@ export class SpanQueue implements AsyncDisposable {
     this.#ending.abort()
     if (this.#timer !== null) clearTimeout(this.#timer)
     const force = setTimeout(() => this.#force(), FLUSH_MS)
-    await (this.#running ?? this.#run())
+    await this.#running
+    await this.#run()
     clearTimeout(force)
     await this.#options.sender.close()
     this.#report()

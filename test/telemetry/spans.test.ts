@@ -1,7 +1,7 @@
 import assert from "node:assert/strict"
 import { execFileSync } from "node:child_process"
 import { once } from "node:events"
-import { createServer } from "node:http"
+import { createServer, type ServerResponse } from "node:http"
 import { type AddressInfo, connect } from "node:net"
 import { describe, it, type TestContext } from "node:test"
 import { ENV, plugin, type Site, serveSite, until } from "../snapshot/site.ts"
@@ -21,11 +21,11 @@ const TRUSTING = 'trusted_proxies = ["127.0.0.1"]'
 const otlp = ({ url }: { url: string }, more = "") => `[middleware.tracing.otlp]\nendpoint = "${url}"\n${more}\n`
 
 /** An app that answers with the headers it saw, and behaves badly when asked to. @param silent - Called for /silent. */
-async function startApp(t: TestContext, silent = () => {}): Promise<string> {
+async function startApp(t: TestContext, silent = (_: ServerResponse) => {}): Promise<string> {
   const server = createServer((incoming, outgoing) => {
     if (incoming.url === "/break") incoming.socket.destroy()
     else if (incoming.url === "/endless") outgoing.write("begun")
-    else if (incoming.url === "/silent") silent()
+    else if (incoming.url === "/silent") silent(outgoing)
     else if (incoming.url === "/teapot") outgoing.writeHead(418).end()
     else outgoing.end(JSON.stringify(incoming.headers))
   })
@@ -195,7 +195,7 @@ describe("the spans of a request", () => {
   it("blame no plugin and no upstream for a client that goes away while they work", async (t) => {
     await using collector = await startCollector()
     const asked = Promise.withResolvers<void>()
-    const app = await startApp(t, asked.resolve)
+    const app = await startApp(t, () => asked.resolve())
     const source =
       'export async function onRequest(ctx) { if (ctx.path === "/plugin") await new Promise((done) => setTimeout(done, 9000)) }'
     const config = `${otlp(collector)}[app]\nupstream = "${app}"\n[plugins.js]\n`
@@ -409,6 +409,22 @@ describe("a collector", () => {
     const paths = ({ spans }: Collector) => spans.map(({ attributes }) => attributes["url.path"])
     assert.deepEqual([paths(first), paths(second)], [["/1", "/2"], ["/3"]])
     await until(() => metric(site, "bext_trace_spans_exported_total") === 3, "the counts of both")
+  })
+
+  it("gets the spans of requests that began before a reload left it, and ended afterwards", async (t) => {
+    await using first = await startCollector()
+    await using second = await startCollector()
+    const asked = Promise.withResolvers<ServerResponse>()
+    const app = `[app]\nupstream = "${await startApp(t, asked.resolve)}"\n`
+    await using site = await serveSite(otlp(first) + app)
+    const answer = site.get("/silent")
+    const outgoing = await asked.promise
+    await site.reload(otlp(second) + app)
+    outgoing.end("at last")
+    assert.equal((await answer).text, "at last")
+    const spans = await first.trace("/silent")
+    assert.deepEqual(spans.map(({ kind }) => kind).sort(), ["CLIENT", "SERVER"])
+    assert.equal(second.spans.length, 0)
   })
 
   it("gets no header that the configuration could not mean, and none is tried", async () => {
