@@ -1,0 +1,3 @@
+module allow-networks
+
+go 1.24
