@@ -43,7 +43,7 @@ export interface Cgroup {
   memoryBytes(): number
   /** The most it had in use; null where the kernel does not say (version 2 before Linux 5.19). */
   peakBytes(): number | null
-  /** Processes that the kernel ended for memory. Source: `memory.oom_control`, `memory.events`. */
+  /** Above 0 when the kernel ended processes for memory; about how many. Source: `memory.oom_control`, `memory.events`. */
   oomKills(): number
   /** How often a process or thread could not be started for `pids`. */
   pidsRefused(): number
