@@ -76,6 +76,10 @@ function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: num
   const data = options.dataFolder === null ? null : DATA
   const sdk = setup.sdkFolder === null ? null : SDK
   const env = jailEnvironment(options, "/tmp", data, sdk)
+  const inside = [
+    ...(asRoot ? dropRoot(setup.user) : []),
+    ...(cgroups > 0 ? [] : limitProcesses(asRoot ? PROCESSES_OF_USER : options.limits.pids + 1)),
+  ]
   return {
     command: "/bin/sh",
     args: [
@@ -89,14 +93,14 @@ function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: num
       "--new-session",
       ...["--hostname", "plugin"],
       "--clearenv",
-      ...Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]),
+      ...(inside.length > 0 ? [] : Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value])),
       ...mountArguments(setup, options),
       ...["--json-status-fd", String(STATUS_DESCRIPTOR)],
       ...["--seccomp", String(FILTER_DESCRIPTOR)],
       "--",
-      ...(asRoot ? dropRoot(setup.user) : []),
-      ...(cgroups > 0 ? [] : limitProcesses(asRoot ? PROCESSES_OF_USER : options.limits.pids + 1)),
-      ...options.command,
+      ...(inside.length > 0
+        ? [...inside, ...withEnvironment({ ...env, PWD: PLUGIN }, options.command)]
+        : options.command),
     ],
     cwd: "/",
     env: { PATH },
@@ -104,6 +108,20 @@ function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: num
     user: asRoot ? undefined : (setup.user ?? undefined),
     detached: false,
   }
+}
+
+/**
+ * The command with nothing but this environment. Whatever runs before it has a clean one: by LD_PRELOAD, a plugin's library
+ * would run in there, as root or without its limits.
+ */
+function withEnvironment(env: Readonly<Record<string, string>>, command: readonly string[]): string[] {
+  return [
+    ...["/usr/bin/env", "-i"],
+    ...Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    // What env would take for another variable.
+    ...(command[0]?.includes("=") ? ["/bin/sh", "-c", 'exec "$@"', "sh"] : []),
+    ...command,
+  ]
 }
 
 /** --unshare-all goes on without a user namespace when it cannot have one; --unshare-user does not. */
@@ -141,16 +159,11 @@ function limitProcesses(count: number): string[] {
 
 function plainChain(setup: ChainSetup, options: LaunchOptions, cgroups: number, home: string): ExecChain {
   const env = jailEnvironment(options, home, options.dataFolder, setup.sdkFolder)
-  const [program = "", ...args] = options.command.map((word) => outside(word, options))
-  // Not set for the shell: LD_PRELOAD of a plugin would run in it before it is in its cgroup.
-  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`)
+  const command = options.command.map((word) => outside(word, options))
   const processes = setup.user === null || cgroups > 0 ? Number.POSITIVE_INFINITY : PROCESSES_OF_USER
   return {
     command: "/bin/sh",
-    args: [
-      ...["-c", script(setup, options, cgroups, processes), "sh"],
-      ...["/usr/bin/env", "-i", ...variables, program, ...args],
-    ],
+    args: ["-c", script(setup, options, cgroups, processes), "sh", ...withEnvironment(env, command)],
     cwd: options.folder,
     env: { PATH },
     user: setup.user ?? undefined,

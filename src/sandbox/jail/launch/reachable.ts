@@ -16,15 +16,18 @@ export const READ = 4
  * @throws {Error} With the first folder that is in the way, and what to run.
  */
 export async function assertReachable(path: string, user: User | null, what: string): Promise<void> {
-  for (const place of [...parents(path), path]) {
-    const wanted = place === path ? READ | EXECUTE : EXECUTE
-    if (await isAllowed(place, wanted, user)) continue
-    const mode = wanted === EXECUTE ? "o+x" : "o+rx"
-    const who = user === null ? "bext's user" : `uid ${user.uid}, which programs run as`
-    throw new Error(
-      `${what}, ${path}, cannot be read by ${who}: ${place} is in the way; run chmod ${mode} ${place}, or have it elsewhere`,
-    )
-  }
+  for (const folder of parents(path)) await assertAllowed(folder, EXECUTE, user, `${what}, ${path},`)
+  const wanted = (await stat(path)).isDirectory() ? READ | EXECUTE : READ
+  await assertAllowed(path, wanted, user, `${what}, ${path},`)
+}
+
+async function assertAllowed(place: string, wanted: number, user: User | null, what: string): Promise<void> {
+  if (await isAllowed(place, wanted, user)) return
+  const mode = `o+${wanted & READ ? "r" : ""}${wanted & EXECUTE ? "x" : ""}`
+  const who = user === null ? "bext's user" : `uid ${user.uid}, which programs run as`
+  throw new Error(
+    `${what} cannot be read by ${who}: ${place} is in the way; run chmod ${mode} ${place}, or have it elsewhere`,
+  )
 }
 
 /**

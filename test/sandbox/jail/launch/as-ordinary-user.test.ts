@@ -1,0 +1,55 @@
+import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { text } from "node:stream/consumers"
+import { describe, it } from "node:test"
+import { fileURLToPath } from "node:url"
+import { assertReachable } from "../../../../src/sandbox/jail/launch/reachable.ts"
+import { NOT_ROOT } from "./launchers.ts"
+
+/** Run by an ordinary user, the suite has them as they are. */
+const FILES = ["jail-view", "launching", "ending", "process-level", "inherited-descriptors"]
+
+const ORDINARY = { uid: 65534, gid: 65534 }
+
+describe("started by an ordinary user", { skip: NOT_ROOT }, () => {
+  for (const name of FILES) {
+    it(`jails are as ${name}.test.ts says`, async (t) => {
+      const file = fileURLToPath(new URL(`${name}.test.ts`, import.meta.url))
+      const obstacle = await obstacleTo(file)
+      if (obstacle !== null && process.env.CI === "true") assert.fail(obstacle)
+      if (obstacle !== null) return t.skip(obstacle)
+      // With the variable, its results would be those of this runner.
+      const { NODE_TEST_CONTEXT: _, ...env } = process.env
+      const child = spawn(process.execPath, ["--test-reporter=tap", file], {
+        ...ORDINARY,
+        cwd: "/",
+        env,
+        stdio: ["ignore", "pipe", "pipe"],
+      })
+      const [said, complained, [code]] = await Promise.all([
+        text(child.stdout),
+        text(child.stderr),
+        once(child, "exit"),
+      ])
+      assert.equal(code, 0, `${failuresIn(said)}\n${complained}`)
+      assert.match(said, /^# pass [1-9]/m)
+    })
+  }
+})
+
+/** Node and the tests may be in somebody's home. */
+async function obstacleTo(file: string): Promise<string | null> {
+  try {
+    await assertReachable(file, ORDINARY, "the test")
+    await assertReachable(process.execPath, ORDINARY, "Node")
+    return null
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  }
+}
+
+function failuresIn(tap: string): string {
+  const from = tap.search(/^\s*not ok/m)
+  return from === -1 ? "" : tap.slice(from, from + 2000)
+}
