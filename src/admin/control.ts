@@ -8,7 +8,7 @@ import type { HookName } from "../hooks.ts"
 import type { QuarantineStatus } from "../plugins/breaker.ts"
 import type { LaneStatus } from "../plugins/lanes/lane-status.ts"
 import type { PluginStatsSnapshot } from "../plugins/plugin-stats.ts"
-import type { CallLimits, InstanceMode, Json, Tier } from "../sandbox/sandbox.ts"
+import type { CallLimits, InstanceMode, IsolationLevel, Json, Tier } from "../sandbox/sandbox.ts"
 import type { MetricFamily } from "../telemetry/metric-family.ts"
 
 export type { QuarantineStatus }
@@ -121,6 +121,8 @@ export interface PluginStatus {
   readonly hooks: readonly HookName[]
   /** What separates it from the host, in words, e.g. "QuickJS in WebAssembly, in the server's process". */
   readonly isolation: string
+  /** Of a plugin that is a program; null: it is none. */
+  readonly program: ProgramStatus | null
   /** Folder or file it was loaded from. */
   readonly path: string
   readonly lane: LaneStatus
@@ -133,6 +135,18 @@ export interface PluginStatus {
   /** How often instances were given up to make room for others. */
   readonly evictions: number
   readonly generation: number
+}
+
+export interface ProgramStatus {
+  readonly level: IsolationLevel
+  /** Whether it runs in the process that leads alone. */
+  readonly leaderAlone: boolean
+  /** Processes of it that are ready for calls. */
+  readonly ready: number
+  /** CPU time of all there were, milliseconds. */
+  readonly cpuMs: number
+  /** How often one ended that should have gone on, by the code of the reason. */
+  readonly restarts: Readonly<Record<string, number>>
 }
 
 export type { LaneStatus }

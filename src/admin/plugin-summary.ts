@@ -10,6 +10,7 @@ export interface PluginSummary
   > {
   /** "mixed": on a worker thread in some processes only. */
   readonly lane: LaneStatus["now"] | "mixed"
+  readonly program: PluginStatus["program"]
   readonly quarantine: PluginStatus["quarantine"]
   readonly calls: number
   /** Failed calls by error code. */
@@ -38,7 +39,7 @@ export function summarisePlugins(processes: readonly ProcessStatus[]): PluginSum
 }
 
 function summarise(parts: readonly PluginStatus[]): PluginSummary {
-  const { name, version, tier, instance, priority, onError, hooks, isolation, path } = parts[0]!
+  const { name, version, tier, instance, priority, onError, isolation, path } = parts[0]!
   const lanes = new Set(parts.map(({ lane }) => lane.now))
   const stats = parts.map((part) => part.stats)
   const hookStats = stats.flatMap((part) => Object.entries(part.hooks))
@@ -54,9 +55,11 @@ function summarise(parts: readonly PluginStatus[]): PluginSummary {
     instance,
     priority,
     onError,
-    hooks,
+    // One that runs in the process that leads has none in the others.
+    hooks: [...new Set(parts.flatMap(({ hooks }) => hooks))],
     isolation,
     path,
+    program: summariseProgram(parts),
     lane: lanes.size > 1 ? "mixed" : parts[0]!.lane.now,
     quarantine: parts.find(({ quarantine }) => quarantine !== null)?.quarantine ?? null,
     calls: sum(hookStats, ([, { calls }]) => calls),
@@ -68,6 +71,23 @@ function summarise(parts: readonly PluginStatus[]): PluginSummary {
     memoryBytes: sum(parts, ({ memoryBytes }) => memoryBytes),
     instances: sum(parts, ({ instances }) => instances),
     evictions: sum(parts, ({ evictions }) => evictions),
+  }
+}
+
+function summariseProgram(parts: readonly PluginStatus[]): PluginStatus["program"] {
+  const programs = parts.map(({ program }) => program).filter((program) => program !== null)
+  const [first] = programs
+  if (first === undefined) return null
+  const restarts = new Map<string, number>()
+  for (const [code, count] of programs.flatMap((program) => Object.entries(program.restarts))) {
+    restarts.set(code, (restarts.get(code) ?? 0) + count)
+  }
+  return {
+    level: first.level,
+    leaderAlone: first.leaderAlone,
+    ready: sum(programs, ({ ready }) => ready),
+    cpuMs: sum(programs, ({ cpuMs }) => cpuMs),
+    restarts: Object.fromEntries(restarts),
   }
 }
 

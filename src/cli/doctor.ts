@@ -1,28 +1,22 @@
-import { execFile } from "node:child_process"
-import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { availableParallelism, platform, release, tmpdir, totalmem } from "node:os"
 import { join } from "node:path"
-import { promisify, styleText } from "node:util"
+import { styleText } from "node:util"
+import type { IsolationLevel } from "../sandbox/sandbox.ts"
+import { LEVELS } from "../snapshot/describe-isolation.ts"
 
 /** needed: bext cannot run without it. wanted: something is missing then. shown: nothing to judge. */
 interface Finding {
   readonly name: string
   readonly state: "ok" | "missing" | "unwanted" | "shown"
   readonly value: string
-  /** What to do about it. */
-  readonly advice?: string
+  /** What to do about it, a line each. */
+  readonly advice?: string | readonly string[]
 }
 
 /** `bext doctor`: tries out what this machine offers. */
 export async function doctor(): Promise<number> {
-  const findings = [
-    node(),
-    machine(),
-    openFiles(),
-    await sandboxes(),
-    await database(),
-    ...(platform() === "linux" ? [await userNamespaces(), await bubblewrap(), cgroups()] : []),
-  ]
+  const findings = [node(), machine(), openFiles(), await sandboxes(), await database(), await programs()]
   const width = Math.max(...findings.map(({ name }) => name.length))
   for (const finding of findings) process.stdout.write(`${toLine(finding, width)}\n`)
   const isBroken = findings.some(({ state }) => state === "missing")
@@ -40,7 +34,7 @@ const MARKS = {
 function toLine({ name, state, value, advice }: Finding, width: number): string {
   const [colour, word] = MARKS[state]
   const line = `${styleText(colour, word, { stream: process.stdout })}  ${name.padEnd(width)}  ${value}`
-  return advice === undefined ? line : `${line}\n${" ".repeat(width + 8)}${advice}`
+  return [line, ...[advice ?? []].flat().map((row) => `${" ".repeat(width + 8)}${row}`)].join("\n")
 }
 
 const OLDEST_NODE = 24
@@ -121,51 +115,26 @@ async function writeAndRead(): Promise<void> {
   if (stored?.value !== "value") throw new Error("what was written could not be read")
 }
 
-async function userNamespaces(): Promise<Finding> {
-  const name = "user namespaces"
-  const isUsable = await succeeds("unshare", ["--user", "--map-root-user", "true"])
-  return { name, state: "shown", value: isUsable ? "usable" : "not permitted to this user" }
-}
-
-async function bubblewrap(): Promise<Finding> {
-  const name = "bubblewrap"
-  const isUsable = await succeeds("bwrap", ["--ro-bind", "/", "/", "--unshare-all", "true"])
-  if (isUsable) return { name, state: "shown", value: "usable: isolates processes" }
-  const isThere = await succeeds("bwrap", ["--version"])
-  return {
-    name,
-    state: "shown",
-    value: isThere ? "installed, but this user may not use it" : "not installed (package bubblewrap)",
-  }
-}
-
-function cgroups(): Finding {
-  const name = "cgroups"
-  const controllers = readIfThere("/sys/fs/cgroup/cgroup.controllers").trim()
-  if (controllers === "" && !existsSync("/sys/fs/cgroup/memory")) return { name, state: "shown", value: "none" }
-  const version = controllers === "" ? "version 1" : `version 2 (${controllers})`
-  return { name, state: "shown", value: `${version}, ${isWritable("/sys/fs/cgroup") ? "writable" : "read only"}` }
-}
-
-const PROBE_TIMEOUT_MS = 5000
-
-/** Tries a thing out: what a version number promises, the system may still forbid. */
-async function succeeds(program: string, args: readonly string[]): Promise<boolean> {
+/** What plugins that are programs are kept apart by: the server's own launcher tries it. */
+async function programs(): Promise<Finding> {
+  const name = "programs (nsjail)"
+  const startedAtMs = performance.now()
   try {
-    await promisify(execFile)(program, args, { timeout: PROBE_TIMEOUT_MS })
-    return true
-  } catch {
-    return false
+    const { probeIsolation } = await import("../create-tiers.ts")
+    const { level, missing, cgroups, root, refused } = await probeIsolation()
+    const of = cgroups === "none" ? "" : ` (cgroups ${cgroups})`
+    const value = `isolation level ${level}: ${LEVELS[level]}${of}; as ${root ? "root" : "this user"}, tried in ${elapsed(startedAtMs)}`
+    if (level === "full") return { name, state: "ok", value }
+    return { name, state: "unwanted", value, advice: [...missing, consequence(level, refused !== null)] }
+  } catch (error) {
+    return { name, state: "unwanted", value: messageOf(error), advice: "plugins that are programs do not load" }
   }
 }
 
-function isWritable(path: string): boolean {
-  try {
-    accessSync(path, constants.W_OK)
-    return true
-  } catch {
-    return false
-  }
+function consequence(level: IsolationLevel, refused: boolean): string {
+  if (refused) return "as long as bext is started by root, plugins that are programs do not load (E_ISOLATION)"
+  if (level === "namespaces") return 'plugins with min_isolation = "full" do not load; others do'
+  return 'plugins that are programs load only as folders of the project, or with min_isolation = "process": can you trust them?'
 }
 
 function readIfThere(file: string): string {

@@ -83,7 +83,7 @@ function pluginTable(plugins: readonly PluginSummary[]): string[] {
     return [
       printable(plugin.name),
       printable(plugin.version),
-      plugin.quarantine === null ? style("green", printable(plugin.lane)) : style("red", "out of service"),
+      plugin.quarantine === null ? whereItRuns(plugin) : style("red", "out of service"),
       formatCount(plugin.calls),
       failed === 0 ? "0" : style("red", formatCount(failed)),
       plugin.p50Ms === null ? "-" : formatMs(plugin.p50Ms),
@@ -94,9 +94,20 @@ function pluginTable(plugins: readonly PluginSummary[]): string[] {
   return formatTable([head, ...rows], new Set([3, 4, 5, 6, 7]))
 }
 
+function whereItRuns({ lane, program }: PluginSummary): string {
+  if (program === null) return style("green", printable(lane))
+  // Not isolated at all is what somebody should see at once.
+  const level = style(program.level === "process" ? "red" : "green", printable(program.level))
+  return program.leaderAlone ? `${level}, leader` : level
+}
+
 /** What somebody should look at. All of it may be the guest's own words. */
-function describeTrouble({ name, quarantine, lastError, failures }: PluginSummary): string[] {
+function describeTrouble({ name, quarantine, lastError, failures, program }: PluginSummary): string[] {
   const lines: string[] = []
+  const restarts = Object.entries(program?.restarts ?? {}).map(([code, count]) => `${formatCount(count)} × ${code}`)
+  if (restarts.length > 0) {
+    lines.push("", `processes of ${printable(name)} were started again: ${restarts.map(printable).join(", ")}`)
+  }
   if (quarantine !== null) {
     const { by, reason, sinceMs, probeAtMs } = quarantine
     const whose = by === "operator" ? "an operator" : "the server"

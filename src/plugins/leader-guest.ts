@@ -12,6 +12,8 @@ export class LeaderGuest implements Sandbox {
   readonly #load: () => Promise<Sandbox>
   #guest: Sandbox | null = null
   #disposed = false
+  /** Of guests that are gone. */
+  #past: JailStatus | undefined
 
   /** @param load - Loads it and checks its hooks; leaves nothing behind when it throws. */
   constructor(plugin: string, load: () => Promise<Sandbox>) {
@@ -35,6 +37,8 @@ export class LeaderGuest implements Sandbox {
 
   async close(): Promise<void> {
     const guest = this.#guest
+    const jails = this.jails
+    this.#past = jails && { ...jails, ready: 0 }
     this.#guest = null
     await guest?.[Symbol.asyncDispose]()
   }
@@ -76,7 +80,12 @@ export class LeaderGuest implements Sandbox {
   }
 
   get jails(): JailStatus | undefined {
-    return this.#guest?.jails
+    const now = this.#guest?.jails
+    const past = this.#past
+    if (now === undefined || past === undefined) return now ?? past
+    const restarts = new Map(past.restarts)
+    for (const [code, count] of now.restarts) restarts.set(code, (restarts.get(code) ?? 0) + count)
+    return { ...now, cpuMs: past.cpuMs + now.cpuMs, restarts }
   }
 
   async ready(start: HookCall | null): Promise<void> {

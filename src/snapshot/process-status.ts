@@ -1,8 +1,9 @@
-import type { PluginStatus, ProcessStatus } from "../admin/control.ts"
+import type { PluginStatus, ProcessStatus, ProgramStatus } from "../admin/control.ts"
 import type { HttpServer } from "../http/server.ts"
 import type { LoadedPlugin } from "../plugins/loaded-plugin.ts"
 import type { Role } from "../plugins/role.ts"
 import type { EventLoopDelay } from "../telemetry/event-loop-delay.ts"
+import { LEVELS } from "./describe-isolation.ts"
 import type { Snapshots } from "./snapshots.ts"
 
 export interface ProcessStatusParts {
@@ -43,7 +44,8 @@ function toPluginStatus(plugin: LoadedPlugin): PluginStatus {
     priority: plugin.priority,
     onError: plugin.onError,
     hooks: [...plugin.hooks],
-    isolation: ISOLATION[plugin.tier],
+    isolation: describeSandbox(plugin),
+    program: toProgramStatus(plugin),
     path: plugin.path,
     lane: plugin.lane,
     quarantine: plugin.breaker.status,
@@ -57,11 +59,23 @@ function toPluginStatus(plugin: LoadedPlugin): PluginStatus {
   }
 }
 
-/** What separates a tier's guests from the host. */
-const ISOLATION: Readonly<Record<PluginStatus["tier"], string>> = {
-  quickjs: "QuickJS in WebAssembly, in the server's process",
-  wasm: "WebAssembly, in the server's process",
-  nsjail: "a jailed process of its own",
+/** What separates it from the host. */
+function describeSandbox({ tier, isolation }: LoadedPlugin): string {
+  if (tier === "quickjs") return "QuickJS in WebAssembly, in the server's process"
+  if (tier === "wasm") return "WebAssembly, in the server's process"
+  const level = isolation?.level ?? "process"
+  return `a process of its own: ${LEVELS[level]} (${level})`
+}
+
+function toProgramStatus({ isolation, jails, leaderGuest }: LoadedPlugin): ProgramStatus | null {
+  if (isolation === null) return null
+  return {
+    level: isolation.level,
+    leaderAlone: leaderGuest !== null,
+    ready: jails?.ready ?? 0,
+    cpuMs: jails?.cpuMs ?? 0,
+    restarts: Object.fromEntries(jails?.restarts ?? []),
+  }
 }
 
 function sum(values: readonly number[]): number {

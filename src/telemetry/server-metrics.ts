@@ -15,7 +15,13 @@ export interface ProcessParts {
 /** All metrics of one serving process, gathered when asked for. */
 export function serverMetrics({ status, requests, series }: ProcessParts): MetricFamily[] {
   const { plugins } = status
-  const own = [...requests.families(), ...processFamilies(status), ...pluginFamilies(plugins), ...hookFamilies(plugins)]
+  const own = [
+    ...requests.families(),
+    ...processFamilies(status),
+    ...pluginFamilies(plugins),
+    ...programFamilies(plugins),
+    ...hookFamilies(plugins),
+  ]
   const reserved = new Set([...own, ...controlMetrics(NO_CONTROL)].map(({ name }) => name))
   return [...own, ...guestMetrics(series, reserved)]
 }
@@ -149,6 +155,43 @@ function pluginFamilies(plugins: readonly PluginStatus[]): MetricFamily[] {
       "counter",
       "Requests that went on without it because their body was over its max_body",
       rows(({ stats }) => stats.skippedBodies),
+    ),
+  ]
+}
+
+/** Their memory and the number of their processes are those of any plugin's instances. */
+function programFamilies(plugins: readonly PluginStatus[]): MetricFamily[] {
+  const programs = plugins.flatMap(({ name, program }) => (program === null ? [] : [{ ...program, plugin: name }]))
+  const level = programs[0]?.level
+  return [
+    {
+      ...family(
+        "bext_nsjail_isolation",
+        "gauge",
+        "What keeps plugins that are programs apart from this machine",
+        level === undefined ? [] : [[{ level }, 1]],
+      ),
+      aggregator: "max",
+    },
+    family(
+      "bext_nsjail_jails",
+      "gauge",
+      "Processes of a program that are ready for calls",
+      programs.map(({ plugin, ready }) => [{ plugin }, ready]),
+    ),
+    family(
+      "bext_nsjail_cpu_seconds_total",
+      "counter",
+      "CPU time of a program's processes",
+      programs.map(({ plugin, cpuMs }) => [{ plugin }, cpuMs / 1000]),
+    ),
+    family(
+      "bext_nsjail_restarts_total",
+      "counter",
+      "Processes of a program that ended and were started again, by error code",
+      programs.flatMap(({ plugin, restarts }) =>
+        Object.entries(restarts).map(([reason, count]): Row => [{ plugin, reason }, count]),
+      ),
     ),
   ]
 }

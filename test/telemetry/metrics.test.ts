@@ -188,6 +188,25 @@ describe("what plugins measure", () => {
   })
 })
 
+describe("the metrics of programs", () => {
+  it("say how they are isolated, how many run, what they use and why they were started again", () => {
+    const jailed = {
+      ...plugin("score", new PluginStats()),
+      tier: "nsjail" as const,
+      program: { level: "full" as const, leaderAlone: false, ready: 2, cpuMs: 1500, restarts: { E_LIMIT_MEMORY: 3 } },
+    }
+    const plugins = [plugin("other", new PluginStats()), jailed]
+    const families = parseMetrics(writeMetrics(serverMetrics(parts({ plugins })), "prometheus"))
+    const samples = (name: string) => Object.fromEntries(families.get(name)!.samples)
+    assert.deepEqual(samples("bext_nsjail_isolation"), { 'bext_nsjail_isolation{level="full"}': 1 })
+    assert.deepEqual(samples("bext_nsjail_jails"), { 'bext_nsjail_jails{plugin="score"}': 2 })
+    assert.deepEqual(samples("bext_nsjail_cpu_seconds_total"), { 'bext_nsjail_cpu_seconds_total{plugin="score"}': 1.5 })
+    assert.deepEqual(samples("bext_nsjail_restarts_total"), {
+      'bext_nsjail_restarts_total{plugin="score",reason="E_LIMIT_MEMORY"}': 3,
+    })
+  })
+})
+
 describe("the metrics of several processes", () => {
   it("are added up, kept apart by labels that could run into each other, or the largest is taken", () => {
     const list = (value: number): MetricFamily[] => [
@@ -290,6 +309,7 @@ function plugin(name: string, stats: PluginStats): PluginStatus {
     onError: "closed",
     hooks: ["on_request"],
     isolation: "",
+    program: null,
     path: "",
     lane: { now: "inline", wanted: "auto", share: 0.1, used: 0, reason: null, movedAtMs: null, waiting: 0 },
     quarantine: null,
