@@ -12,6 +12,9 @@ export class LineReader {
   /** The beginning of a line whose end has not come yet. */
   #pending: Buffer = Buffer.alloc(0)
   #length = 0
+  #held = false
+  /** Chunks, or what is left of one, that came while no line was taken. */
+  readonly #waiting: Buffer[] = []
 
   /**
    * @param maxBytes - Of a line, its end not counted.
@@ -30,8 +33,31 @@ export class LineReader {
 
   /** @throws {ProtocolFault} A line is too long, at the first byte that is too many. */
   push(chunk: Buffer): void {
+    if (this.#held || this.#waiting.length > 0) this.#waiting.push(chunk)
+    else this.#split(chunk)
+  }
+
+  /**
+   * No further line is taken, also of a chunk that is being taken apart: one chunk has thousands of lines, and each may cost
+   * the host a while. Whoever holds stops the stream as well, or chunks pile up here.
+   */
+  hold(): void {
+    this.#held = true
+  }
+
+  /** Goes on with what has come meanwhile. @throws as `push`. */
+  release(): void {
+    this.#held = false
+    while (!this.#held && this.#waiting.length > 0) this.#split(this.#waiting.shift()!)
+  }
+
+  #split(chunk: Buffer): void {
     let start = 0
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
+      if (this.#held) {
+        this.#waiting.unshift(chunk.subarray(start))
+        return
+      }
       const part = chunk.subarray(start, end)
       start = end + 1
       if (this.#length === 0) this.#whole(part)

@@ -81,6 +81,37 @@ describe("LineReader", () => {
     assert.equal(reader.pendingBytes, 0)
   })
 
+  it("takes no line while it is held, not even of a chunk that it is in the middle of", () => {
+    const taken: string[] = []
+    const reader = new LineReader(100, (line) => {
+      taken.push(line.toString())
+      if (line.toString().startsWith("stop")) reader.hold()
+    })
+    reader.push(Buffer.from("a\nstop 1\nb\nstop 2\nstop 3\nc"))
+    assert.deepEqual(taken, ["a", "stop 1"])
+    reader.push(Buffer.from("c\nd\n"))
+    reader.push(Buffer.from("e"))
+    assert.deepEqual(taken, ["a", "stop 1"])
+    reader.release()
+    assert.deepEqual(taken, ["a", "stop 1", "b", "stop 2"])
+    reader.push(Buffer.from("e\n"))
+    reader.release()
+    assert.deepEqual(taken.slice(4), ["stop 3"])
+    reader.release()
+    assert.deepEqual(taken.slice(5), ["cc", "d", "ee"])
+    reader.push(Buffer.from("f\n"))
+    assert.equal(taken.at(-1), "f")
+  })
+
+  it("refuses a line that is too long when it goes on, if that came while it was held", () => {
+    const { reader, taken } = collecting(5)
+    reader.hold()
+    reader.push(Buffer.from("a\n123456\n"))
+    assert.deepEqual(taken, [])
+    assert.throws(() => reader.release(), ProtocolFault)
+    assert.deepEqual(taken, ["a"])
+  })
+
   it("copies a line that comes byte by byte a few times only", () => {
     const size = 1_000_000
     const { reader, taken } = collecting(size)
