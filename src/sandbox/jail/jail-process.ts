@@ -81,6 +81,8 @@ export class JailProcess {
   #helloTaken: (() => void) | null = null
   #out = ""
   #isLeader = false
+  /** What came of its output at once is being taken apart. */
+  #isReading = false
   #used = false
   #usedMs = 0
   #reason: PluginError | null = null
@@ -115,6 +117,8 @@ export class JailProcess {
 
   /** Whether it can take a call now. */
   get isFree(): boolean {
+    // A second line that came with an answer would be taken for that to the next call.
+    if (this.#isReading && this.#hello?.version === 0) return false
     const most = this.#hello?.version === 1 ? this.#hello.concurrency : 1
     return (
       this.#reason === null &&
@@ -307,11 +311,15 @@ export class JailProcess {
     const reader = new LineReader(toLineBytes(this.#setup.limits), (line) => this.#take(line))
     stdout.on("data", (chunk: Buffer) => {
       if (this.#reason !== null) return
+      this.#isReading = true
       try {
         reader.push(chunk)
       } catch (error) {
         this.#fault(error)
+      } finally {
+        this.#isReading = false
       }
+      if (this.#hello?.version === 0) this.onChange?.()
     })
     // It has ended, or closed its input: calls fail by its exit, or by their time.
     stdin.on("error", () => {})
