@@ -1,5 +1,5 @@
 import { chown, mkdir, realpath } from "node:fs/promises"
-import { dirname } from "node:path"
+import { dirname, posix } from "node:path"
 import type { LaunchOptions } from "../launcher.ts"
 import type { ChainSetup } from "./exec-chain.ts"
 import { findProgram } from "./find-program.ts"
@@ -33,14 +33,16 @@ async function makeDataFolder(path: string, { user }: ChainSetup): Promise<void>
 }
 
 async function checkReadOnlyPath(path: string, { user }: ChainSetup): Promise<void> {
+  if (posix.resolve(path) !== path) throw new Error(`read-only path ${path} is not absolute, or has . or .. in it`)
   const covered = OWN_PLACES.find((place) => isWithin(place, path))
-  if (covered !== undefined)
+  if (covered !== undefined) {
     throw new Error(`read-only path ${path} would hide the jail's own ${covered}: name what is needed of it`)
-  const shown = NEVER_SHOWN.find((place) => isWithin(path, place))
-  if (shown !== undefined)
-    throw new Error(`read-only path ${path} is in ${shown}, which jails never see of this machine`)
+  }
   const real = await realpath(path).catch(() => {
     throw new Error(`read-only path ${path} does not exist on this machine`)
   })
+  const shown = NEVER_SHOWN.find((place) => isWithin(path, place) || isWithin(real, place))
+  if (shown !== undefined)
+    throw new Error(`read-only path ${path} is in ${shown}, which jails never see of this machine`)
   await assertReachable(real, user, "read-only path")
 }

@@ -31,7 +31,7 @@ async function findInPath(name: string, setup: ChainSetup, options: LaunchOption
   for (const folder of PATH.split(":")) {
     const path = `${folder}/${name}`
     const file = await realpath(path).catch(() => null)
-    if (file !== null && isShown(file, setup, options)) return path
+    if (file !== null && (await isShown(file, setup, options))) return path
   }
   throw new Error(
     `${name} is in none of the folders that programs are looked for in (${PATH}): install it for all users`,
@@ -44,7 +44,7 @@ async function fileOf(path: string, setup: ChainSetup, options: LaunchOptions): 
   const file = await realpath(outside).catch(() => {
     throw new Error(`there is no ${path}${outside === path ? "" : `, which is ${outside}`}`)
   })
-  if (!isShown(file, setup, options)) {
+  if (!(await isShown(file, setup, options))) {
     const leads = file === path ? `${path} is` : `${path} leads to ${file},`
     throw new Error(
       `${leads} not in the jail: install it below /usr, or let the operator add it to the read-only paths`,
@@ -68,9 +68,10 @@ function toOutside(path: string, setup: ChainSetup, { folder, dataFolder }: Laun
 }
 
 /** Whether the jail shows this file of the host, here or elsewhere. */
-function isShown(file: string, setup: ChainSetup, { folder, dataFolder, readOnlyPaths }: LaunchOptions): boolean {
+async function isShown(file: string, setup: ChainSetup, options: LaunchOptions): Promise<boolean> {
   if (setup.containment === "none") return true
-  const shown = [...SHARED, folder, dataFolder, setup.sdkFolder, ...readOnlyPaths]
+  const readOnly = await Promise.all(options.readOnlyPaths.map((path) => realpath(path)))
+  const shown = [...SHARED, options.folder, options.dataFolder, setup.sdkFolder, ...readOnly]
   return shown.some((place) => place !== null && isWithin(file, place))
 }
 

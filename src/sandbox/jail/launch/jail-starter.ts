@@ -1,12 +1,12 @@
 import { mkdirSync } from "node:fs"
-import { chown, rm } from "node:fs/promises"
+import { chown } from "node:fs/promises"
 import { join } from "node:path"
 import type { Readable } from "node:stream"
 import { text } from "node:stream/consumers"
 import type { LaunchOptions } from "../launcher.ts"
 import type { Cgroups } from "./cgroups/cgroups.ts"
 import { type ChainSetup, execChain, OWN_PROCESSES } from "./exec-chain.ts"
-import type { PrivateFolder } from "./private-folder.ts"
+import { type PrivateFolder, removeHome } from "./private-folder.ts"
 import { RunningJail, type StartedProcess } from "./running-jail.ts"
 import { type SpawnedProcess, startProcess } from "./start-process.ts"
 import { StartQueue } from "./start-queue.ts"
@@ -29,9 +29,9 @@ export class JailStarter {
   async start(setup: ChainSetup, cgroups: Cgroups | null, options: LaunchOptions): Promise<RunningJail> {
     const home = setup.containment === "none" ? await this.#makeHome(setup) : null
     const started = await this.#queue.run(() => this.#spawn(setup, cgroups, options, home))
-    const { stdin, stderr, status } = started
+    const { stdin, stdout, stderr, status } = started
     // A program that ends while somebody writes to it is no failure of bext.
-    stdin.on("error", () => {})
+    for (const stream of [stdin, stdout, stderr]) stream.on("error", () => {})
     const firstPid = status === null ? null : await readFirstPid(status)
     const jail = new RunningJail({ ...started, firstPid })
     if (status === null || firstPid !== null) return jail
@@ -50,7 +50,7 @@ export class JailStarter {
     const cgroup = cgroups?.create(name, { ...limits, pids: limits.pids + own }) ?? null
     const release = async () => {
       await cgroup?.remove()
-      if (home !== null) await rm(home, { recursive: true, force: true })
+      if (home !== null) await removeHome(home)
     }
     try {
       const doors = cgroup?.openJoinFiles() ?? []
@@ -58,7 +58,7 @@ export class JailStarter {
       const filter = setup.containment === "none" ? null : this.#filter
       return { ...startProcess(chain, { filter, cgroups: doors, inherited: this.#inherited }), cgroup, release }
     } catch (error) {
-      void release()
+      release().catch(() => {})
       throw error
     }
   }

@@ -1,9 +1,18 @@
-import { chmodSync, lstatSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { type SpawnOptions, spawn, spawnSync } from "node:child_process"
+import { once } from "node:events"
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmdirSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { processStartTime } from "./process-start-time.ts"
-
-const PREFIX = "bext-jail-"
 
 /** Files of one launcher that jails read, in a folder nobody else writes to. */
 export interface PrivateFolder extends Disposable {
@@ -16,7 +25,7 @@ export interface PrivateFolder extends Disposable {
 /** Makes one, and removes those of processes that are gone. */
 export function createPrivateFolder(): PrivateFolder {
   removeAbandoned()
-  const path = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-${processStartTime(process.pid) ?? "0"}-`))
+  const path = mkdtempSync(join(tmpdir(), `${ownName()}-`))
   // Jails run as another user.
   chmodSync(path, 0o755)
   return {
@@ -28,19 +37,22 @@ export function createPrivateFolder(): PrivateFolder {
       chmodSync(file, 0o444)
       return file
     },
-    [Symbol.dispose]() {
-      rmSync(path, { recursive: true, force: true })
-    },
+    [Symbol.dispose]: () => removeFolder(path),
   }
 }
 
-/** What a process that was killed left behind. Its pid may be somebody else's by now, its start time cannot. */
+/** Names this process for ever: its pid may be somebody else's later, and is somebody else's in other containers. */
+function ownName(): string {
+  return `bext-jail-${process.pid}-${processStartTime(process.pid) ?? "0"}-${pidNamespace()}`
+}
+
+/** What processes left behind that were killed. Of those in other containers, nothing can be known. */
 function removeAbandoned(): void {
   for (const name of readdirSync(tmpdir())) {
-    const [, pid, started] = /^bext-jail-(\d+)-(\d+)-\w+$/.exec(name) ?? []
-    if (pid === undefined || started === "0" || processStartTime(Number(pid)) === started) continue
+    const [, pid, started, namespace] = /^bext-jail-(\d+)-(\d+)-(\d+)-\w+$/.exec(name) ?? []
+    if (namespace === undefined || namespace === "0" || namespace !== pidNamespace()) continue
     const path = join(tmpdir(), name)
-    if (isOurs(path)) rmSync(path, { recursive: true, force: true })
+    if (processStartTime(Number(pid)) !== started && isOurs(path)) removeFolder(path)
   }
 }
 
@@ -48,4 +60,56 @@ function removeAbandoned(): void {
 function isOurs(path: string): boolean {
   const stat = lstatSync(path, { throwIfNoEntry: false })
   return stat?.isDirectory() === true && stat.uid === process.geteuid?.()
+}
+
+/** Source: namespaces(7): "pid:[4026531836]". "0" where there are none. */
+function pidNamespace(): string {
+  try {
+    return /\d+/.exec(readlinkSync("/proc/self/ns/pid"))?.[0] ?? "0"
+  } catch {
+    return "0"
+  }
+}
+
+function removeFolder(path: string): void {
+  for (const entry of readdirSync(path, { withFileTypes: true })) {
+    const file = join(path, entry.name)
+    if (!entry.isDirectory()) unlinkSync(file)
+    else if (!tryRemove(file)) removeHomeNow(file)
+  }
+  tryRemove(path)
+}
+
+function removeHomeNow(path: string): void {
+  const [command, args, options] = removal(path)
+  spawnSync(command, args, options)
+  tryRemove(path)
+}
+
+/** Removes a folder that a program could write to. */
+export async function removeHome(path: string): Promise<void> {
+  if (tryRemove(path)) return
+  const [command, args, options] = removal(path)
+  await once(spawn(command, args, options), "exit")
+  tryRemove(path)
+}
+
+/**
+ * Empties it as the user that its program ran as: while somebody still writes to it, a folder in it may become a link to
+ * anywhere, which root would follow. The folder itself is in one that this user cannot write to.
+ */
+function removal(path: string): [string, string[], SpawnOptions] {
+  const { uid, gid } = lstatSync(path)
+  const user = process.geteuid?.() === 0 ? { uid, gid } : {}
+  return ["/bin/rm", ["-rf", "--", path], { ...user, cwd: "/", env: {}, stdio: "ignore" }]
+}
+
+/** @returns Whether it is gone: false when something is in it. */
+function tryRemove(path: string): boolean {
+  try {
+    rmdirSync(path)
+    return true
+  } catch {
+    return false
+  }
 }

@@ -79,7 +79,8 @@ export class RunningJail implements Jail {
     await Promise.race([closed, sleep(LAST_WORDS_MS, undefined, { ref: false })])
     for (const stream of [this.stdin, this.stdout, this.stderr]) stream.destroy()
     await closed
-    await release()
+    // What does not end within seconds is gone with the launcher, or by the next.
+    await release().catch(() => {})
     return { code: child.exitCode, signal: child.signalCode, outOfMemory }
   }
 }

@@ -40,7 +40,7 @@ export function startProcess(chain: ExecChain, files: StartFiles): SpawnedProces
       ...chain.user,
     } satisfies SpawnOptions)
     // "error" when there is no process: thrown below, where the reason is not known yet.
-    const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()).once("error", () => resolve()))
+    const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()).on("error", () => resolve()))
     const closed = new Promise<void>((resolve) => child.once("close", () => resolve()))
     if (child.pid === undefined || child.stdin === null || child.stdout === null || child.stderr === null) {
       throw new Error(`${chain.command} cannot be started: too many processes, or too many open files`)

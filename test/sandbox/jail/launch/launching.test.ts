@@ -144,7 +144,10 @@ describe("a launch fails and says what to do", { skip: NO_BUBBLEWRAP }, () => {
     }
     for (const path of ["/proc/sys", "/sys/fs/cgroup", "/dev/shm"])
       await assert.rejects(launch(path), /never see/, path)
+    symlinkSync("/proc/sys", join(folder.path, "link"))
+    await assert.rejects(launch(join(folder.path, "link")), /never see/)
     await assert.rejects(launch("/srv/none"), /does not exist/)
+    for (const path of ["/srv/../etc", "srv", "/srv/"]) await assert.rejects(launch(path), /not absolute, or has/, path)
   })
 })
 

@@ -52,6 +52,15 @@ for (const without of [["namespaces"], ["namespaces", "cgroups"]] as const) {
       assert.equal(existsSync(home), false, "temporary files are gone with the program")
     })
 
+    it("leaves none of its temporary files, and takes nothing else with them", async () => {
+      using folder = new JailFolder({ kept: "" })
+      await using launcher = await openLauncher(without)
+      const script = `mkdir -m 0 $TMPDIR/closed; mkdir $TMPDIR/a; ln -s ${folder.path} $TMPDIR/a/link; echo $TMPDIR`
+      const home = (await folder.sh(launcher, script)).trim()
+      assert.equal(existsSync(home), false)
+      assert.deepEqual(readdirSync(folder.path), ["kept"])
+    })
+
     it("finds what the jail calls /plugin and /data where that is", async () => {
       using folder = new JailFolder({ main: '#!/bin/sh\necho "$1" "$2"; cat "$1"; echo 1 > "$BEXT_DATA/made"' })
       writeFileSync(join(folder.path, "file"), "content\n")
