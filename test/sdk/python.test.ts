@@ -5,7 +5,14 @@ import { join } from "node:path"
 import { describe, it } from "node:test"
 import { fileURLToPath } from "node:url"
 import { temporaryFolder } from "../cli/run-bext.ts"
-import { type DrivenProgram, driveProgram, type HostAnswer, memoryHost, PYTHON_SDK } from "../support/drive-program.ts"
+import {
+  type DrivenProgram,
+  driveProgram,
+  type HostAnswer,
+  memoryHost,
+  type ProgramCall,
+  PYTHON_SDK,
+} from "../support/drive-program.ts"
 import { findProgram, missing, PYTHON } from "../support/programs.ts"
 
 const PLUGIN = fileURLToPath(new URL("../fixtures/sdk/python", import.meta.url))
@@ -13,7 +20,7 @@ const HELLO = { protocol: 1, plugin: "plain", config: { word: "ä" }, limits: { 
 
 async function start(
   program: "plain.py" | "async_plugin.py",
-  answer?: Parameters<typeof driveProgram>[1]["answer"],
+  answer: (call: ProgramCall) => HostAnswer = memoryHost(),
 ): Promise<DrivenProgram> {
   await using parts = new AsyncDisposableStack()
   const driven = parts.use(driveProgram([findProgram(PYTHON)!, program], { cwd: PLUGIN, answer }))
