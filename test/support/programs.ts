@@ -64,7 +64,7 @@ export const CARGO: TestProgram = {
 export const GO: TestProgram = {
   command: "go",
   debianPackages: [],
-  usedBy: "plugins in Go",
+  usedBy: "plugins in Go, and the TCK of the http-wasm ABI",
   suits: (path) => isGo124(ask(path, "env", "GOVERSION")),
   source: "Go 1.24 or newer from https://go.dev/dl",
 }

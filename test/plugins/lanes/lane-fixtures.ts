@@ -168,7 +168,7 @@ const NO_PERMISSIONS = {
   sensitive_headers: [],
   set_cookies: [],
   identity: false,
-  rewrite_path: false,
-  rewrite_method: false,
+  rewrite_path: true,
+  rewrite_method: true,
   purge: false,
 }
