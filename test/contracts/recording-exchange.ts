@@ -10,7 +10,8 @@ export class RecordingExchange implements PortableExchange {
   readonly clientPort = 4711
   readonly failed = false
   readonly requestId = "0123456789abcdef0123456789abcdef"
-  readonly upgrade = "websocket"
+  /** A request that asks for a websocket stays GET. */
+  readonly upgrade: "websocket" | null
   readonly user: Json = { id: "ada", claims: {} }
   readonly tenantId = "t1"
   readonly siteId = null
@@ -34,6 +35,7 @@ export class RecordingExchange implements PortableExchange {
   constructor(path: string, writable: Side = "request") {
     this.path = path
     this.writable = writable
+    this.upgrade = path === "/rewrite" ? null : "websocket"
   }
 
   /** The answer's body as text; undefined when there was no answer. */
