@@ -13,7 +13,8 @@ export class LineReader {
   #pending: Buffer = Buffer.alloc(0)
   #length = 0
   #held = false
-  /** Chunks, or what is left of one, that came while no line was taken. */
+  #busy = false
+  /** Chunks, or what is left of one, whose lines were not taken yet. */
   readonly #waiting: Buffer[] = []
 
   /**
@@ -33,8 +34,8 @@ export class LineReader {
 
   /** @throws {ProtocolFault} A line is too long, at the first byte that is too many. */
   push(chunk: Buffer): void {
-    if (this.#held || this.#waiting.length > 0) this.#waiting.push(chunk)
-    else this.#split(chunk)
+    this.#waiting.push(chunk)
+    this.#takeWaiting()
   }
 
   /**
@@ -48,7 +49,18 @@ export class LineReader {
   /** Goes on with what has come meanwhile. @throws as `push`. */
   release(): void {
     this.#held = false
-    while (!this.#held && this.#waiting.length > 0) this.#split(this.#waiting.shift()!)
+    this.#takeWaiting()
+  }
+
+  #takeWaiting(): void {
+    // Whoever gets a line may push or release: the rest of its chunk comes first.
+    if (this.#busy) return
+    this.#busy = true
+    try {
+      while (!this.#held && this.#waiting.length > 0) this.#split(this.#waiting.shift()!)
+    } finally {
+      this.#busy = false
+    }
   }
 
   #split(chunk: Buffer): void {

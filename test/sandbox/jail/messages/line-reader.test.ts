@@ -103,6 +103,19 @@ describe("LineReader", () => {
     assert.equal(taken.at(-1), "f")
   })
 
+  it("keeps the order of lines when whoever gets one pushes more, holds and releases", () => {
+    const taken: string[] = []
+    const reader = new LineReader(100, (line) => {
+      taken.push(line.toString())
+      reader.hold()
+      if (line.toString() === "a") reader.push(Buffer.from("d\ne\n"))
+      reader.release()
+    })
+    reader.push(Buffer.from("a\nb\nc"))
+    reader.push(Buffer.from("\nf\n"))
+    assert.deepEqual(taken, ["a", "b", "cd", "e", "", "f"])
+  })
+
   it("refuses a line that is too long when it goes on, if that came while it was held", () => {
     const { reader, taken } = collecting(5)
     reader.hold()
