@@ -31,7 +31,7 @@ export class EventRelay {
   readonly #unsubscribe: () => void
   #waiting: RequestCompleteEvent[] = []
   #timer: NodeJS.Timeout | null = null
-  /** What the process that runs the plugin has said; null: nothing yet. */
+  /** What the process that runs the plugin has said; null: nothing yet, or that it is not the one any more. */
   #wanted: boolean | null = null
   /** What this process has said, while it runs the plugin. */
   #wants: boolean | null = null
@@ -73,8 +73,9 @@ export class EventRelay {
     this.#bus.publish(this.#topic, { wanted: wants })
   }
 
-  /** This process runs it no more. */
+  /** This process runs it no more. The others keep what they have until another one does. */
   follow(): void {
+    if (this.#wants !== null) this.#bus.publish(this.#topic, { wanted: null })
     this.#wants = null
     this.#wanted = null
   }
@@ -99,7 +100,7 @@ export class EventRelay {
     if (typeof message !== "object" || message === null || Array.isArray(message)) return
     const { asks, wanted, events } = message as { readonly [key: string]: BusMessage }
     if (asks === true && this.#wants !== null) this.#bus.publish(this.#topic, { wanted: this.#wants })
-    if (typeof wanted === "boolean") this.#wanted = wanted
+    if (typeof wanted === "boolean" || wanted === null) this.#wanted = wanted
     // Processes of one server are the same version of bext.
     if (Array.isArray(events) && this.#wants === true) {
       for (const event of events as unknown as RequestCompleteEvent[]) this.newest?.receive(event)
@@ -150,6 +151,7 @@ export class EventRelay {
     while (this.#wanted === true && this.#waiting.length > 0) this.#send()
     this.newest?.dropped(this.#waiting.length)
     this.#waiting = []
+    this.follow()
   }
 
   #tellEnds(): void {

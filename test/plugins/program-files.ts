@@ -1,11 +1,14 @@
-import type { Files } from "./write-files.ts"
-
 /**
  * The files of a plugin that is a program in Python, which speaks the protocol by itself. `answer(method, params)` of `source`
  * returns the fields of an answer; `HOOKS` are its hooks.
  * @param sandbox - More lines of [sandbox].
  */
-export function program(name: string, source: string, capabilities = '"middleware"', sandbox = ""): Files {
+export function program(
+  name: string,
+  source: string,
+  capabilities = '"middleware"',
+  sandbox = "",
+): Readonly<Record<string, string>> {
   const manifest = `[manifest]
 name = "${name}"
 version = "1.0.0"
