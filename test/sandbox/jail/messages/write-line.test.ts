@@ -31,6 +31,12 @@ describe("toCallLine", () => {
     assert.deepEqual(JSON.parse(toCallLine("p", call, null, services, LIMITS)), { method: "onCacheWrite", params })
   })
 
+  it("begins each line with the method, for programs that cannot read JSON", () => {
+    const line = toCallLine("p", request(new RecordingExchange("/")), 7, services, LIMITS)
+    assert.match(line, /^\{"method":"onRequest","params":\{.*\},"id":7\}\n$/)
+    assert.match(toResultLine(7, { value: 1 }, LIMITS), /^\{"method":"result","params":/)
+  })
+
   it("refuses events that are longer than the largest message, in bytes", () => {
     const source = (text: string) => toCallLine("p", event("transform", [text, "", {}]), 1, services, LIMITS)
     const room = LIMITS.messageBytes - (source("").length - 1)
