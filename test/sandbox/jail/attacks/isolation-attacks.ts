@@ -301,7 +301,8 @@ export async function isolationAttacks(title: string, user: AttackUser, jailed: 
         await holds(["become-root"], { byRoot: true })
         const marker = `who-${process.pid}`
         const jail = await host.begin("jail", { args: ["daemon", marker, "stay"] })
-        const uids = processesWith(marker).flatMap(uidsOf)
+        // Bubblewrap itself may be, around it.
+        const uids = processesWith(marker).filter(isAttack).flatMap(uidsOf)
         assert.ok(uids.length > 0)
         assert.ok(!uids.includes("0"), uids.join(" "))
         await host.end(jail)
@@ -493,6 +494,10 @@ export function processesWith(argument: string): string[] {
       return false
     }
   })
+}
+
+function isAttack(pid: string): boolean {
+  return readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("/plugin/attacks\0")
 }
 
 function uidsOf(pid: string): string[] {

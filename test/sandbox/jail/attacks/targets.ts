@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process"
+import { randomUUID } from "node:crypto"
 import { createSocket } from "node:dgram"
 import { once } from "node:events"
 import { chmodSync, chownSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
@@ -60,7 +61,7 @@ export async function prepareTargets(owner: number, jailed: number): Promise<Tar
 
   const received: string[] = []
   const unixPath = join(root, "socket")
-  const abstractName = `bext-attack-${process.pid}-${owner}`
+  const abstractName = `bext-attack-${randomUUID()}`
   const tcpPort = portOf(parts.use(await listen({ host: "127.0.0.1", port: 0 }, received)))
   const tcp6Port = portOf(parts.use(await listen({ host: "::1", port: 0 }, received)))
   parts.use(await listen({ path: unixPath }, received))
