@@ -33,13 +33,14 @@ export async function prepareVersion2({ top, own }: Position): Promise<string> {
   throw new Error(`the controllers of version 2 cannot be turned on in ${base}`)
 }
 
-/** For the groups below this one. @returns Whether all are on now. */
+/** For the groups below this one, where they are to be had. @returns Whether all are on now. */
 export async function enableControllers(folder: string): Promise<boolean> {
   const missing = missingIn(folder, "cgroup.subtree_control")
   if (missing.length === 0) return true
-  // One by one: a controller that is not to be had does not keep the others from being turned on.
-  const lines = missing.map((controller) => `+${controller}`)
-  return writeElsewhere(join(folder, "cgroup.subtree_control"), lines)
+  if (missingIn(folder, "cgroup.controllers").length > 0) return false
+  // In one line, all or nothing: cpu and pids alone would be taken beside processes, and make the group one of threads.
+  const line = missing.map((controller) => `+${controller}`).join(" ")
+  return writeElsewhere(join(folder, "cgroup.subtree_control"), [line])
 }
 
 /** From the top down, without the folder itself. */
