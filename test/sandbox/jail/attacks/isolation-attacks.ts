@@ -360,7 +360,8 @@ export async function isolationAttacks(title: string, user: AttackUser, jailed: 
         const marker = `ended-${process.pid}-${host.uid}`
         const { out, code } = await host.run("jail", { args: ["daemon", marker, "end"] })
         assert.deepEqual([out, code], ["seen ready\n", 0])
-        assert.deepEqual(processesWith(marker), [])
+        // Without cgroups, the end of the jail's first process is what ends the others, a moment after the news of it.
+        await until(() => processesWith(marker).length === 0)
       })
 
       it("leaves nothing behind when bext is killed", async () => {
