@@ -200,7 +200,7 @@ differ. P50 and P99 are times of calls, waits included. CRASHES and WS (open web
       language: {
         type: "string",
         value: "LANGUAGE",
-        description: "ts (TypeScript, the default), js, or compiled: rust, go, c, assemblyscript",
+        description: "ts (the default), js; compiled: rust, go, c, assemblyscript; as a process: python, ruby, shell",
       },
       dir: {
         type: "string",
@@ -211,11 +211,12 @@ differ. P50 and P99 are times of calls, waits included. CRASHES and WS (open web
     },
     words: 1,
     details: [
-      "Writes the manifest, the code, a test, a README and settings for editors. Never overwrites a file. A plugin in a\ncompiled language carries the SDK of its language; its README has the command that builds it.",
+      "Writes the manifest, the code, a test, a README and settings for editors. Never overwrites a file. A plugin in a\ncompiled language carries the SDK of its language; its README has the command that builds it. One in Python, Ruby or\nshell runs as a process in a jail.",
     ],
     examples: [
       ["bext plugin init hello", ""],
       ["bext plugin init hello --language rust", ""],
+      ["bext plugin init hello --language python", ""],
       ["bext plugin init hello --language js --dir ext/hello", ""],
     ],
     load: async () => (await import("./plugin-init.ts")).pluginInit,

@@ -7,7 +7,7 @@ import { pluginName } from "../config/manifest-schema.ts"
 import { nearest } from "../config/nearest.ts"
 import { BextError } from "../errors.ts"
 import { readCatalogue } from "../registry/catalogue.ts"
-import { type Build, type Language, scaffold } from "../registry/scaffold.ts"
+import { type Build, type Language, type Scaffold, scaffold } from "../registry/scaffold.ts"
 import { ask, canAsk } from "./ask.ts"
 import { FILE } from "./init.ts"
 import { nodeCommand } from "./node-command.ts"
@@ -25,15 +25,15 @@ export async function pluginInit(args: readonly string[]): Promise<number> {
   )
   const usual = existsSync(FILE) ? join("plugins", name) : name
   const dir = String(options.get("dir") ?? ((asking && (await ask(`Folder [${usual}]: `))) || usual))
-  const { files, shown, build } = scaffold(name, language)
+  const plugin = scaffold(name, language)
   try {
-    write(dir, files)
-    // Of a compiled plugin the test alone needs it; beside package.json `npm install` would remove the link.
-    linkBext(build === null ? dir : join(dir, "test"))
+    write(dir, plugin.files)
+    linkBext(plugin.link === "test" ? join(dir, "test") : dir, plugin.link === "always")
   } catch (error) {
     throw toBextError(error, dir)
   }
-  process.stdout.write(`wrote ${shown.map((file) => join(dir, file)).join("\n      ")}\n\n${next(name, dir, build)}`)
+  const wrote = plugin.shown.map((file) => join(dir, file)).join("\n      ")
+  process.stdout.write(`wrote ${wrote}\n\n${next(name, dir, plugin)}`)
   return 0
 }
 
@@ -55,7 +55,9 @@ function checkName(name: string | undefined): string {
 
 const LANGUAGES: Readonly<Record<string, Language>> = {
   ...{ ts: "ts", js: "js", rust: "rust", go: "go", c: "c", assemblyscript: "assemblyscript" },
+  ...{ python: "python", ruby: "ruby", shell: "shell" },
   ...{ typescript: "ts", javascript: "js", rs: "rust", golang: "go", as: "assemblyscript" },
+  ...{ py: "python", python3: "python", rb: "ruby", sh: "shell" },
 }
 
 const NAMES = [...new Set(Object.values(LANGUAGES))]
@@ -97,24 +99,33 @@ function toBextError(error: unknown, dir: string): unknown {
   })
 }
 
-/** Where the project has no bext among its packages, the plugin gets this one, as `npm link` would do it. */
-function linkBext(dir: string): void {
+/**
+ * The package of bext that the project has, or else this one, as `npm link` would do it.
+ * @param always - Whether there is to be a link in `dir` itself, also where the package is found without.
+ */
+function linkBext(dir: string, always: boolean): void {
+  let target = fileURLToPath(new URL("../../", import.meta.url))
   try {
-    createRequire(resolve(dir, "package.json")).resolve("bext/testing")
+    target = join(createRequire(resolve(dir, "package.json")).resolve("bext/testing"), "../..")
+    if (!always) return
   } catch {
-    mkdirSync(join(dir, "node_modules"), { recursive: true })
-    symlinkSync(fileURLToPath(new URL("../../", import.meta.url)), resolve(dir, "node_modules/bext"), "junction")
+    // There is none.
   }
+  mkdirSync(join(dir, "node_modules"), { recursive: true })
+  const link = resolve(dir, "node_modules/bext")
+  if (!existsSync(link)) symlinkSync(target, link, "junction")
 }
 
-function next(name: string, dir: string, build: Build | null): string {
+function next(name: string, dir: string, { build, needs }: Scaffold): string {
   const hasConfig = existsSync(FILE)
   const isFound = hasConfig && relative(join("plugins", name), dir) === ""
   const test = `${nodeCommand()} --test`
   const path = isFound ? [] : [`path = ${JSON.stringify(hasConfig ? dir : resolve(dir))}`]
+  const absent = needs?.programs.filter((program) => !isOnPath(program)) ?? []
   const steps: Step[] = [
-    ...(build === null ? [] : buildSteps(build, dir)),
-    ["test it", build === null ? `cd ${dir} && ${test}` : test],
+    ...(absent.length === 0 ? [] : [[`install ${needs?.what}; not found here: ${absent.join(", ")}`] as const]),
+    ...(build === null ? [] : [buildStep(build, dir)]),
+    ["test it", needs === null ? test : `cd ${dir} && ${test}`],
     [`add it to a site: in ${FILE}${hasConfig ? "" : " (bext init writes one)"}`, `[plugins.${name}]`, ...path],
     [`run it, and have every ${build === null ? "change" : "build"} taken over`, "bext dev"],
   ]
@@ -124,15 +135,8 @@ function next(name: string, dir: string, build: Build | null): string {
 /** What to do, then lines to type. */
 type Step = readonly [string, ...string[]]
 
-function buildSteps({ command, toolchain, programs, once }: Build, dir: string): Step[] {
-  const absent = programs.filter((program) => !isOnPath(program))
-  const build: Step = [
-    "build it, and again after each change",
-    `cd ${dir}`,
-    ...(once === null ? [] : [`${once} # once`]),
-    command,
-  ]
-  return absent.length === 0 ? [build] : [[`install ${toolchain}; not found here: ${absent.join(", ")}`], build]
+function buildStep({ command, once }: Build, dir: string): Step {
+  return ["build it, and again after each change", `cd ${dir}`, ...(once === null ? [] : [`${once} # once`]), command]
 }
 
 function isOnPath(program: string): boolean {

@@ -17,15 +17,20 @@ export interface PluginTables {
  * What the configuration says of a plugin that was just installed: its sandbox, its settings as they are by default with
  * what they mean, those without a default as comments, what it was granted.
  * @param granted - Empty: no grant is written.
+ * @param more - Lines of the plugin's own table.
  */
-export function pluginTables(plugin: CatalogueEntry, granted: Readonly<Partial<Permissions>>): PluginTables {
+export function pluginTables(
+  plugin: CatalogueEntry,
+  granted: Readonly<Partial<Permissions>>,
+  more: readonly TableLine[] = [],
+): PluginTables {
   const { name, manifest } = plugin
   const settings = describeSettings(plugin)
   const path = ["plugins", name]
   const grant = Object.entries(granted).map(([key, value]) => ({ key, value: value as TomlValue }))
   return {
     tables: [
-      { path, lines: [{ key: "sandbox", value: manifest.sandbox.type }] },
+      { path, lines: [{ key: "sandbox", value: manifest.sandbox.type }, ...more] },
       ...(settings.lines.length === 0 ? [] : [{ path: [...path, "config"], lines: settings.lines }]),
       ...(grant.length === 0 ? [] : [{ path: [...path, "grant"], lines: grant }]),
     ],

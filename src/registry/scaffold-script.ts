@@ -1,4 +1,5 @@
 import type { Scaffold } from "./scaffold.ts"
+import { scaffoldTest } from "./scaffold-test.ts"
 
 type Language = "js" | "ts"
 
@@ -7,13 +8,13 @@ export function scaffoldScript(name: string, language: Language): Scaffold {
   const files = new Map([
     ["plugin.toml", MANIFEST.replace("NAME", name)],
     [`src/index.${language}`, language === "ts" ? CODE_TS : CODE_JS],
-    [`test/plugin.test.${language}`, TEST],
+    [`test/plugin.test.${language}`, scaffoldTest('"/hello?name=Ada"', "Hello, Ada!")],
     ["README.md", readme(name, language)],
     ["package.json", packageJson(name)],
     language === "ts" ? ["tsconfig.json", compilerOptions({})] : ["jsconfig.json", compilerOptions({ checkJs: true })],
     [".gitignore", "node_modules/\n"],
   ])
-  return { files, shown: [...files.keys()], build: null }
+  return { files, shown: [...files.keys()], build: null, needs: null, link: "missing" }
 }
 
 const MANIFEST = `[manifest]
@@ -54,27 +55,6 @@ export default {
     ctx.response.setHeader("x-greeted", "yes")
   },
 }
-`
-
-const TEST = `import assert from "node:assert/strict"
-import { test } from "node:test"
-import { loadPlugin } from "bext/testing"
-
-const FOLDER = new URL("..", import.meta.url)
-
-test("greets by name", async () => {
-  await using plugin = await loadPlugin(FOLDER)
-  const response = await plugin.request("/hello?name=Ada")
-  assert.equal(response.status, 200)
-  assert.equal(await response.text(), "Hello, Ada!")
-})
-
-test("leaves other requests to the app", async () => {
-  await using plugin = await loadPlugin(FOLDER, { app: () => new Response("from the app") })
-  const response = await plugin.request("/")
-  assert.equal(await response.text(), "from the app")
-  assert.equal(response.headers.get("x-greeted"), "yes")
-})
 `
 
 function readme(name: string, language: Language): string {

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { join, posix } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Scaffold } from "./scaffold.ts"
+import { scaffoldTest } from "./scaffold-test.ts"
 
 export const WASM_LANGUAGES = ["rust", "go", "c", "assemblyscript"] as const
 export type WasmLanguage = (typeof WASM_LANGUAGES)[number]
@@ -46,7 +47,9 @@ export function scaffoldWasm(name: string, language: WasmLanguage): Scaffold {
   return {
     files: new Map([...files, ...sdk.flatMap(([from, to]) => read(join(SDK, from), to))]),
     shown: [...files.map(([file]) => file), ...sdk.map(([, to]) => to)],
-    build: { command: build, toolchain, programs, once },
+    build: { command: build, once },
+    needs: { what: toolchain, programs },
+    link: "test",
   }
 }
 
@@ -80,26 +83,7 @@ type = "wasm"
 # allowed_urls = ["https://api.example.com/**"]
 `
 
-const TEST = `import assert from "node:assert/strict"
-import { test } from "node:test"
-import { loadPlugin } from "bext/testing"
-
-const FOLDER = new URL("..", import.meta.url)
-
-test("greets by name", async () => {
-  await using plugin = await loadPlugin(FOLDER)
-  const response = await plugin.request("/hello", { headers: { "x-name": "Ada" } })
-  assert.equal(response.status, 200)
-  assert.equal(await response.text(), "Hello, Ada!")
-})
-
-test("leaves other requests to the app", async () => {
-  await using plugin = await loadPlugin(FOLDER, { app: () => new Response("from the app") })
-  const response = await plugin.request("/")
-  assert.equal(await response.text(), "from the app")
-  assert.equal(response.headers.get("x-greeted"), "yes")
-})
-`
+const TEST = scaffoldTest('"/hello", { headers: { "x-name": "Ada" } }', "Hello, Ada!")
 
 const RUST_CODE = `use bext_plugin::{Answer, Outcome, Request, Response, Result};
 

@@ -1,7 +1,8 @@
+import { type ProgramLanguage, scaffoldProgram } from "./scaffold-program.ts"
 import { scaffoldScript } from "./scaffold-script.ts"
 import { scaffoldWasm, type WasmLanguage } from "./scaffold-wasm.ts"
 
-export type Language = "js" | "ts" | WasmLanguage
+export type Language = "js" | "ts" | WasmLanguage | ProgramLanguage
 
 /** A new plugin. What it does is there to be replaced. */
 export interface Scaffold {
@@ -11,20 +12,40 @@ export interface Scaffold {
   readonly shown: readonly string[]
   /** Null: the plugin runs as it is. */
   readonly build: Build | null
+  /** What has to be there to build or run it; null: what bext has itself. */
+  readonly needs: Toolchain | null
+  /**
+   * How the plugin finds the package of bext. `always`: in its own node_modules. `missing`: there, where the project has none.
+   * `test`: likewise, but beside the test alone; beside package.json `npm install` would remove it.
+   */
+  readonly link: "always" | "missing" | "test"
 }
 
 export interface Build {
   /** For a shell in the plugin's folder. */
   readonly command: string
-  /** What it needs, and where that comes from. */
-  readonly toolchain: string
-  /** The programs of the toolchain. */
-  readonly programs: readonly string[]
   /** A command for before the first build; null: there is none. */
   readonly once: string | null
 }
 
+export interface Toolchain {
+  /** For people: what it is, and where it comes from. */
+  readonly what: string
+  /** Its programs. */
+  readonly programs: readonly string[]
+}
+
 /** @throws {Error} When the files of the SDK cannot be read. */
 export function scaffold(name: string, language: Language): Scaffold {
-  return language === "js" || language === "ts" ? scaffoldScript(name, language) : scaffoldWasm(name, language)
+  switch (language) {
+    case "js":
+    case "ts":
+      return scaffoldScript(name, language)
+    case "python":
+    case "ruby":
+    case "shell":
+      return scaffoldProgram(name, language)
+    default:
+      return scaffoldWasm(name, language)
+  }
 }
