@@ -1,7 +1,7 @@
 import { existsSync, realpathSync } from "node:fs"
 import { dirname, join, resolve } from "node:path"
 import { shortName } from "../config/config-error.ts"
-import { addTables } from "../config/edit-toml.ts"
+import { addTables, type TableLine } from "../config/edit-toml.ts"
 import type { Permissions } from "../config/manifest-schema.ts"
 import { nearest } from "../config/nearest.ts"
 import { readText } from "../config/read-text.ts"
@@ -11,6 +11,7 @@ import { BextError } from "../errors.ts"
 import { effectivePermissions } from "../host/permissions.ts"
 import { type CatalogueEntry, readCatalogue } from "../registry/catalogue.ts"
 import { type PluginTables, pluginTables } from "../registry/plugin-tables.ts"
+import { allowIsolation } from "./allow-isolation.ts"
 import { allowPermissions, describeUnmapped } from "./allow-permissions.ts"
 import { canAsk, confirm } from "./ask.ts"
 import { FILE, writeConfig } from "./init.ts"
@@ -27,11 +28,14 @@ export async function pluginInstall(args: readonly string[]): Promise<number> {
   const file = resolve(String(options.get("config") ?? FILE))
   if (!existsSync(file) && !(await offerConfig(file, yes && !options.has("dry-run")))) return 1
   const before = readText(file, "E_CONFIG_NOT_FOUND")
-  checkAbsent(plugin, readConfig(before, file), file)
+  const present = readConfig(before, file)
+  checkAbsent(plugin, present, file)
 
+  const wall = await allowProgram(plugin, present, options.has("dry-run") ? "silent" : yes ? "yes" : "ask")
+  if (wall === null) return 1
   const asked = effectivePermissions(plugin.name, plugin.manifest.permissions, undefined, {}).missing?.fields ?? {}
   if (!options.has("dry-run") && !(await allowPermissions(COMMAND, plugin.name, asked, yes))) return 1
-  const added = pluginTables(plugin, asked)
+  const added = pluginTables(plugin, asked, wall)
   const after = addTables(before, added.tables)
   const config = readConfig(after, file)
   if (added.toFillIn.length === 0) await load(plugin.name, config, dirname(file))
@@ -92,6 +96,17 @@ function checkAbsent({ name, folder }: CatalogueEntry, config: Config, file: str
       `to use it, write [plugins.${name}] into ${shortName(file)}; to use the one of bext, rename the folder`,
     )
   }
+}
+
+/** @returns what the plugin's table has to say of its isolation; null: it may not run. */
+async function allowProgram(
+  { name, manifest }: CatalogueEntry,
+  config: Config,
+  answer: "ask" | "yes" | "silent",
+): Promise<readonly TableLine[] | null> {
+  if (manifest.sandbox.type !== "nsjail") return []
+  const { probeIsolation } = await import("../create-tiers.ts")
+  return allowIsolation(COMMAND, name, config, await probeIsolation(), answer)
 }
 
 /** The door of the server: what it would refuse is never written. */

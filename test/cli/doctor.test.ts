@@ -3,17 +3,13 @@ import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { describe, it } from "node:test"
 import { probeIsolation } from "../../src/create-tiers.ts"
+import { AS_NOBODY, WITHOUT_BUBBLEWRAP } from "./machines.ts"
 import { runBext } from "./run-bext.ts"
 
 const ENTRY = join(import.meta.dirname, "../../src/cli/bext.ts")
 const { level } = await probeIsolation()
 const isRoot = process.geteuid?.() === 0
 const needsRoot = (!isRoot || level !== "full") && "needs root, bubblewrap and cgroups"
-
-/** Words that run the rest as nobody. */
-const AS_NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-/** Words that run the rest where there is no bubblewrap. */
-const WITHOUT_BUBBLEWRAP = ["unshare", "-m", "sh", "-c", 'mount --bind /dev/null /usr/bin/bwrap && exec "$@"', "sh"]
 
 function doctorIn(...words: string[]): Promise<{ code: number | null; out: string }> {
   const [program = "", ...args] = [...words, process.execPath, ENTRY, "doctor"]

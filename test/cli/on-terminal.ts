@@ -8,14 +8,16 @@ const ENTRY = join(import.meta.dirname, "../../src/cli/bext.ts")
 /**
  * Runs the command line on a terminal of its own, made by script(1).
  * @param keys - What is typed once the output so far matches; each is waited for in turn.
+ * @param start - The words that start the command line.
  */
 export async function onTerminal(
   t: TestContext,
   args: readonly string[],
   cwd: string,
   keys: readonly (readonly [when: RegExp, keys: string])[],
+  start: readonly string[] = [process.execPath, ENTRY],
 ): Promise<{ code: number | null; out: string }> {
-  const command = [process.execPath, ENTRY, ...args].map((word) => `'${word}'`).join(" ")
+  const command = [...start, ...args].map((word) => `'${word}'`).join(" ")
   const child = spawn("script", ["-qec", command, "/dev/null"], {
     cwd,
     env: { PATH: process.env.PATH, TERM: "dumb" },
