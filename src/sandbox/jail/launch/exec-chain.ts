@@ -2,7 +2,7 @@ import type { LaunchOptions } from "../launcher.ts"
 import type { Bubblewrap } from "./bubblewrap.ts"
 import type { HardLimits } from "./hard-limits.ts"
 import { DATA, moved, PATH, PLUGIN, SDK } from "./jail-paths.ts"
-import { launchScript, processLimitScript } from "./launch-script.ts"
+import { firstProcessScript, launchScript } from "./launch-script.ts"
 import { type MountSetup, mountArguments } from "./mounts.ts"
 
 export interface User {
@@ -56,12 +56,12 @@ const JAIL_USER: User = { uid: 1000, gid: 1000 }
  */
 const PROCESSES_OF_USER = 4096
 
-/** What bubblewrap itself needs in a limit for the whole jail: its monitor and the jail's first process. */
+/** What bubblewrap itself needs in a limit for the whole jail: its monitor, and the jail's first process. */
 export const OWN_PROCESSES = 2
 
 /**
- * The programs that become one another until the last is the plugin's: a shell that joins cgroups and sets limits, and
- * bubblewrap.
+ * The programs that become one another, or start the next, until the last is the plugin's: a shell that joins cgroups and sets
+ * limits, bubblewrap, and a shell that is the first process of the jail.
  * @param cgroups - How many cgroups there are to join; 0: limits are those of each process.
  * @param home - Absolute path of a private folder for temporary files, used when `containment` is `none`.
  */
@@ -73,13 +73,8 @@ export function execChain(setup: ChainSetup, options: LaunchOptions, cgroups: nu
 
 function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: number): ExecChain {
   const asRoot = setup.containment === "root"
-  const data = options.dataFolder === null ? null : DATA
-  const sdk = setup.sdkFolder === null ? null : SDK
-  const env = jailEnvironment(options, "/tmp", data, sdk)
-  const inside = [
-    ...(asRoot ? dropRoot(setup.user) : []),
-    ...(cgroups > 0 ? [] : limitProcesses(asRoot ? PROCESSES_OF_USER : options.limits.pids + 1)),
-  ]
+  const env = ownEnvironment("/tmp", options.dataFolder && DATA, setup.sdkFolder && SDK)
+  const processes = asRoot ? PROCESSES_OF_USER : options.limits.pids + 1
   return {
     command: "/bin/sh",
     args: [
@@ -88,19 +83,20 @@ function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: num
       "sh",
       setup.bubblewrap?.path ?? "bwrap",
       ...(asRoot ? rootNamespaces() : userNamespace(setup)),
-      // No --as-pid-1: the jail's first process is bubblewrap's, out of the program's reach, and it reaps.
       "--die-with-parent",
       "--new-session",
       ...["--hostname", "plugin"],
       "--clearenv",
-      ...(inside.length > 0 ? [] : Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value])),
+      ...Object.entries(env).flatMap(([name, value]) => ["--setenv", name, value]),
       ...mountArguments(setup, options),
       ...["--json-status-fd", String(STATUS_DESCRIPTOR)],
       ...["--seccomp", String(FILTER_DESCRIPTOR)],
+      // Bubblewrap's own would be left to the first process of the host when the program ends, which may never reap it.
+      "--as-pid-1",
       "--",
-      ...(inside.length > 0
-        ? [...inside, ...withEnvironment({ ...env, PWD: PLUGIN }, options.command)]
-        : options.command),
+      ...["/bin/sh", "-c", firstProcessScript(cgroups > 0 ? Number.POSITIVE_INFINITY : processes), "sh"],
+      ...(asRoot ? dropRoot(setup.user) : []),
+      ...withEnvironment({ ...env, PWD: PLUGIN }, options.env, options.command),
     ],
     cwd: "/",
     env: { PATH },
@@ -111,13 +107,18 @@ function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: num
 }
 
 /**
- * The command with nothing but this environment. Whatever runs before it has a clean one: by LD_PRELOAD, a plugin's library
- * would run in there, as root or without its limits.
+ * The command with its own variables on top of those it would have. Whatever runs before it does without: by LD_PRELOAD, a
+ * plugin's library would run in the jail's first process, in setpriv as root, or without limits.
  */
-function withEnvironment(env: Readonly<Record<string, string>>, command: readonly string[]): string[] {
+function withEnvironment(
+  env: Readonly<Record<string, string>>,
+  own: Readonly<Record<string, string>>,
+  command: readonly string[],
+): readonly string[] {
+  if (Object.keys(own).length === 0) return command
   return [
     ...["/usr/bin/env", "-i"],
-    ...Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    ...Object.entries({ ...env, ...own }).map(([name, value]) => `${name}=${value}`),
     // What env would take for another variable.
     ...(command[0]?.includes("=") ? ["/bin/sh", "-c", 'exec "$@"', "sh"] : []),
     ...command,
@@ -152,20 +153,15 @@ function dropRoot(user: User | null): string[] {
   ]
 }
 
-/** In a user namespace of its own, the kernel counts what is in there alone; outside, all processes of the user. */
-function limitProcesses(count: number): string[] {
-  return ["/bin/sh", "-c", processLimitScript(count), "sh"]
-}
-
 function plainChain(setup: ChainSetup, options: LaunchOptions, cgroups: number, home: string): ExecChain {
-  const env = jailEnvironment(options, home, options.dataFolder, setup.sdkFolder)
+  const env = { ...ownEnvironment(home, options.dataFolder, setup.sdkFolder), PWD: options.folder }
   const command = options.command.map((word) => outside(word, options))
   const processes = setup.user === null || cgroups > 0 ? Number.POSITIVE_INFINITY : PROCESSES_OF_USER
   return {
     command: "/bin/sh",
-    args: ["-c", script(setup, options, cgroups, processes), "sh", ...withEnvironment(env, command)],
+    args: ["-c", script(setup, options, cgroups, processes), "sh", ...withEnvironment(env, options.env, command)],
     cwd: options.folder,
-    env: { PATH },
+    env,
     user: setup.user ?? undefined,
     detached: true,
   }
@@ -176,12 +172,7 @@ function outside(word: string, { folder, dataFolder }: LaunchOptions): string {
   return moved(word, PLUGIN, folder) ?? (dataFolder === null ? undefined : moved(word, DATA, dataFolder)) ?? word
 }
 
-function jailEnvironment(
-  { env }: LaunchOptions,
-  home: string,
-  data: string | null,
-  sdk: string | null,
-): Readonly<Record<string, string>> {
+function ownEnvironment(home: string, data: string | null, sdk: string | null): Readonly<Record<string, string>> {
   return {
     PATH,
     HOME: home,
@@ -189,7 +180,6 @@ function jailEnvironment(
     LANG: "C.UTF-8",
     ...(data === null ? {} : { BEXT_DATA: data }),
     ...(sdk === null ? {} : { PYTHONPATH: sdk }),
-    ...env,
   }
 }
 

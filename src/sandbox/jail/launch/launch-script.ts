@@ -29,9 +29,14 @@ export function launchScript(setup: ScriptSetup): string {
   ].join(" && ")
 }
 
-/** Sets how many processes the user may have, then becomes its arguments. For use inside a user namespace. */
-export function processLimitScript(processes: number): string {
-  return [...processLimit(processes), 'exec "$@"'].join(" && ")
+/**
+ * What the first process of a jail does: it waits for the program, reaps what that leaves behind, as every shell does while it
+ * waits, and takes the rest with it when it ends. Not the program itself: that could undo what makes it end with bext.
+ * @param processes - Of all processes of the jail's user in its user namespace; Infinity: as the host has it.
+ */
+export function firstProcessScript(processes: number): string {
+  // Without the last command, the shell would become the program.
+  return [...processLimit(processes).map((command) => `${command} || exit`), '"$@"', "exit $?"].join("; ")
 }
 
 /** -p in dash and BusyBox; in bash that is the size of pipes, which cannot be set. */

@@ -47,8 +47,7 @@ export function mountArguments(setup: MountSetup, options: LaunchOptions): strin
 }
 
 /**
- * The jail's first process is bubblewrap's, with the same user: by /proc/1/mem a program could make it forget that it is to
- * die with bext. Its arguments tell the host's paths, besides.
+ * The jail's first process has the same user: by /proc/1/mem a program could make it forget that it is to die with bext.
  */
 function hideFirstProcess(): string[] {
   return [...tmpfs("/proc/1", 0), "--remount-ro", "/proc/1"]

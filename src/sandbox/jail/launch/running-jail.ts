@@ -86,7 +86,7 @@ export class RunningJail implements Jail {
 }
 
 /**
- * With its first process, the kernel ends a namespace; bubblewrap, its parent, reaps it and ends. Killed itself, it would
+ * With its first process, the kernel ends a namespace; bubblewrap, its parent, reaps it and ends. Bubblewrap killed itself would
  * leave that to the first process of the host, which may be one that never reaps.
  */
 function killFirst(firstPid: number, bubblewrap: ChildProcess): void {

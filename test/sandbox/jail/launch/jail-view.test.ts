@@ -19,7 +19,13 @@ for (const { way, without, root } of WAYS) {
       using folder = new JailFolder()
       await using launcher = await openLauncher(without, folder.path)
       const env = await folder.sh(launcher, "env", { env: { THRESHOLD: "80" } })
+      const plain = await folder.run(launcher, ["env"])
       delete process.env.BEXT_TEST_SECRET
+      const names = plain.stdout
+        .trim()
+        .split("\n")
+        .map((line) => line.split("=")[0])
+      assert.deepEqual(names.sort(), ["HOME", "LANG", "PATH", "PWD", "PYTHONPATH", "TMPDIR"])
       assert.deepEqual(env.trim().split("\n").sort(), [
         "HOME=/tmp",
         "LANG=C.UTF-8",

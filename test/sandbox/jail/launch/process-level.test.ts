@@ -37,16 +37,23 @@ for (const without of [["namespaces"], ["namespaces", "cgroups"]] as const) {
       await using launcher = await openLauncher(without, folder.path)
       assert.equal(launcher.isolation.level, "process")
       const { stdout } = await folder.run(launcher, ["/usr/bin/env"], { env: { THRESHOLD: "80" } })
+      const plain = await folder.run(launcher, ["/usr/bin/env"])
       delete process.env.BEXT_TEST_SECRET
       const [, home = ""] = /^HOME=(.*)$/m.exec(stdout) ?? []
       assert.deepEqual(stdout.trim().split("\n").sort(), [
         `HOME=${home}`,
         "LANG=C.UTF-8",
         `PATH=${PATH}`,
+        `PWD=${folder.path}`,
         `PYTHONPATH=${folder.path}`,
         "THRESHOLD=80",
         `TMPDIR=${home}`,
       ])
+      const names = plain.stdout
+        .trim()
+        .split("\n")
+        .map((line) => line.split("=")[0])
+      assert.deepEqual(names.sort(), ["HOME", "LANG", "PATH", "PWD", "PYTHONPATH", "TMPDIR"])
       assert.equal(await folder.sh(launcher, "pwd"), `${folder.path}\n`)
       assert.match(home, /bext-jail-/)
       assert.equal(existsSync(home), false, "temporary files are gone with the program")
