@@ -31,10 +31,14 @@ export class DataQuota {
 
   /** @throws {PluginError} `E_LIMIT_STORAGE`. */
   async check(): Promise<void> {
-    const { bytes, entries } = await measure(this.#folder, this.#quotaBytes)
+    const { bytes, entries, isHidden } = await measure(this.#folder, this.#quotaBytes)
     this.#over = null
-    if (bytes <= this.#quotaBytes && entries <= MAX_ENTRIES) return
-    const has = bytes > this.#quotaBytes ? `more than ${this.#quotaBytes} bytes` : `more than ${MAX_ENTRIES} files`
+    if (bytes <= this.#quotaBytes && entries <= MAX_ENTRIES && !isHidden) return
+    const has = isHidden
+      ? "a part that cannot be looked at, closed or too deep"
+      : bytes > this.#quotaBytes
+        ? `more than ${this.#quotaBytes} bytes`
+        : `more than ${MAX_ENTRIES} files`
     const what = `its data folder has ${has}; make room in ${this.#folder}, or raise limits.data_quota_mb`
     this.#over = new PluginError("E_LIMIT_STORAGE", this.#plugin, what)
     throw this.#over
@@ -60,23 +64,39 @@ export class DataQuota {
   }
 }
 
+interface Found {
+  bytes: number
+  entries: number
+  /** There may be anything in it. */
+  isHidden: boolean
+}
+
 /** What is below a folder, as far as it has to be known. Files have the bytes they take, at least. */
-async function measure(folder: string, enoughBytes: number): Promise<{ bytes: number; entries: number }> {
-  const found = { bytes: 0, entries: 0 }
+async function measure(folder: string, enoughBytes: number): Promise<Found> {
+  const found = { bytes: 0, entries: 0, isHidden: false }
+  const failed = (error: unknown) => {
+    found.isHidden ||= !isGone(error)
+    return null
+  }
   const folders = [folder]
   for (let at = folders.pop(); at !== undefined; at = folders.pop()) {
-    // It may be gone by now: the program goes on working there.
-    const entries = await opendir(at).catch(() => null)
+    const entries = await opendir(at).catch(failed)
     if (entries === null) continue
     for await (const entry of entries) {
       const path = join(at, entry.name)
       found.entries++
       if (entry.isDirectory()) folders.push(path)
-      const stats = await lstat(path).catch(() => null)
+      const stats = await lstat(path).catch(failed)
       // Sparse files take less than they seem to.
       found.bytes += (stats?.blocks ?? 0) * 512
       if (found.bytes > enoughBytes || found.entries > MAX_ENTRIES) return found
     }
   }
   return found
+}
+
+/** The program goes on working there. */
+function isGone(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === "ENOENT" || code === "ENOTDIR"
 }

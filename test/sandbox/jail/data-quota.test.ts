@@ -1,4 +1,5 @@
 import assert from "node:assert/strict"
+import { execFileSync } from "node:child_process"
 import { mkdir, mkdtemp, rm, symlink, truncate, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -45,6 +46,15 @@ it("counts files, however small", async (t) => {
     await Promise.all(some)
   }
   await assert.rejects(new DataQuota("keeper", folder, 1024 * 1024 * KIB).check(), /more than 10000 files/)
+})
+
+it("is over when a part of the folder cannot be looked at, because it is too deep", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "bext-quota-"))
+  t.after(() => execFileSync("rm", ["-r", folder]))
+  const program = "import os, sys\nos.chdir(sys.argv[1])\nfor _ in range(20): os.mkdir('d' * 250); os.chdir('d' * 250)"
+  // No path reaches all the way down, so that nothing but one step after another does.
+  execFileSync("python3", ["-c", program, folder])
+  await assert.rejects(new DataQuota("keeper", folder, 1024 * KIB).check(), /too deep/)
 })
 
 it("tells of a folder that gets too large, and again when it still is", async (t) => {
