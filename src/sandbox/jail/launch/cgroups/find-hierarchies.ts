@@ -74,11 +74,16 @@ function parseMembership(line: string): Membership {
   return { controllers: controllers.split(",").filter(Boolean), path: path.join(":") }
 }
 
-/** In a container, the mount often begins at the group of the container. A group that is not below it cannot be seen. */
+/**
+ * In a container, the mount often begins at the group of the container. A group that is not below it cannot be seen, nor can one
+ * that is told from another namespace, as "/../other".
+ */
 function positionIn(mounts: readonly Mount[], path: string, suits: (mount: Mount) => boolean): Position | null {
-  for (const mount of mounts.filter(suits)) {
-    const below = posix.relative(mount.root, path)
-    if (below !== ".." && !below.startsWith("../")) return { top: mount.point, own: posix.join(mount.point, below) }
+  if (path.split("/").includes("..")) return null
+  for (const { root, point } of mounts.filter(suits)) {
+    if (path === root) return { top: point, own: point }
+    const above = root === "/" ? "/" : `${root}/`
+    if (path.startsWith(above)) return { top: point, own: posix.join(point, path.slice(above.length)) }
   }
   return null
 }
