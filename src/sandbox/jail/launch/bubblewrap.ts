@@ -15,14 +15,17 @@ const PATHS = ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"]
 /** Without these nothing bounds a jail's files in memory, or nobody could end one without leaving a zombie (0.7 and newer). */
 const NEEDED = ["--size", "--perms", "--clearenv", "--json-status-fd"]
 
-/** @returns Why there is none to use, for people, when there is none. */
-export async function findBubblewrap(): Promise<Bubblewrap | { readonly missing: string }> {
-  const path = PATHS.find(isExecutable)
+/**
+ * @param paths - Where it may be, absolute.
+ * @returns Why there is none to use, for people, when there is none.
+ */
+export async function findBubblewrap(paths = PATHS): Promise<Bubblewrap | { readonly missing: string }> {
+  const path = paths.find(isExecutable)
   if (path === undefined) return { missing: "bubblewrap is not installed: install the package bubblewrap" }
   const help = await ask(path)
   const absent = NEEDED.filter((option) => !help.includes(`${option} `))
   if (absent.length > 0)
-    return { missing: `${path} is too old, it has no ${absent.join(", ")}: install bubblewrap 0.8` }
+    return { missing: `${path} is too old, it has no ${absent.join(", ")}: install bubblewrap 0.8 or newer` }
   return { path, disablesUserNamespaces: help.includes("--disable-userns ") }
 }
 

@@ -46,7 +46,7 @@ export async function probeIsolation(probe: ProbeSetup): Promise<Probed> {
     level,
     missing: [
       ...(level === "process" ? [...missing, ...found.problems.slice(0, 1).map(explainNamespaces)] : []),
-      ...(found.cgroups === null ? [explainCgroups(cgroups?.reason ?? "they are not used here", root)] : []),
+      ...(found.cgroups === null ? [explainCgroups(cgroups?.reason ?? "they are not used here")] : []),
     ],
     cgroups: found.cgroups?.version ?? "none",
     root,
@@ -171,9 +171,8 @@ function setting(name: string): string {
   }
 }
 
-function explainCgroups(reason: string, root: boolean): string {
-  const advice = root ? "mount them writable" : "have systemd delegate them (Delegate=yes)"
-  return `memory, processes and CPU of a program are not bounded as a whole (${firstLine(reason)}): ${advice}`
+function explainCgroups(reason: string): string {
+  return `no control groups bound memory, processes and CPU of a program as a whole: ${reason}`
 }
 
 function firstLine(text: string): string {

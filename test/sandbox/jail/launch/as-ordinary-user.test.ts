@@ -8,7 +8,7 @@ import { assertReachable } from "../../../../src/sandbox/jail/launch/reachable.t
 import { NOT_ROOT } from "./launchers.ts"
 
 /** Run by an ordinary user, the suite has them as they are. */
-const FILES = ["jail-view", "launching", "ending", "process-level", "inherited-descriptors"]
+const FILES = ["jail-view", "launching", "ending", "process-level", "inherited"]
 
 const ORDINARY = { uid: 65534, gid: 65534 }
 

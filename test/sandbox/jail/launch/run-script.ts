@@ -2,14 +2,16 @@ import { readdirSync, readlinkSync } from "node:fs"
 import { JailFolder } from "./jail-folder.ts"
 import { openLauncher } from "./launchers.ts"
 
-/** What this process was given, and what a program it launches has: list-descriptors.ts FOLDER [what to do without …]. */
-const [folder = "", ...without] = process.argv.slice(2)
+/**
+ * A process that was started in another way than tests are. Tells what its descriptors are, and what a script of the shell
+ * writes in a jail: run-script.ts FOLDER SCRIPT [what to do without …].
+ */
+const [folder = "", script = "", ...without] = process.argv.slice(2)
 
 await using launcher = await openLauncher(without as Parameters<typeof openLauncher>[0])
 using jails = new JailFolder()
-const list = "for fd in /proc/self/fd/*; do readlink $fd; done"
-const program = await jails.sh(launcher, list, { folder })
-console.log(JSON.stringify({ host: targets(), program: program.trim().split("\n") }))
+const output = await jails.sh(launcher, script, { folder, limits: { openFiles: 1e6, fileBytes: 1e12 } })
+console.log(JSON.stringify({ descriptors: targets(), output }))
 
 function targets(): string[] {
   return readdirSync("/proc/self/fd").flatMap((name) => {
