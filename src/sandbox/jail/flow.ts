@@ -1,13 +1,17 @@
-import type { Readable } from "node:stream"
-
 const WINDOW_MS = 100
 
+/** What is read, and can stand still. */
+export interface Stoppable {
+  stop(): void
+  go(): void
+}
+
 /**
- * Bounds how much of a stream is read in a tenth of a second: over it, the stream stands still until the tenth is over, and
- * whoever writes to it has to wait.
+ * Bounds how much is read in a tenth of a second: over it, reading stands still until the tenth is over, and whoever writes
+ * has to wait.
  */
 export class Flow {
-  readonly #stream: Readable
+  readonly #source: Stoppable
   readonly #most: number
   #used = 0
   #windowEndMs = 0
@@ -16,32 +20,35 @@ export class Flow {
   #ended = false
 
   /** @param most - Units that are let through in a window. */
-  constructor(stream: Readable, most: number) {
-    this.#stream = stream
+  constructor(source: Stoppable, most: number) {
+    this.#source = source
     this.#most = most
   }
 
+  get isStopped(): boolean {
+    return this.#timer !== null || this.#held
+  }
+
   /** Counts what was read. */
-  count(units: number): void {
-    const nowMs = performance.now()
+  count(units: number, nowMs: number): void {
     if (nowMs >= this.#windowEndMs) {
       this.#used = 0
       this.#windowEndMs = nowMs + WINDOW_MS
     }
     this.#used += units
     if (this.#used <= this.#most || this.#timer !== null || this.#ended) return
-    this.#stream.pause()
+    this.#source.stop()
     this.#timer = setTimeout(() => {
       this.#timer = null
       this.#go()
     }, this.#windowEndMs - nowMs)
   }
 
-  /** Has the stream stand still, until `release`. */
+  /** Has it stand still, until `release`. */
   hold(): void {
-    if (this.#ended) return
+    if (this.#ended || this.#held) return
     this.#held = true
-    this.#stream.pause()
+    this.#source.stop()
   }
 
   release(): void {
@@ -50,14 +57,16 @@ export class Flow {
     this.#go()
   }
 
-  /** Lets everything through that is still in it. */
+  /** Lets everything through that still comes. */
   drain(): void {
     this.#ended = true
     if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#stream.resume()
+    this.#timer = null
+    this.#held = false
+    this.#source.go()
   }
 
   #go(): void {
-    if (this.#timer === null && !this.#held) this.#stream.resume()
+    if (!this.isStopped) this.#source.go()
   }
 }

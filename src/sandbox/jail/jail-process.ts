@@ -3,23 +3,22 @@ import { type ErrorCode, PluginError } from "../../errors.ts"
 import { HOOKS, type HookName } from "../../hooks.ts"
 import type { GuestServices } from "../../host/services.ts"
 import { watchCall } from "../limits/watch-call.ts"
-import type { HookCall, Json, Limits, ProgramSource } from "../sandbox.ts"
+import type { HookCall, Limits, ProgramSource } from "../sandbox.ts"
 import { CpuShares } from "./cpu-shares.ts"
 import { exitError } from "./exit-error.ts"
-import { Flow } from "./flow.ts"
 import { JailCall } from "./jail-call.ts"
 import type { Jail } from "./launcher.ts"
 import { applyAnswer } from "./messages/apply-answer.ts"
-import { errorToJson, runGuestCall } from "./messages/guest-calls.ts"
 import { HELLO_ID, type Hello, helloLine, readHello } from "./messages/hello.ts"
 import { toLineBytes } from "./messages/line-bytes.ts"
-import { LineReader } from "./messages/line-reader.ts"
 import { parseAnswer0, parseLine } from "./messages/parse-line.ts"
 import { ProtocolFault } from "./messages/protocol-fault.ts"
-import { toCallLine, toLine, toResultLine } from "./messages/write-line.ts"
-import { WrittenBody } from "./messages/written-body.ts"
+import { toCallLine, toLine } from "./messages/write-line.ts"
+import { ProgramCalls } from "./program-calls.ts"
 import { hooksOf } from "./program-hooks.ts"
-import type { Answer, GuestCall } from "./protocol.ts"
+import { ProgramInput } from "./program-input.ts"
+import { ProgramOutput } from "./program-output.ts"
+import type { Answer } from "./protocol.ts"
 import { StandardError } from "./standard-error.ts"
 
 /** What all processes of one guest have in common. */
@@ -30,12 +29,6 @@ export interface ProcessSetup {
   readonly program: ProgramSource
 }
 
-/** Lines in a tenth of a second besides the answers to calls. */
-const MAX_UNASKED_LINES = 2000
-/** What counts as one more line: to read a long one takes its time. */
-const LARGE_BYTES = 4096
-/** Calls of the program that may be unanswered. */
-const MAX_GUEST_CALLS = 256
 /** Bytes that may wait to be read by the program; over it, it gets no more calls, and no more of its own are read. */
 const MAX_UNREAD_BYTES = 1024 * 1024
 /** How long a program may hold on to a call that was cancelled. */
@@ -64,45 +57,48 @@ const HELLO: HookCall = {
 export class JailProcess {
   readonly #setup: ProcessSetup
   readonly #jail: Jail
-  readonly #flow: Flow
+  readonly #input: ProgramInput
+  readonly #output: ProgramOutput
+  readonly #calls: ProgramCalls
   readonly #errors: StandardError
   readonly #cpu: CpuShares
   /** Calls that were sent and not answered, oldest first, by id. */
   readonly #sent = new Map<number, JailCall>()
   /** Those of them that nobody waits for any more; each ends the process unless it is answered in time. */
   readonly #cancelled = new Map<JailCall, NodeJS.Timeout>()
-  /** Calls of the program that are at work. */
-  #guestCalls = 0
-  /** Those that have to wait until it reads. */
-  readonly #deferred: GuestCall[] = []
-  readonly #gone = new AbortController()
   #lastId = HELLO_ID
   #hello: Hello | null = null
   #helloTaken: (() => void) | null = null
-  #out = ""
   #isLeader = false
-  /** What came of its output at once is being taken apart. */
-  #isReading = false
   #used = false
   #usedMs = 0
   #reason: PluginError | null = null
   readonly #ended: Promise<void>
-  readonly #outputEnded: Promise<void>
   /** It can take a call again, or ended. */
   onChange: (() => void) | null = null
 
   constructor(setup: ProcessSetup, jail: Jail) {
     this.#setup = setup
     this.#jail = jail
-    this.#flow = new Flow(jail.stdout, MAX_UNASKED_LINES)
+    this.#input = new ProgramInput(jail.stdin, () => this.#written())
+    this.#output = new ProgramOutput(jail.stdout, toLineBytes(setup.limits), {
+      take: (line) => this.#take(line),
+      fault: (error) => this.#fault(error),
+      done: () => this.#hasRead(),
+    })
+    this.#calls = new ProgramCalls(
+      setup,
+      (id) => this.#sent.get(id),
+      (line) => this.#write(line),
+    )
     this.#errors = new StandardError(jail.stderr, setup.services)
     this.#cpu = new CpuShares(
       () => this.#sent.values(),
       () => this.cpuMs,
       (call) => this.stop(this.#outOfCpu(call), call),
     )
-    this.#outputEnded = this.#read()
     this.#ended = this.#whenEnded()
+    this.#output.ended.then(() => this.#hasSaidAll())
   }
 
   get hooks(): ReadonlySet<HookName> {
@@ -118,13 +114,13 @@ export class JailProcess {
   /** Whether it can take a call now. */
   get isFree(): boolean {
     // A second line that came with an answer would be taken for that to the next call.
-    if (this.#isReading && this.#hello?.version === 0) return false
+    if (this.#hello?.version === 0 && this.#output.isReading) return false
     const most = this.#hello?.version === 1 ? this.#hello.concurrency : 1
     return (
       this.#reason === null &&
       this.#hello !== null &&
       this.#sent.size < most &&
-      this.#unread < MAX_UNREAD_BYTES &&
+      this.#input.unread < MAX_UNREAD_BYTES &&
       !this.#isOverdue()
     )
   }
@@ -256,16 +252,15 @@ export class JailProcess {
   /** Ends it as `stop`, after a time in which it may end by itself. */
   async dismiss(reason: PluginError): Promise<void> {
     if (this.#reason === null) {
-      this.#flush()
       this.#over(reason)
     }
-    this.#jail.stdin.end()
+    this.#input.end()
     const timer = setTimeout(() => this.#jail.kill(), FAREWELL_MS)
     await this.#ended
     clearTimeout(timer)
   }
 
-  // --- Writing
+  // --- Lines
 
   #post(id: number, call: JailCall, line: string): void {
     const nowMs = performance.now()
@@ -275,26 +270,15 @@ export class JailProcess {
     this.#cpu.watch(nowMs)
   }
 
-  /** Everything of one turn is written at once. */
   #write(line: string): void {
-    if (this.#reason !== null) return
-    if (this.#out === "") process.nextTick(() => this.#flush())
-    this.#out += line
+    if (this.#reason === null) this.#input.write(line)
   }
 
-  #flush(): void {
-    const out = this.#out
-    this.#out = ""
-    const { stdin } = this.#jail
-    if (out === "" || !stdin.writable) return
-    stdin.write(out)
-    if (stdin.writableLength >= MAX_UNREAD_BYTES) this.#flow.hold()
-    else this.#serveDeferred()
-  }
-
-  /** Bytes that the program has not read. */
-  get #unread(): number {
-    return this.#out.length + this.#jail.stdin.writableLength
+  /** What it does not read piles up here, so what it asks for must not. */
+  #written(): void {
+    if (this.#input.unread >= MAX_UNREAD_BYTES) this.#output.hold()
+    else this.#output.release()
+    if (this.isFree) this.onChange?.()
   }
 
   #tellLeader(isLeader: boolean): void {
@@ -303,83 +287,55 @@ export class JailProcess {
     this.#write(toLine({ method: "leader", params: isLeader }))
   }
 
-  // --- Reading
-
-  /** Resolves when there is nothing more to read. */
-  #read(): Promise<void> {
-    const { stdin, stdout } = this.#jail
-    const reader = new LineReader(toLineBytes(this.#setup.limits), (line) => this.#take(line))
-    stdout.on("data", (chunk: Buffer) => {
-      if (this.#reason !== null) return
-      this.#isReading = true
-      try {
-        reader.push(chunk)
-      } catch (error) {
-        this.#fault(error)
-      } finally {
-        this.#isReading = false
-      }
-      if (this.#hello?.version === 0) this.onChange?.()
-    })
-    // It has ended, or closed its input: calls fail by its exit, or by their time.
-    stdin.on("error", () => {})
-    stdin.on("drain", () => {
-      this.#flow.release()
-      this.#serveDeferred()
-      this.onChange?.()
-    })
-    return new Promise((resolve) => {
-      stdout.on("error", () => {})
-      stdout.on("close", resolve)
-      stdout.on("end", () => {
-        resolve()
-        // When it is ending, that says more.
-        setTimeout(() => this.#fault(new ProtocolFault("it closed its standard output")), LAST_WORDS_MS)
-      })
-    })
+  /** @returns whether somebody had asked for it. */
+  #take(line: Buffer): boolean {
+    if (this.#reason !== null) return false
+    if (this.#hello === null) return this.#takeHello(line)
+    if (this.#hello.version === 0) return this.#takeAnswer0(parseAnswer0(line))
+    const message = parseLine(line)
+    if ("answer" in message) return this.#takeAnswer(message.answer)
+    this.#calls.serve(message.call)
+    if (this.#input.unread >= MAX_UNREAD_BYTES) this.#output.hold()
+    return false
   }
 
-  #take(line: Buffer): void {
-    if (this.#reason !== null) return
-    this.#flow.count(line.length / LARGE_BYTES)
-    if (this.#hello === null) this.#takeHello(line)
-    else if (this.#hello?.version === 0) this.#takeAnswer0(parseAnswer0(line))
-    else {
-      const message = parseLine(line)
-      if ("answer" in message) this.#takeAnswer(message.answer)
-      else this.#admit(message.call)
-    }
+  /** In version 0, no call is sent while there are lines to read. */
+  #hasRead(): void {
+    if (this.#hello?.version === 0 && this.isFree) this.onChange?.()
   }
 
-  #takeHello(line: Buffer): void {
+  #takeHello(line: Buffer): boolean {
     const answer = isBlank(line) ? parseAnswer0(line) : undefined
     const message = answer === undefined ? parseLine(line) : { answer }
     if ("call" in message) {
-      this.#admit(message.call)
-      return
+      this.#calls.serve(message.call)
+      return false
     }
     const hello = readHello(this.#setup.name, message.answer)
     if (this.#helloTaken === null) throw new ProtocolFault("it wrote a line before it was asked")
     this.#sent.delete(HELLO_ID)
     this.#hello = hello
     this.#helloTaken()
+    return true
   }
 
-  #takeAnswer(answer: Answer): void {
+  #takeAnswer(answer: Answer): boolean {
     const { id } = answer
     if (id === null || id > this.#lastId || id < HELLO_ID) {
       throw new ProtocolFault(`it answered a call that there is not, ${id === null ? "without id" : `id ${id}`}`)
     }
     const call = this.#sent.get(id)
     // Late, or for the second time: whoever asked has got an answer.
-    if (call === undefined) this.#flow.count(1)
-    else this.#answer(id, call, answer)
+    if (call === undefined) return false
+    this.#answer(id, call, answer)
+    return true
   }
 
-  #takeAnswer0(answer: Answer): void {
+  #takeAnswer0(answer: Answer): boolean {
     const [only] = this.#sent
     if (only === undefined) throw new ProtocolFault("it wrote a line that is no answer to anything")
     this.#answer(only[0], only[1], answer)
+    return true
   }
 
   #answer(id: number, call: JailCall, answer: Answer): void {
@@ -401,76 +357,18 @@ export class JailProcess {
     this.onChange?.()
   }
 
-  // --- Calls of the program
-
-  /** Its answers pile up in this process until the program reads them. */
-  #admit(guestCall: GuestCall): void {
-    this.#flow.count(1)
-    if (this.#unread < MAX_UNREAD_BYTES) this.#serve(guestCall)
-    else if (this.#deferred.length < MAX_GUEST_CALLS) this.#deferred.push(guestCall)
-    else this.#refuse(guestCall, null, this.#error("E_OVERLOADED", `${MAX_GUEST_CALLS} calls wait until it reads`))
-  }
-
-  #serveDeferred(): void {
-    while (this.#deferred.length > 0 && this.#unread < MAX_UNREAD_BYTES) this.#serve(this.#deferred.shift()!)
-  }
-
-  #serve(guestCall: GuestCall): void {
-    const call = guestCall.call === null ? null : (this.#sent.get(guestCall.call) ?? null)
-    let result: Json | Promise<Json>
-    try {
-      if (this.#guestCalls >= MAX_GUEST_CALLS) throw this.#error("E_OVERLOADED", `${MAX_GUEST_CALLS} calls wait`)
-      if (guestCall.call !== null && (call === null || call.done)) {
-        throw this.#error("E_PERMISSION", `${guestCall.method}: call ${guestCall.call} is over`)
-      }
-      result = this.#run(guestCall, call)
-    } catch (error) {
-      this.#refuse(guestCall, call, error)
-      return
-    }
-    if (!(result instanceof Promise)) {
-      this.#reply(guestCall, { value: result })
-      return
-    }
-    this.#guestCalls++
-    result
-      .then(
-        (value) => this.#reply(guestCall, { value }),
-        (error: unknown) => this.#refuse(guestCall, call, error),
-      )
-      .finally(() => this.#guestCalls--)
-  }
-
-  #run(guestCall: GuestCall, call: JailCall | null): Json | Promise<Json> {
-    const { name: plugin, services, limits } = this.#setup
-    if (call !== null) call.written ??= new WrittenBody(plugin, limits.messageBytes)
-    return runGuestCall(guestCall, {
-      plugin,
-      services,
-      limits,
-      tenant: call?.request.tenant ?? null,
-      exchange: call?.request.exchange ?? null,
-      written: call?.written ?? null,
-      signal: call?.signal ?? this.#gone.signal,
-    })
-  }
-
-  #refuse(guestCall: GuestCall, call: JailCall | null, error: unknown): void {
-    const { code, message } = errorToJson(error)
-    if (call !== null) call.refused = (call.refused ?? new Set()).add(code)
-    this.#reply(guestCall, { error: { code, message } })
-  }
-
-  #reply({ id }: GuestCall, params: Json): void {
-    if (id !== null && this.#reason === null) this.#write(toResultLine(id, params, this.#setup.limits))
-  }
-
   // --- The end
+
+  /** Without its output it is of no use. When it is ending, that says more. */
+  #hasSaidAll(): void {
+    const closed = () => this.#fault(new ProtocolFault("it closed its standard output"))
+    setTimeout(closed, LAST_WORDS_MS).unref()
+  }
 
   async #whenEnded(): Promise<void> {
     const exit = await this.#jail.exited
-    this.#flow.drain()
-    await Promise.race([Promise.all([this.#outputEnded, this.#errors.ended]), delay(LAST_WORDS_MS)])
+    this.#output.drain()
+    await Promise.race([Promise.all([this.#output.ended, this.#errors.ended]), delay(LAST_WORDS_MS)])
     this.#over(exitError(this.#setup.name, exit))
   }
 
@@ -494,9 +392,9 @@ export class JailProcess {
     this.#sent.clear()
     for (const call of calls) call.fail(call === first || isEnd(reason) ? reason : lost)
     first?.fail(reason)
-    this.#gone.abort()
+    this.#calls.end()
     this.#errors.end()
-    this.#flow.drain()
+    this.#output.drain()
     this.onChange?.()
   }
 

@@ -21,7 +21,7 @@ export class StandardError {
 
   constructor(stream: Readable, services: GuestServices) {
     this.#services = services
-    this.#flow = new Flow(stream, MAX_BYTES)
+    this.#flow = new Flow({ stop: () => stream.pause(), go: () => stream.resume() }, MAX_BYTES)
     stream.on("data", (chunk: Buffer) => this.#take(chunk))
     stream.on("end", () => this.#write())
     stream.on("error", () => {})
@@ -39,7 +39,7 @@ export class StandardError {
   }
 
   #take(chunk: Buffer): void {
-    this.#flow.count(chunk.length)
+    this.#flow.count(chunk.length, performance.now())
     const text = this.#decoder.write(chunk)
     this.#tail = (this.#tail + text).slice(-MAX_TAIL)
     const lines = text.split("\n")

@@ -6,11 +6,11 @@ import { Flow } from "../../../src/sandbox/jail/flow.ts"
 /** A stream of numbered chunks, and what of it was read. */
 function counted(most: number) {
   const stream = new PassThrough({ highWaterMark: 16 })
-  const flow = new Flow(stream, most)
+  const flow = new Flow({ stop: () => stream.pause(), go: () => stream.resume() }, most)
   const read: number[] = []
   stream.on("data", (chunk: Buffer) => {
     read.push(chunk.length)
-    flow.count(1)
+    flow.count(1, performance.now())
   })
   return { stream, flow, read }
 }
