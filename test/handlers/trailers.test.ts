@@ -349,6 +349,22 @@ describe("the trailer section of a response", { concurrency: true }, () => {
     assert.doesNotMatch(bodyOf(text), /0\r\n\r\n$/)
   })
 
+  it("cuts the response when it is larger than a header section may be, or breaks off", async (t) => {
+    for (const section of [`x-a: ${"a".repeat(500_000)}\r\n\r\n`, "x-a: 1\r\nx-b: 2\r\n"]) {
+      const upstream = createTcp((socket) =>
+        socket.once("data", () => {
+          socket.end(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${section}`)
+        }),
+      )
+      const server = await proxy(t, await listen(t, upstream))
+      for (const request of [get(TE), post(`${TE}Trailer: x-end\r\n`, "x-end: 1\r\n")]) {
+        assert.doesNotMatch(await exchangeRaw(server.port, request), /0\r\n/)
+      }
+      await until(() => server.completed.length === 2, "both are complete")
+      assert.ok(server.completed.every(({ result }) => result.aborted))
+    }
+  })
+
   it("is known when the content was read, and belongs to the answer of a request with trailers, too", async (t) => {
     const known: string[][] = []
     const upstream = await listen(t, createHttp(trailing))
