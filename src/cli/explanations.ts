@@ -315,20 +315,18 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     related: ["E_PLUGIN_MANIFEST_INVALID"],
   },
   E_ISOLATION: {
-    happened: "This machine cannot isolate the plugin's process as well as the configuration demands.",
+    happened: "This machine cannot isolate the plugin's program as well as is demanded.",
     steps: [
       "`bext doctor` says which level this machine offers, and what is missing for a better one.",
-      "On Linux, install bubblewrap (package bubblewrap). As root, `full` needs a writable cgroup tree; in a container, run it with its own.",
-      "min_isolation in [sandbox.nsjail], or in the plugin's table, says the least that is accepted: full, namespaces or process. A program on level process can read what its user can: lower it only for code that you trust.",
+      "On Linux, install bubblewrap (package bubblewrap). For `full`, bext needs control groups it may write to: as root, or with Delegate=yes in its systemd unit. docs/nsjail-isolation.md has what containers need.",
+      "min_isolation in [sandbox.nsjail], or in the plugin's table, says the least that is accepted: full, namespaces or process. Without it, folders of the project need nothing and all other plugins namespaces. A program on level process can read what its user can: lower it only for code that you trust.",
+      "Root runs no program without bubblewrap, whatever min_isolation says: install it, or start bext as another user.",
     ],
-    related: ["E_PLUGIN_TIER_UNAVAILABLE"],
+    related: ["E_PLUGIN_LOAD_FAILED"],
   },
   E_PLUGIN_TIER_UNAVAILABLE: {
-    happened: "The plugin asks for a sandbox that this build does not have yet: nsjail.",
-    steps: [
-      "`bext doctor` shows which sandboxes there are.",
-      "A plugin made for quickjs or wasm says so with `type` in the [sandbox] table of plugin.toml; one for nsjail cannot run yet.",
-    ],
+    happened: "The plugin asks for a sandbox that is not there, because the program that embeds bext left it out.",
+    steps: ["`bext doctor` shows which sandboxes there are.", "`bext serve` has all of them."],
     related: ["E_PLUGIN_LOAD_FAILED"],
   },
   E_WASM_INVALID: {
