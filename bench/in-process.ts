@@ -110,6 +110,7 @@ export function toContext(tenantId: string | null = null): RequestContext {
     hostname: "example.com",
     clientAddress: "127.0.0.1",
     clientPort: 4711,
+    protocolVersion: "HTTP/1.1",
     requestId: "0123456789abcdef0123456789abcdef",
     startedAtMs: 0,
     requestHeaders: HeaderList.from(Object.entries(REQUEST.headers)),

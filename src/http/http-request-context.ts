@@ -115,6 +115,10 @@ export class HttpRequestContext implements RequestContext, Exchange {
     return this.connection.trusted
   }
 
+  get protocolVersion(): string {
+    return `HTTP/${this.incoming.httpVersion}`
+  }
+
   get hostname(): string {
     return hostnameOf(this.host)
   }

@@ -99,6 +99,8 @@ export interface RequestContext {
   readonly clientAddress: string
   /** Port of the client's end of the connection; 0 when it is not known, as behind a trusted proxy. */
   readonly clientPort: number
+  /** "HTTP/1.1" or "HTTP/1.0", as in the request line. */
+  readonly protocolVersion: string
   /** 32 lower-case hex digits, or the one a trusted proxy sent. Made when first read. */
   readonly requestId: string
   /** performance.now() at accept. */

@@ -44,6 +44,7 @@ export type ExchangeContext = Pick<
   | "host"
   | "clientAddress"
   | "clientPort"
+  | "protocolVersion"
   | "requestId"
   | "requestHeaders"
   | "user"
@@ -107,6 +108,10 @@ export class GuestExchange implements PortableExchange {
 
   get requestId(): string {
     return this.#context.requestId
+  }
+
+  get protocolVersion(): string {
+    return this.#context.protocolVersion
   }
 
   get upgrade(): "websocket" | null {
@@ -323,7 +328,8 @@ export class GuestExchange implements PortableExchange {
 
   toData(): ExchangeData {
     const context = this.#context
-    const { method, clientMethod, path, query, scheme, host, clientAddress, clientPort, requestId } = context
+    const { method, clientMethod, path, query, scheme, host, clientAddress, clientPort, requestId, protocolVersion } =
+      context
     const { tenantId, siteId, response } = context
     return {
       side: this.#writable,
@@ -336,6 +342,7 @@ export class GuestExchange implements PortableExchange {
       clientAddress,
       clientPort,
       requestId,
+      protocolVersion,
       upgrade: this.upgrade,
       user: context.user as unknown as Json,
       tenantId,

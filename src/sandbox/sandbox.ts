@@ -237,6 +237,8 @@ export interface Exchange {
   /** Port of the client's end of the connection; 0 when it is not known, as behind a trusted proxy. */
   readonly clientPort: number
   readonly requestId: string
+  /** "HTTP/1.1" or "HTTP/1.0", as in the request line. */
+  readonly protocolVersion: string
   /** The protocol that the client asks to go on with. */
   readonly upgrade: "websocket" | null
   readonly user: Json
@@ -350,6 +352,7 @@ export interface ExchangeData {
   readonly clientAddress: string
   readonly clientPort: number
   readonly requestId: string
+  readonly protocolVersion: string
   readonly upgrade: "websocket" | null
   readonly user: Json
   readonly tenantId: string | null

@@ -8,6 +8,7 @@ export class RecordingExchange implements PortableExchange {
   readonly host = "example.com:8080"
   readonly clientAddress = "192.0.2.1"
   readonly clientPort = 4711
+  readonly protocolVersion = "HTTP/1.1"
   readonly failed = false
   readonly requestId = "0123456789abcdef0123456789abcdef"
   /** A request that asks for a websocket stays GET. */
@@ -120,6 +121,7 @@ export class RecordingExchange implements PortableExchange {
       host,
       clientAddress,
       clientPort,
+      protocolVersion,
       failed,
       requestId,
       upgrade,
@@ -142,6 +144,7 @@ export class RecordingExchange implements PortableExchange {
       clientAddress,
       clientPort,
       requestId,
+      protocolVersion,
       upgrade,
       user,
       tenantId,

@@ -46,6 +46,7 @@ export function createContext(init: RequestInit = {}): RequestContext {
     hostname,
     clientAddress: init.clientAddress ?? "203.0.113.7",
     clientPort: 4711,
+    protocolVersion: "HTTP/1.1",
     requestId: "0123456789abcdef0123456789abcdef",
     startedAtMs: performance.now(),
     requestHeaders: HeaderList.from(init.headers ?? []),
@@ -54,7 +55,7 @@ export function createContext(init: RequestInit = {}): RequestContext {
       bytes: undefined,
       buffer: () => Promise.resolve(new Uint8Array()),
       trailers: null,
-    replace() {},
+      replace() {},
       stream() {
         throw new TypeError("no body")
       },

@@ -29,6 +29,7 @@ export function requestContext(input: ContextInput = {}): RequestContext {
     hostname: input.hostname ?? "example.com",
     clientAddress: "192.0.2.1",
     clientPort: 4711,
+    protocolVersion: "HTTP/1.1",
     requestId: "0123456789abcdef0123456789abcdef",
     startedAtMs: performance.now(),
     requestHeaders: HeaderList.from(input.headers ?? []),

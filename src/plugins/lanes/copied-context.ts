@@ -7,7 +7,8 @@ import type { ExchangeContext } from "../guest-exchange.ts"
 
 /** A request as its copy in another thread knows it. It is looked at, never answered: changes go back as data. */
 export function toContext(data: ExchangeData, plugin: string): ExchangeContext {
-  const { method, clientMethod, path, query, scheme, host, clientAddress, clientPort, requestId } = data
+  const { method, clientMethod, path, query, scheme, host, clientAddress, clientPort, requestId, protocolVersion } =
+    data
   const { upgrade, tenantId, siteId, response } = data
   return {
     method,
@@ -19,6 +20,7 @@ export function toContext(data: ExchangeData, plugin: string): ExchangeContext {
     clientAddress,
     clientPort,
     requestId,
+    protocolVersion,
     upgrade: upgrade === null ? null : { protocol: upgrade },
     // JSON on both sides, see GuestExchange.
     user: data.user as unknown as User | null,

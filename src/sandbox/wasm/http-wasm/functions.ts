@@ -163,8 +163,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
       if (target.query !== exchange.query) exchange.setQuery(target.query)
     },
     get_protocol_version(buffer: number, limit: number) {
-      void guest.exchange
-      return give(PROTOCOL, buffer, limit)
+      return give(latin1Bytes(guest.exchange.protocolVersion), buffer, limit)
     },
     get_source_addr(buffer: number, limit: number) {
       const { clientAddress, clientPort } = guest.exchange
@@ -298,8 +297,6 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
     return new PluginError(code, guest.name, what)
   }
 }
-
-const PROTOCOL = latin1Bytes("HTTP/1.1")
 
 function pack(high: number, low: number): bigint {
   return (BigInt(high) << 32n) | BigInt(low)

@@ -6,7 +6,7 @@ import { type AddressInfo, connect, type Socket } from "node:net"
 import { text as readText } from "node:stream/consumers"
 import { after, before, describe, it } from "node:test"
 import { fileURLToPath } from "node:url"
-import { readToEnd } from "../../../http/serve-test.ts"
+import { exchangeRaw, readToEnd } from "../../../http/serve-test.ts"
 import { type Served, serve } from "../../../support/serve.ts"
 import { compileC, NO_C } from "../compile-c.ts"
 
@@ -20,6 +20,7 @@ interface Asked {
   readonly length: string | undefined
   readonly names: string | undefined
   readonly source: string | undefined
+  readonly version: string | undefined
 }
 
 const MANIFEST = `
@@ -47,12 +48,13 @@ for (const lane of ["inline", "worker"] as const) {
     const app = createServer(async (request, response) => {
       const body = await readText(request)
       const { headers, rawTrailers: trailers } = request
-      const [length, names, source] = [
+      const [length, names, source, version] = [
         headers["content-length"],
         headers["x-names"] as string,
         headers["x-source"] as string,
+        headers["x-version"] as string,
       ]
-      asked.push({ line: `${request.method} ${request.url}`, body, trailers, length, names, source })
+      asked.push({ line: `${request.method} ${request.url}`, body, trailers, length, names, source, version })
       if (request.method !== "HEAD") response.setHeader("trailer", "x-app")
       response.write("page")
       response.addTrailers([["x-app", "1"]])
@@ -131,10 +133,12 @@ match = [{ methods = ["DELETE"] }]
       assert.equal(asked[1]!.line, "GET /open/c")
     })
 
-    it("is told the client's address with its port", async () => {
+    it("is told the client's address with its port, and its version of HTTP", async () => {
       asked.length = 0
       const { port } = await send("GET /open/", {})
-      assert.equal(asked[0]!.source, `127.0.0.1:${port}`)
+      assert.deepEqual([asked[0]!.source, asked[0]!.version], [`127.0.0.1:${port}`, "HTTP/1.1"])
+      await exchangeRaw(Number(new URL(server.url).port), "GET /open/ HTTP/1.0\r\nHost: a\r\n\r\n")
+      assert.equal(asked[1]!.version, "HTTP/1.0")
     })
 
     it("makes a GET of a POST: without content, and nothing of it is taken for another request", async () => {
