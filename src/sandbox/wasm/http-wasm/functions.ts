@@ -146,7 +146,7 @@ export function handlerFunctions(guest: Guest, handling: Handling): Readonly<Rec
       return give(latin1Bytes(guest.exchange.method), buffer, limit)
     },
     set_method(method: number, length: number) {
-      guest.charge(CALL_UNITS)
+      guest.charge(MESSAGE_UNITS)
       const name = read(method, length)
       if (name !== guest.exchange.method) guest.exchange.setMethod(name)
     },

@@ -19,7 +19,7 @@ const CALLS: readonly (readonly [call: string, units: number])[] = [
   [`(call $read_body (i32.const 0) ${intoBuffer}) drop`, 520],
   [`(call $write_body (i32.const 1) ${at1000})`, 520],
   [`(call $get_method ${intoBuffer}) drop`, 20],
-  ["(call $set_method (i32.const 1004) (i32.const 3))", 20],
+  ["(call $set_method (i32.const 1004) (i32.const 3))", 520],
   [`(call $get_uri ${intoBuffer}) drop`, 20],
   ["(call $set_uri (i32.const 1007) (i32.const 1))", 2020],
   [`(call $get_protocol_version ${intoBuffer}) drop`, 20],
