@@ -1,9 +1,9 @@
-import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync, writeFileSync } from "node:fs"
+import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync } from "node:fs"
 import type { Cgroup, CgroupLimits } from "./cgroups.ts"
 import { codeOf } from "./code-of.ts"
 import { CounterFile } from "./counter-file.ts"
 import type { Layout } from "./layout.ts"
-import { killMembers } from "./members.ts"
+import { killGroup } from "./members.ts"
 import { removeFolders } from "./remove-folders.ts"
 
 /**
@@ -79,10 +79,7 @@ export class ControlGroup implements Cgroup {
   }
 
   kill(): void {
-    if (this.#layout.killFile !== null && tryWrite(this.#layout.killFile, "1")) return
-    // First nothing new, so that what is listed then is all there is.
-    tryWrite(this.#layout.pidsMaxFile, "0")
-    this.#layout.folders.forEach(killMembers)
+    killGroup(this.#layout.folders)
   }
 
   remove(): Promise<void> {
@@ -110,14 +107,5 @@ function readIfThere(file: string): string | null {
   } catch (error) {
     if (["ENOENT", "ENODEV"].includes(codeOf(error))) return null
     throw error
-  }
-}
-
-function tryWrite(file: string, text: string): boolean {
-  try {
-    writeFileSync(file, text)
-    return true
-  } catch {
-    return false
   }
 }

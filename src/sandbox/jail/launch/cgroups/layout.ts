@@ -14,9 +14,6 @@ export interface Layout {
   readonly memoryEventsFile: string
   /** Has a line `max N`. */
   readonly pidsEventsFile: string
-  readonly pidsMaxFile: string
-  /** "1" ends everything; null where the kernel has no such file. */
-  readonly killFile: string | null
   writeLimits(limits: CgroupLimits): void
   writeCpus(cpus: number): void
 }

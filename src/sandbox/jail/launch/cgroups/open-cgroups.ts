@@ -73,8 +73,8 @@ async function openTree(
 ): Promise<Cgroups> {
   const tree = new GroupTree(version, owners, layoutOf)
   try {
+    await removeStaleOwnerFolders(owners.map((owner) => dirname(owner)))
     for (const owner of owners) {
-      await removeStaleOwnerFolders(dirname(owner))
       mkdirSync(owner)
       if (version === "v2") await enableControllers(owner)
     }

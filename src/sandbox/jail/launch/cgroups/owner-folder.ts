@@ -1,7 +1,7 @@
 import { readdirSync, readlinkSync } from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { processStartTime } from "../process-start-time.ts"
-import { killMembers } from "./members.ts"
+import { killGroup } from "./members.ts"
 import { removeFolders } from "./remove-folders.ts"
 
 let opened = 0
@@ -14,11 +14,15 @@ export function ownerFolderName(): string {
 /**
  * Removes what processes left behind that were killed, and ends what still runs in it. Folders of processes that live are left
  * alone, and so are those of other PID namespaces, of whose processes nothing is known here.
+ * @param parents - One in each hierarchy.
  */
-export async function removeStaleOwnerFolders(parent: string): Promise<void> {
-  for (const name of readdirSync(parent)) {
+export async function removeStaleOwnerFolders(parents: readonly string[]): Promise<void> {
+  const stale = parents.flatMap((parent) => subfoldersOf(parent).filter((folder) => isStale(basename(folder))))
+  // In all hierarchies before any is removed: only one of them can keep the rest from starting more.
+  killGroup(stale.flatMap(subfoldersOf))
+  for (const folder of stale) {
     // What cannot be removed now is no reason not to start; the next process tries again.
-    if (isStale(name)) await removeOwnerFolder(join(parent, name)).catch(() => {})
+    await removeOwnerFolder(folder).catch(() => {})
   }
 }
 
@@ -27,7 +31,7 @@ export async function removeStaleOwnerFolders(parent: string): Promise<void> {
  * @throws {Error} When something in it does not end within some seconds.
  */
 export async function removeOwnerFolder(folder: string): Promise<void> {
-  for (const group of subfoldersOf(folder)) await removeFolders([group], () => killMembers(group))
+  for (const group of subfoldersOf(folder)) await removeFolders([group], () => killGroup([group]))
   await removeFolders([folder], () => {})
 }
 

@@ -1,11 +1,14 @@
-import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { codeOf } from "./code-of.ts"
 import { cpuQuota, type Layout } from "./layout.ts"
+import { writeFile, writeIfThere } from "./write-file.ts"
 
 /** Controllers of version 1 that a jail needs. */
 export const VERSION_1_CONTROLLERS = ["memory", "pids", "cpu", "cpuacct"] as const
 export type Version1Controller = (typeof VERSION_1_CONTROLLERS)[number]
+
+/** On top of the memory of processes: one part in this many. */
+const SHARE_OF_SOCKETS = 16
 
 /**
  * A group is a folder in each hierarchy; controllers may share one.
@@ -25,11 +28,9 @@ export function version1Layout(folderOf: Readonly<Record<Version1Controller, str
     peakFile: join(memory, "memory.max_usage_in_bytes"),
     memoryEventsFile: join(memory, "memory.oom_control"),
     pidsEventsFile: join(pids, "pids.events"),
-    pidsMaxFile: join(pids, "pids.max"),
-    killFile: null,
     writeLimits(limits) {
       writeMemory(memory, limits.memoryBytes)
-      writeFileSync(join(pids, "pids.max"), String(limits.pids))
+      writeFile(join(pids, "pids.max"), String(limits.pids))
       writeCpus(cpu, limits.cpus)
     },
     writeCpus: (cpus) => writeCpus(cpu, cpus),
@@ -37,30 +38,23 @@ export function version1Layout(folderOf: Readonly<Record<Version1Controller, str
 }
 
 function writeMemory(folder: string, bytes: number): void {
-  writeFileSync(join(folder, "memory.limit_in_bytes"), String(bytes))
-  try {
-    // Memory and swap together. After the limit above, which it cannot be below.
-    writeFileSync(join(folder, "memory.memsw.limit_in_bytes"), String(bytes))
-  } catch (error) {
-    if (!isAbsent(error)) throw error
-    // Swap is not accounted for on this kernel: then nothing of the group goes there.
-    writeFileSync(join(folder, "memory.swappiness"), "0")
-  }
+  writeFile(join(folder, "memory.limit_in_bytes"), String(bytes))
+  // Memory and swap together. After the limit above, which it cannot be below.
+  const accountsForSwap = writeIfThere(join(folder, "memory.memsw.limit_in_bytes"), String(bytes))
+  // Where swap is not accounted for, nothing of the group may go there.
+  if (!accountsForSwap) writeFile(join(folder, "memory.swappiness"), "0")
+  // What is on its way between sockets is in no other account, and a few connections of a jail with itself hold many MB.
+  writeIfThere(join(folder, "memory.kmem.tcp.limit_in_bytes"), String(Math.ceil(bytes / SHARE_OF_SOCKETS)))
 }
 
 function writeCpus(folder: string, cpus: number): void {
   const [quota, period] = cpuQuota(cpus)
-  writeFileSync(join(folder, "cpu.cfs_period_us"), String(period))
+  writeFile(join(folder, "cpu.cfs_period_us"), String(period))
   try {
-    writeFileSync(join(folder, "cpu.cfs_quota_us"), String(quota))
+    writeFile(join(folder, "cpu.cfs_quota_us"), String(quota))
   } catch (error) {
     // More than a group above has. That one's quota holds for this one too.
     if (codeOf(error) !== "EINVAL") throw error
-    writeFileSync(join(folder, "cpu.cfs_quota_us"), "-1")
+    writeFile(join(folder, "cpu.cfs_quota_us"), "-1")
   }
-}
-
-/** Opening a file to write asks to create it when it is not there, which a cgroup file system denies. */
-function isAbsent(error: unknown): boolean {
-  return ["ENOENT", "EACCES", "EPERM"].includes(codeOf(error))
 }

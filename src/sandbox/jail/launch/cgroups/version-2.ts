@@ -1,6 +1,6 @@
-import { existsSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { cpuQuota, type Layout } from "./layout.ts"
+import { writeFile, writeIfThere } from "./write-file.ts"
 
 /** Controllers of version 2 that a jail needs. */
 export const VERSION_2_CONTROLLERS = ["memory", "pids", "cpu"] as const
@@ -11,7 +11,7 @@ export const VERSION_2_CONTROLLERS = ["memory", "pids", "cpu"] as const
  */
 export function version2Layout(folder: string): Layout {
   const file = (name: string) => join(folder, name)
-  const writeCpus = (cpus: number) => writeFileSync(file("cpu.max"), cpuQuota(cpus).join(" "))
+  const writeCpus = (cpus: number) => writeFile(file("cpu.max"), cpuQuota(cpus).join(" "))
   return {
     folders: [folder],
     joinFiles: [file("cgroup.procs")],
@@ -21,15 +21,13 @@ export function version2Layout(folder: string): Layout {
     peakFile: file("memory.peak"),
     memoryEventsFile: file("memory.events"),
     pidsEventsFile: file("pids.events"),
-    pidsMaxFile: file("pids.max"),
-    killFile: file("cgroup.kill"),
     writeLimits(limits) {
-      writeFileSync(file("memory.max"), String(limits.memoryBytes))
-      // Not there without swap.
-      if (existsSync(file("memory.swap.max"))) writeFileSync(file("memory.swap.max"), "0")
+      writeFile(file("memory.max"), String(limits.memoryBytes))
+      // Not there in a kernel without swap.
+      writeIfThere(file("memory.swap.max"), "0")
       // A program that lost one of its processes is in no state to go on.
-      writeFileSync(file("memory.oom.group"), "1")
-      writeFileSync(file("pids.max"), String(limits.pids))
+      writeFile(file("memory.oom.group"), "1")
+      writeFile(file("pids.max"), String(limits.pids))
       writeCpus(limits.cpus)
     },
     writeCpus,

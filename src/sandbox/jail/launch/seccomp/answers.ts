@@ -5,6 +5,7 @@ export const KILL_PROCESS = 0x80000000
 
 /** Source: include/uapi/asm-generic/errno-base.h and errno.h. */
 export const EPERM = 1
+export const EINVAL = 22
 export const ENOSYS = 38
 export const EPROTONOSUPPORT = 93
 export const EAFNOSUPPORT = 97

@@ -1,8 +1,11 @@
-import { ALLOW, EAFNOSUPPORT, EPERM, EPROTONOSUPPORT, errno } from "./answers.ts"
+import { ALLOW, EAFNOSUPPORT, EINVAL, EPERM, EPROTONOSUPPORT, errno } from "./answers.ts"
 import { and, answer, branch, load, type Program } from "./bpf.ts"
 
 /** Each is the name of the call that it decides. */
-export type ArgumentFilter = "clone" | "socket" | "socketpair" | "ioctl" | "prctl" | "mknod" | "mknodat"
+export type ArgumentFilter =
+  | ("clone" | "socket" | "socketpair" | "ioctl" | "prctl")
+  | ("mknod" | "mknodat")
+  | ("mmap" | "memfd_create" | "shmget")
 
 const allow = answer(ALLOW)
 const refuse = answer(errno(EPERM))
@@ -26,6 +29,9 @@ const FILTERS: Readonly<Record<ArgumentFilter, () => Program>> = {
   prctl: () => [...argument(0), ...whenOneOf([PR_SET_MM], refuse, allow)],
   mknod: () => [...argument(1), ...noDevices()],
   mknodat: () => [...argument(2), ...noDevices()],
+  mmap: () => [...argument(3), ...without(MAP_HUGETLB)],
+  memfd_create: () => [...argument(1), ...without(MFD_HUGETLB)],
+  shmget: () => [...argument(2), ...without(SHM_HUGETLB)],
 }
 
 /**
@@ -64,6 +70,11 @@ const S_IFIFO = 0x1000
 const S_IFREG = 0x8000
 const S_IFSOCK = 0xc000
 
+/** Source: include/uapi/asm-generic/mman-common.h, include/uapi/linux/memfd.h, shm.h. */
+const MAP_HUGETLB = 0x40000
+const MFD_HUGETLB = 0x4
+const SHM_HUGETLB = 0x800
+
 /** TCP, UDP and echo requests. Any other type or protocol has the kernel look for a module (SCTP, DCCP, L2TP) to load. */
 function internetSocket(): Program {
   const unsupported = answer(errno(EPROTONOSUPPORT))
@@ -74,6 +85,11 @@ function internetSocket(): Program {
 /** No type at all means a plain file. */
 function noDevices(): Program {
   return [...and(S_IFMT), ...whenOneOf([0, S_IFREG, S_IFIFO, S_IFSOCK], allow, refuse)]
+}
+
+/** EINVAL, as from a kernel without huge pages. */
+function without(flag: number): Program {
+  return branch("&", flag, answer(errno(EINVAL)), allow)
 }
 
 function whenOneOf(values: readonly number[], then: Program, otherwise: Program): Program {

@@ -173,9 +173,8 @@ export const SYSTEM_CALLS: readonly SystemCallGroup[] = [
   },
   {
     verdict: "allow",
-    why: "A file without a name, also to be executed: a program may execute what it writes to /tmp anyway, with no more rights.",
+    why: "Executing an open file: with no more rights than one that has a name.",
     calls: {
-      memfd_create: [319, 279],
       execveat: [322, 281],
     },
   },
@@ -183,7 +182,6 @@ export const SYSTEM_CALLS: readonly SystemCallGroup[] = [
     verdict: "allow",
     why: "Its own memory; the cgroup bounds it.",
     calls: {
-      mmap: [9, 222],
       mprotect: [10, 226],
       munmap: [11, 215],
       brk: [12, 214],
@@ -360,7 +358,6 @@ export const SYSTEM_CALLS: readonly SystemCallGroup[] = [
     verdict: "allow",
     why: "SysV and POSIX queues, semaphores, shared memory: in an IPC namespace of its own.",
     calls: {
-      shmget: [29, 194],
       shmat: [30, 196],
       shmctl: [31, 195],
       semget: [64, 190],
@@ -629,5 +626,20 @@ export const SYSTEM_CALLS: readonly SystemCallGroup[] = [
     calls: {
       mknodat: [259, 33],
     },
+  },
+  {
+    verdict: "mmap",
+    why: "Memory, except huge pages: they are set aside for the whole machine, and no memory cgroup counts them.",
+    calls: { mmap: [9, 222] },
+  },
+  {
+    verdict: "memfd_create",
+    why: "A file without a name, except of huge pages. It may be executed, as what a program writes to /tmp.",
+    calls: { memfd_create: [319, 279] },
+  },
+  {
+    verdict: "shmget",
+    why: "Shared memory of its own IPC namespace, except of huge pages.",
+    calls: { shmget: [29, 194] },
   },
 ]

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict"
-import { readFileSync, symlinkSync, writeFileSync } from "node:fs"
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, it } from "node:test"
 import { ControlGroup } from "../../../../../src/sandbox/jail/launch/cgroups/control-group.ts"
@@ -9,9 +9,15 @@ import { createProject } from "../../../../support/serve.ts"
 
 const LIMITS = { memoryBytes: 1_048_576, pids: 7, cpus: 0.25 }
 
+/** Those that every kernel has. */
+const VERSION_1_FILES = emptyFiles(
+  ...["memory.limit_in_bytes", "memory.swappiness", "pids.max", "cpu.cfs_period_us", "cpu.cfs_quota_us"],
+)
+const VERSION_2_FILES = emptyFiles("memory.max", "memory.oom.group", "pids.max", "cpu.max")
+
 describe("the files of a group, in a folder that no kernel looks at", () => {
   it("have the limits of version 2, without swap and with one end for all", () => {
-    using project = createProject({ "memory.swap.max": "max\n" })
+    using project = createProject({ ...VERSION_2_FILES, "memory.swap.max": "" })
     version2Layout(project.folder).writeLimits(LIMITS)
     const written = (file: string) => readFileSync(join(project.folder, file), "utf8")
     assert.equal(written("memory.max"), "1048576")
@@ -22,26 +28,26 @@ describe("the files of a group, in a folder that no kernel looks at", () => {
   })
 
   it("have no limit of swap where version 2 has no file for it", () => {
-    using project = createProject({ x: "" })
+    using project = createProject(VERSION_2_FILES)
     version2Layout(project.folder).writeLimits(LIMITS)
-    assert.throws(() => readFileSync(join(project.folder, "memory.swap.max")), { code: "ENOENT" })
+    assert.ok(!existsSync(join(project.folder, "memory.swap.max")))
   })
 
   it("have the limits of version 1, memory and swap together", () => {
-    using project = createProject({ x: "" })
-    const folder = oneFolder(project.folder)
-    version1Layout(folder).writeLimits(LIMITS)
+    const files = { "memory.memsw.limit_in_bytes": "", "memory.kmem.tcp.limit_in_bytes": "" }
+    using project = createProject({ ...VERSION_1_FILES, ...files })
+    version1Layout(oneFolder(project.folder)).writeLimits(LIMITS)
     const written = (file: string) => readFileSync(join(project.folder, file), "utf8")
     assert.equal(written("memory.limit_in_bytes"), "1048576")
     assert.equal(written("memory.memsw.limit_in_bytes"), "1048576")
+    assert.equal(written("memory.kmem.tcp.limit_in_bytes"), "65536")
     assert.equal(written("pids.max"), "7")
     assert.equal(written("cpu.cfs_period_us"), "100000")
     assert.equal(written("cpu.cfs_quota_us"), "25000")
   })
 
   it("keep a group of version 1 out of swap where that is not accounted for", () => {
-    using project = createProject({ x: "" })
-    symlinkSync("nowhere/file", join(project.folder, "memory.memsw.limit_in_bytes"))
+    using project = createProject(VERSION_1_FILES)
     version1Layout(oneFolder(project.folder)).writeLimits(LIMITS)
     assert.equal(readFileSync(join(project.folder, "memory.swappiness"), "utf8"), "0")
   })
@@ -95,4 +101,8 @@ describe("the files of a group, in a folder that no kernel looks at", () => {
 
 function oneFolder(folder: string) {
   return { memory: folder, pids: folder, cpu: folder, cpuacct: folder }
+}
+
+function emptyFiles(...names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.map((name) => [name, ""]))
 }

@@ -9,7 +9,7 @@ import { BUBBLEWRAP, findProgram, GO, missing, PYTHON, RUBY } from "../../../../
 import { compileProgram, NO_C } from "../../attacks/compile-program.ts"
 import { runIsolated } from "./run-filtered.ts"
 
-const { EPERM, ENOSYS, EAFNOSUPPORT, EPROTONOSUPPORT } = constants.errno
+const { EINVAL, EPERM, ENOSYS, EAFNOSUPPORT, EPROTONOSUPPORT } = constants.errno
 const skip = noSeccomp() || missing(BUBBLEWRAP)
 
 describe("the filter in this machine's kernel", { skip: skip || NO_C }, () => {
@@ -90,6 +90,10 @@ describe("the filter in this machine's kernel", { skip: skip || NO_C }, () => {
       [EPERM, "ioctl", 0, 0xffff_0000_5412],
       [constants.errno.ENOTTY, "ioctl", 0, 0x5413],
       [EPERM, "prctl", 35],
+      [EINVAL, "mmap", 0, 1 << 21, 3, 0x40022, -1, 0],
+      [EINVAL, "memfd_create", 0, 4],
+      [EINVAL, "shmget", 0, 1 << 21, 0o5600],
+      [0, "shmget", 0, 4096, 0o1600],
       [EPERM, "mknodat", -1, 0, chr],
       [constants.errno.EFAULT, "mknodat", -1, 0, fifo],
     ]

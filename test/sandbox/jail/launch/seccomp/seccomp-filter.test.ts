@@ -7,6 +7,7 @@ import { toFilter } from "./run-filter.ts"
 const ALLOW = 0x7fff_0000
 const KILL_PROCESS = 0x8000_0000
 const EPERM = 0x0005_0001
+const EINVAL = 0x0005_0016
 const ENOSYS = 0x0005_0026
 const EPROTONOSUPPORT = 0x0005_005d
 const EAFNOSUPPORT = 0x0005_0061
@@ -133,6 +134,29 @@ for (const { architecture, column } of ARCHITECTURES) {
       assert.equal(ask("prctl", 0x53564d41), ALLOW) // PR_SET_VMA
     })
 
+    it("has no huge pages, which no memory limit counts", () => {
+      const calls: [name: string, flags: number, huge: number][] = [
+        ["mmap", 3, 0x40000],
+        ["memfd_create", 1, 0x4],
+        ["shmget", 2, 0x800],
+      ]
+      for (const [name, index, huge] of calls) {
+        for (let bit = 0; bit < 64; bit++) {
+          const flags = 1n << BigInt(bit)
+          const args = [0n, 0n, 0n, 0n].with(index, flags)
+          assert.equal(ask(name, ...args), flags === BigInt(huge) ? EINVAL : ALLOW, `${name} bit ${bit}`)
+          assert.equal(
+            ask(name, ...args.with(index, flags | BigInt(huge))),
+            EINVAL,
+            `${name} bit ${bit} and huge pages`,
+          )
+        }
+      }
+      // Memory of two megabytes a page, as libraries ask for it.
+      assert.equal(ask("mmap", 0, 1 << 21, 3, 0x22 | 0x40000 | (21 << 26), 0xffff_ffff, 0), EINVAL)
+      assert.equal(ask("mmap", 0x40000, 0x40000, 3, 0x22, 0x40000, 0x40000), ALLOW)
+    })
+
     it("allows named pipes, sockets and plain files to be made, and refuses devices", () => {
       for (let type = 0; type < 16; type++) {
         const expected = [0, 1, 8, 12].includes(type) ? ALLOW : EPERM
@@ -173,6 +197,9 @@ const ANSWERS = {
   prctl: ALLOW,
   mknod: ALLOW,
   mknodat: ALLOW,
+  mmap: ALLOW,
+  memfd_create: ALLOW,
+  shmget: ALLOW,
 } as const
 
 function numberOf(name: string, column: 0 | 1): number {
