@@ -283,6 +283,7 @@ describe("a plugin in Python with plain functions", { skip: missing(PYTHON) }, (
     ["/recurse", /^RecursionError: .*\(plain\.py:\d+\)$/],
     ["/memory", /^MemoryError/],
     ["/no-body", /E_BODY_NOT_DECLARED|body = "request"/],
+    ["/unprintable", /^Unprintable: an exception that cannot be printed \(plain\.py:\d+\)$/],
     ["/nowhere", /^KeyError: '\/nowhere' \(plain\.py:\d+\)$/],
   ] as const) {
     it(`fails ${path} with what happened and where, and goes on`, async () => {
@@ -291,7 +292,7 @@ describe("a plugin in Python with plain functions", { skip: missing(PYTHON) }, (
       assert.match(error(answer).message, message)
       assert.equal((await plugin.request({ path: "/" })).ok, true)
       assert.equal(await plugin.end(), 0)
-      assert.match(plugin.log(), /^[A-Z]\w*Error\b|E_BODY_NOT_DECLARED/m)
+      assert.match(plugin.log(), /^([A-Z]\w*Error|Unprintable)\b|E_BODY_NOT_DECLARED/m)
     })
   }
 
@@ -306,6 +307,16 @@ describe("a plugin in Python with plain functions", { skip: missing(PYTHON) }, (
     assert.match(error(await plugin.call("onReload")).message, /no function for onReload/)
     assert.equal(await plugin.end(), 0)
     assert.doesNotMatch(plugin.log(), /BrokenPipe/)
+  })
+
+  it("says on a terminal what it is and what to type", () => {
+    const onTerminal = "import pty, sys; pty.spawn([sys.executable, 'plain.py'])"
+    const env = { PATH: process.env.PATH, PYTHONPATH: PYTHON_SDK, PYTHONDONTWRITEBYTECODE: "1" }
+    const input = '{"method":"onRequest","params":{"path":"/"},"id":7}\n\u0004'
+    const options = { cwd: PLUGIN, env, input, encoding: "utf8", timeout: 30_000 } as const
+    const { stdout } = spawnSync(findProgram(PYTHON)!, ["-c", onTerminal], options)
+    assert.match(stdout, /this program is a plugin\. It reads a line of JSON.*Ctrl-D.*\| python3 plain\.py/s)
+    assert.match(stdout, /\{"id":7,"ok":true\}/)
   })
 
   it("runs by hand, without hello, with lines as people type them", () => {
@@ -434,6 +445,15 @@ describe("a plugin in Python with async functions", { skip: missing(PYTHON) }, (
     await plugin.waitFor("storage.get")
     assert.equal(await plugin.end(), 0)
     assert.deepEqual(await waiting, { id: 1, error: "cancelled" })
+    assert.equal(plugin.log(), "")
+  })
+
+  it("ends when a function says so, others waiting", async () => {
+    await using plugin = await start("async_plugin.py", () => undefined)
+    const waiting = plugin.request({ path: "/wait", query: "x" })
+    await plugin.waitFor("storage.get")
+    await assert.rejects(Promise.all([waiting, plugin.request({ path: "/exit" })]), /has ended/)
+    assert.equal(await plugin.end(), 3)
     assert.equal(plugin.log(), "")
   })
 

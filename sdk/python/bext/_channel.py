@@ -238,7 +238,8 @@ def claim_descriptors() -> Channel:
     os.close(nothing)
     os.dup2(2, 1)
     # What was printed so far and is still in the buffer goes to the log as well.
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     channel = Channel(source, sink)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=channel.forget_descriptors)

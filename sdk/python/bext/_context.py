@@ -10,12 +10,35 @@ from ._wire import from_wire, text, to_pairs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, Union
+    from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, Union, overload
 
     from ._wire import HeadersInput, Message
 
 
-class Headers:
+class _Named:
+    """Texts by name."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @overload
+        def get(self, name: str) -> Optional[str]: ...
+
+        @overload
+        def get(self, name: str, default: str) -> str: ...
+
+        def get(self, name: str, default: Optional[str] = None) -> Optional[str]:
+            """The text, or `default`."""
+
+    else:
+
+        def get(self, name, default=None):
+            text = self._find(name)
+            return default if text is None else text
+
+
+class Headers(_Named):
     """Header fields, read only. Names in any case; fields that the plugin may not see are not there."""
 
     __slots__ = ("_pairs",)
@@ -23,13 +46,8 @@ class Headers:
     def __init__(self, pairs: Iterable[Any]) -> None:
         self._pairs = pairs
 
-    def get(self, name: str, default: Optional[str] = None) -> Optional[str]:
-        """The value, those of several fields joined by ", "."""
-        values = self.get_all(name)
-        return ", ".join(values) if values else default
-
     def get_all(self, name: str) -> List[str]:
-        """Each value, for Set-Cookie, whose values cannot be joined."""
+        """Each value. `get` gives them joined by ", ", which those of Set-Cookie cannot be."""
         wanted = name.lower()
         return [value for key, value in self._pairs if key == wanted]
 
@@ -49,9 +67,13 @@ class Headers:
     def __repr__(self) -> str:
         return f"Headers({self.items()!r})"
 
+    def _find(self, name: str) -> Optional[str]:
+        values = self.get_all(name)
+        return ", ".join(values) if values else None
 
-class SearchParams:
-    """The query, parsed as forms are."""
+
+class SearchParams(_Named):
+    """The query, parsed as forms are. `get` gives the first value of a name."""
 
     __slots__ = ("_pairs",)
 
@@ -59,10 +81,6 @@ class SearchParams:
         from urllib.parse import parse_qsl
 
         self._pairs = parse_qsl(query, keep_blank_values=True)
-
-    def get(self, name: str, default: Optional[str] = None) -> Optional[str]:
-        """The first value of this name."""
-        return next((value for key, value in self._pairs if key == name), default)
 
     def get_all(self, name: str) -> List[str]:
         return [value for key, value in self._pairs if key == name]
@@ -78,6 +96,12 @@ class SearchParams:
 
     def __iter__(self) -> Iterator[Tuple[str, str]]:
         return iter(self.items())
+
+    def __repr__(self) -> str:
+        return f"SearchParams({self.items()!r})"
+
+    def _find(self, name: str) -> Optional[str]:
+        return next((value for key, value in self._pairs if key == name), None)
 
 
 class Body:
@@ -141,8 +165,8 @@ class User:
         return f"User({self.id!r}, {self.claims!r})"
 
 
-class Extensions:
-    """Short texts that plugins leave on a request for each other."""
+class Extensions(_Named):
+    """Short texts that plugins leave on a request for each other. To `get` one, the key is "plugin.key", of any plugin."""
 
     __slots__ = ("_seen", "_changes", "_plugin")
 
@@ -151,15 +175,14 @@ class Extensions:
         self._changes = changes
         self._plugin = plugin
 
-    def get(self, key: str, default: Optional[str] = None) -> Optional[str]:
-        """`key` is "plugin.key", of any plugin."""
-        prefix, _, rest = key.partition(".")
-        own = self._changes.get("extensions", {}) if prefix == self._plugin else {}
-        return str(own[rest]) if rest in own else self._seen.get(key, default)
-
     def set(self, key: str, value: str) -> None:
         """`key` is without prefix: the host adds the plugin's name. At most 32 keys, 8 KiB each."""
         self._changes.setdefault("extensions", {})[text(key, "key")] = text(value, "value")
+
+    def _find(self, key: str) -> Optional[str]:
+        prefix, _, rest = key.partition(".")
+        own = self._changes.get("extensions", {}) if prefix == self._plugin else {}
+        return str(own[rest]) if rest in own else self._seen.get(key)
 
 
 class _HeaderChanges:

@@ -130,10 +130,17 @@ def failure(call_id: Any, error: BaseException) -> str:
     if isinstance(error, Cancelled):
         return encode({**_id(call_id), "error": "cancelled"}) + "\n"
     where = _print_traceback(error)
-    message = f"{type(error).__name__}: {error}"[:4000] + where
+    message = f"{type(error).__name__}: {_say(error)}"[:4000] + where
     if isinstance(error, HostError):
         return encode({**_id(call_id), "error": {"message": error.args[0], "code": error.code}}) + "\n"
     return encode({**_id(call_id), "error": {"message": message}}) + "\n"
+
+
+def _say(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "an exception that cannot be printed"
 
 
 def _id(call_id: Any) -> Message:
