@@ -61,8 +61,8 @@ describe("a launcher", { skip: NO_BUBBLEWRAP }, () => {
 })
 
 describe("a launch fails and says what to do", { skip: NO_BUBBLEWRAP }, () => {
-  const fails = async (t: string, expected: RegExp, command: readonly string[], prepare = (_: JailFolder) => {}) =>
-    it(t, async () => {
+  const fails = (title: string, expected: RegExp, command: readonly string[], prepare = (_: JailFolder) => {}) =>
+    it(title, async () => {
       using folder = new JailFolder({ "main.py": "#!/usr/bin/python3\n" })
       prepare(folder)
       await using launcher = await openLauncher()
