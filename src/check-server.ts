@@ -44,7 +44,8 @@ export async function* checkPlugins(config: Config, options: CheckOptions): Asyn
   const { folder } = options
   const logger = toLogger(options)
   await using parts = new AsyncDisposableStack()
-  const state = parts.use(openLmdbStore({ dir: temporaryFolder(parts), log: logger }))
+  const dataDir = temporaryFolder(parts)
+  const state = parts.use(openLmdbStore({ dir: dataDir, log: logger }))
   const allowPrivate = config.fetch.allow_private
   const host = parts.use(createHost({ state, log: logger, isOwnListener: () => false, allowPrivate }))
   const bodies = new BodyBudget(config.server.limits.buffered_bodies)
@@ -55,7 +56,8 @@ export async function* checkPlugins(config: Config, options: CheckOptions): Asyn
     if (!enabled) continue
     let plugin: LoadedPlugin
     try {
-      plugin = await loadPlugin(name, { config, configDir: folder, tiers, host, logger, role, quarantines, bodies })
+      const shared = { tiers, host, logger, role, quarantines, bodies }
+      plugin = await loadPlugin(name, { config, configDir: folder, dataDir, ...shared })
     } catch (error) {
       yield { name, error }
       continue

@@ -1,5 +1,5 @@
 import { once } from "node:events"
-import { mkdtempSync, rmSync } from "node:fs"
+import { chmodSync, mkdtempSync, rmSync } from "node:fs"
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { tmpdir } from "node:os"
@@ -18,6 +18,8 @@ export const loadPlugin: typeof api.loadPlugin = async (folder, options = {}) =>
   const { name } = loadManifest(path).manifest
   await using parts = new AsyncDisposableStack()
   const project = mkdtempSync(join(tmpdir(), "bext-testing-"))
+  // Root starts programs as another user, whose data is in here.
+  chmodSync(project, 0o711)
   parts.defer(() => rmSync(project, { recursive: true, force: true }))
   const upstream = await startApp(options.app ?? (() => new Response("app")), parts)
   const config = createConfig(

@@ -39,8 +39,9 @@ function report(result: PluginCheck): void {
     process.stderr.write("\n")
     return
   }
-  const { manifest, tier, priority, hooks } = result.plugin
-  const what = `${manifest.manifest.version}  ${tier}, priority ${priority}: ${[...hooks].join(", ")}`
+  const { manifest, tier, isolation, priority, hooks } = result.plugin
+  const where = isolation === null ? tier : `${tier} (isolation ${isolation.level})`
+  const what = `${manifest.manifest.version}  ${where}, priority ${priority}: ${[...hooks].join(", ")}`
   process.stdout.write(`${mark("green", "ok  ")}  ${result.name} ${what}\n`)
 }
 

@@ -45,6 +45,8 @@ export interface LoadPluginOptions {
   readonly lanes?: Lanes
   /** What buffered response bodies are taken from. */
   readonly bodies: ByteBudget
+  /** Where programs have their data. Default: the folder of the state. */
+  readonly dataDir?: string
   /** Development: folders inside the project have everything they ask for; what that is gets logged. */
   readonly grantLocalFolders?: boolean
 }
@@ -103,7 +105,7 @@ export async function loadPlugin(
     // What a program reads of its folder, and when, nobody can tell.
     if (program !== null) files.noteTree(found.folder)
     if (program?.data) {
-      const { dir } = config.state
+      const dir = options.dataDir ?? config.state.dir
       const what = `${dir} can be passed through by all users now: the programs of plugins get to their data by it`
       makeWay(dir, program.data.folder, () => logger.info({ plugin: name }, what))
     }

@@ -14,6 +14,8 @@ export interface ProgramOptions {
   readonly config: Config
   /** Absolute folder of the configuration file. */
   readonly configDir: string
+  /** See `LoadPluginOptions`. */
+  readonly dataDir?: string
   readonly limits: ProgramLimits
   /** Whether requests or messages of several tenants reach the plugin. */
   readonly severalTenants: boolean
@@ -24,7 +26,7 @@ export interface ProgramOptions {
  * @throws {BextError} `E_PLUGIN_MANIFEST_INVALID`; `E_CONFIG_INVALID` for a path that no program may see.
  */
 export function toProgramSource(name: string, found: ResolvedPlugin, options: ProgramOptions): ProgramSource {
-  const { config, configDir, limits, severalTenants } = options
+  const { config, configDir, dataDir = config.state.dir, limits, severalTenants } = options
   const { manifest, sandbox } = found.manifest
   const entry = config.plugins[name]!
   if (found.synthesised) {
@@ -45,7 +47,7 @@ export function toProgramSource(name: string, found: ResolvedPlugin, options: Pr
     capabilities: manifest.capabilities,
     jails: entry.jails ?? 1,
     minIsolation: wantedIsolation(config, name, found.local),
-    data: sandbox.data_dir ? { folder: dataFolder(config.state.dir, name, found.owner), quotaBytes: dataBytes } : null,
+    data: sandbox.data_dir ? { folder: dataFolder(dataDir, name, found.owner), quotaBytes: dataBytes } : null,
     readOnlyPaths: entry.read_only_paths,
     ...bounds,
   }
