@@ -1,5 +1,6 @@
 import { type Logger, pino } from "pino"
 import type { RequestContext } from "../message/request-context.ts"
+import { targetsBefore } from "../plugins/target-history.ts"
 
 export interface AccessResult {
   readonly status: number
@@ -27,13 +28,18 @@ export function createAccessLog(logger: Logger): (context: RequestContext, resul
 function toLine(context: RequestContext, { status, bytes, durationMs, aborted }: AccessResult): string {
   let line = `{"level":"info","time":"${new Date().toISOString()}"`
   // The parser knows all methods, addresses and ids were checked at accept: none of them needs escaping.
-  line += `,"method":"${context.clientMethod}","path":${quote(context.path)},"status":${status},"bytes":${bytes}`
+  line += `,"method":"${context.clientMethod}","path":${quote(clientPath(context))},"status":${status},"bytes":${bytes}`
   line += `,"duration_ms":${Math.round(durationMs * 1000) / 1000},"client":"${context.clientAddress}"`
   line += `,"request_id":"${context.requestId}"`
   if (context.tenantId !== null) line += `,"tenant":${quote(context.tenantId)}`
   if (context.user !== null) line += `,"user":${quote(context.user.id)}`
   if (aborted) line += ',"aborted":true'
   return `${line},"msg":"request"}\n`
+}
+
+/** Before any plugin rewrote it: a line says what the client asked for. */
+function clientPath(context: RequestContext): string {
+  return targetsBefore(context)?.[0]?.path ?? context.path
 }
 
 function quote(text: string): string {

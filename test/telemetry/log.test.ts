@@ -2,6 +2,7 @@ import assert from "node:assert/strict"
 import { Writable } from "node:stream"
 import { describe, it } from "node:test"
 import type { Config } from "../../src/config/schema.ts"
+import { rememberTarget } from "../../src/plugins/target-history.ts"
 import { createAccessLog } from "../../src/telemetry/access-log.ts"
 import { escapeControls } from "../../src/telemetry/escape-controls.ts"
 import { createLogger } from "../../src/telemetry/log.ts"
@@ -82,6 +83,18 @@ describe("escapeControls", () => {
 })
 
 describe("the access log", () => {
+  it("says what the client asked for, not what plugins made of it", () => {
+    const { logger, lines } = record()
+    const rewritten = { ...context }
+    for (const path of ["/b", "/c"]) {
+      rememberTarget(rewritten)
+      Object.assign(rewritten, { method: "POST", path })
+    }
+    createAccessLog(logger)(rewritten as Context, result)
+    const [{ method, path }] = lines()
+    assert.deepEqual([method, path], ["GET", "/a"])
+  })
+
   it("has one line per request", () => {
     const { logger, lines } = record()
     const log = createAccessLog(logger)
