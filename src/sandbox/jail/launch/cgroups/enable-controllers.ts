@@ -25,12 +25,12 @@ export async function prepareVersion2({ top, own }: Position): Promise<string> {
   const base = basename(own) === HOST_GROUP && own !== top ? dirname(own) : own
   for (const folder of above(base, top)) await enableControllers(folder)
   const missing = missingIn(base, "cgroup.controllers")
-  if (missing.length > 0) throw new Error(`version 2 does not offer ${missing.join(", ")} in ${base}`)
+  if (missing.length > 0) throw new Error(`control groups of version 2 do not offer ${missing.join(", ")} in ${base}`)
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (await enableControllers(base)) return base
     await moveMembers(base, join(base, HOST_GROUP))
   }
-  throw new Error(`the controllers of version 2 cannot be turned on in ${base}`)
+  throw new Error(`the controllers of control groups of version 2 cannot be turned on in ${base}`)
 }
 
 /** For the groups below this one, where they are to be had. @returns Whether all are on now. */

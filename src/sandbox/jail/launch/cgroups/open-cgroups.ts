@@ -22,12 +22,13 @@ export async function openCgroups(): Promise<Cgroups> {
   const reasons: string[] = []
   for (const open of [openVersion2, openVersion1]) {
     try {
-      return await open(hierarchies)
+      const cgroups = await open(hierarchies)
+      if (cgroups !== null) return cgroups
     } catch (error) {
       reasons.push(toReason(error))
     }
   }
-  return none(reasons.join("; "))
+  return none(reasons.join("; ") || "no control groups for memory, pids and cpu are mounted")
 }
 
 function none(reason: string): Cgroups {
@@ -41,15 +42,18 @@ function none(reason: string): Cgroups {
   }
 }
 
-async function openVersion2({ version2 }: Hierarchies): Promise<Cgroups> {
-  if (version2 === null) throw new Error("control groups of version 2 are not mounted")
+/** Null: not mounted. */
+async function openVersion2({ version2 }: Hierarchies): Promise<Cgroups | null> {
+  if (version2 === null) return null
   const base = await prepareVersion2(version2)
   const owner = join(base, ownerFolderName())
   return openTree("v2", [owner], (name) => version2Layout(join(owner, name)))
 }
 
-async function openVersion1({ version1 }: Hierarchies): Promise<Cgroups> {
+/** Null: nothing of what is needed is mounted. */
+async function openVersion1({ version1 }: Hierarchies): Promise<Cgroups | null> {
   const missing = VERSION_1_CONTROLLERS.filter((controller) => !version1.has(controller))
+  if (missing.length === VERSION_1_CONTROLLERS.length) return null
   if (missing.length > 0) throw new Error(`control groups of version 1 do not offer ${missing.join(", ")}`)
   const ownerName = ownerFolderName()
   const owner = (controller: Version1Controller) => join(version1.get(controller)!.own, ownerName)
@@ -89,8 +93,9 @@ async function openTree(
 
 function toReason(error: unknown): string {
   const { path, message } = error as NodeJS.ErrnoException
-  if (path === undefined || !["EACCES", "EPERM", "EROFS"].includes(codeOf(error))) return message
-  const delegation =
-    "run it as root or in a group of version 2 that is delegated to it (systemd: Delegate=memory pids cpu)"
-  return `bext may not make or change control groups in ${dirname(path)}: ${delegation}`
+  const where = path === undefined ? null : dirname(path)
+  if (where !== null && codeOf(error) === "EROFS") return `the control groups in ${where} are read only`
+  if (where === null || !["EACCES", "EPERM"].includes(codeOf(error))) return message
+  const advice = "run it as root, or have systemd delegate them (Delegate=memory pids cpu)"
+  return `bext may not make or change control groups in ${where}: ${advice}`
 }

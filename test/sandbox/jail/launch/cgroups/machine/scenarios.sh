@@ -27,6 +27,8 @@ as_user="setpriv --reuid 1000 --regid 1000 --clear-groups"
 scenario "root of the tree" "" $groups
 scenario "service" /service $groups
 scenario "below a service" /outer/inner $where
+# Processes of one server start together, and each may find the others beside it.
+scenario "two at once" /pair sh -c "$where & $where & wait"
 
 # What systemd does for Delegate=memory pids cpu of a user's unit.
 echo "+memory +pids +cpu" >/sys/fs/cgroup/cgroup.subtree_control
