@@ -44,7 +44,7 @@ class Channel:
         self.ended = False
         self.calls: Deque[Message] = deque()
         """Calls of the host that nobody has taken up yet."""
-        self.cancelled: Set[int] = set()
+        self.cancelled: Set[Optional[int]] = set()
         self.on_lines_elsewhere: Optional[Callable[[], object]] = None
         """Told when somebody who waited for an answer has read lines."""
         self._sink = sink
@@ -55,7 +55,7 @@ class Channel:
         self._ids = count(1)
         self._changed = threading.Condition(threading.Lock())
         self._reading = False
-        self._answers: List[str] = []
+        self._outgoing: List[str] = []
         self._written_ns = perf_counter_ns()
         self._writing = threading.Lock()
 
@@ -71,30 +71,35 @@ class Channel:
         """
         result: List[Message] = []
         current = CALL.get()
-        self._send(method, params, current, result.append)
+        self._ask(method, params, current, result.append)
         self._wait(lambda: bool(result), current)
         if not result:
             raise EOFError(f"there is no host to answer {method}: standard input has ended")
         return value_of(result[0])
 
     def call_later(self, method: str, params: Message, answered: Callable[[Message], None]) -> None:
-        """Calls the host; `answered` gets the parameters of its answer, in whatever thread reads it."""
-        self._send(method, params, CALL.get(), answered)
+        """Calls the host with the next `flush`; `answered` gets the parameters of its answer, in whatever thread reads it."""
+        self._ask(method, params, CALL.get(), answered)
 
     def notify(self, method: str, params: Message) -> None:
         """Calls the host and wants no answer."""
-        self._write([_call_line(method, params, None, CALL.get())])
+        self._put(_call_line(method, params, None, CALL.get()))
+        self.flush()
 
     def answer(self, line: str) -> None:
         """Answers a call, at the latest with the next `flush`."""
-        with self._writing:
-            self._answers.append(line)
+        self._put(line)
         if perf_counter_ns() - self._written_ns > ANSWERS_WAIT_NS:
             self.flush()
 
     def flush(self) -> None:
-        if self._answers:
-            self._write([])
+        """Writes everything there is to write."""
+        with self._writing:
+            lines, self._outgoing = self._outgoing, []
+            data = "".join(lines).encode()
+            while data:
+                data = data[os.write(self._sink, data) :]
+            self._written_ns = perf_counter_ns()
 
     def begin(self, call_id: int, cancel: Optional[Callable[[], object]]) -> None:
         """Says how a call that runs is ended before its time; None: by not letting it wait for the host."""
@@ -125,11 +130,11 @@ class Channel:
         self.flush()
         while True:
             with self._changed:
-                while self._reading and not is_done():
+                while self._reading and not is_done() and current not in self.cancelled:
                     self._changed.wait()
                 if is_done() or self.ended:
                     return
-                if current is not None and current in self.cancelled:
+                if current in self.cancelled:
                     raise Cancelled
                 self._reading = True
             self._read_for_all()
@@ -194,7 +199,8 @@ class Channel:
         if answered is not None:
             answered(message.get("params") or {})
         if self._held_back:
-            self._write([self._held_back.popleft()])
+            self._put(self._held_back.popleft())
+            self.flush()
 
     def _cancel(self, call_id: Any) -> None:
         if call_id not in self._open:
@@ -204,7 +210,7 @@ class Channel:
         if cancel is not None:
             cancel()
 
-    def _send(self, method: str, params: Message, current: Optional[int], answered: Callable[[Message], None]) -> None:
+    def _ask(self, method: str, params: Message, current: Optional[int], answered: Callable[[Message], None]) -> None:
         call_id = next(self._ids)
         line = _call_line(method, params, call_id, current)
         with self._changed:
@@ -213,18 +219,11 @@ class Channel:
             if is_held_back:
                 self._held_back.append(line)
         if not is_held_back:
-            self._write([line])
+            self._put(line)
 
-    def _write(self, lines: List[str]) -> None:
-        """Writes the answers there are, and these lines behind them."""
+    def _put(self, line: str) -> None:
         with self._writing:
-            answers, self._answers = self._answers, []
-            data = "".join(answers + lines).encode()
-            written = os.write(self._sink, data)
-            while written < len(data):
-                data = data[written:]
-                written = os.write(self._sink, data)
-            self._written_ns = perf_counter_ns()
+            self._outgoing.append(line)
 
 
 def claim_descriptors() -> Channel:

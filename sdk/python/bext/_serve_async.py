@@ -7,7 +7,7 @@ from ._channel import CALL
 from ._errors import Cancelled
 from ._hooks import handlers
 from ._run import _success, answer_plain, failure, pack_body
-from .aio import call
+from .aio import call, set_flush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class _Server:
     async def serve(self) -> None:
         channel = self._channel
         channel.on_lines_elsewhere = lambda: self._loop.call_soon_threadsafe(self._start_calls)
+        set_flush(self._loop, self._flush_soon)
         self._loop.add_reader(channel.source, self._read)
         await self._ended
         # Those that wait for the host would wait for ever.
@@ -103,6 +104,10 @@ class _Server:
         if call_id is not None:
             self._channel.end(call_id)
         self._channel.answer(line)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        """What all tasks write in one round of the loop takes one write."""
         if not self._will_flush:
             self._will_flush = True
             self._loop.call_soon(self._flush)

@@ -16,7 +16,7 @@ from ._wire import from_wire, to_wire, value_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional
+    from typing import Any, Callable, List, Optional
 
     from ._context import Body
     from ._wire import HeadersInput, Message, Value
@@ -39,8 +39,23 @@ async def call(method: str, params: Message) -> Any:
         else:
             loop.call_soon_threadsafe(settle, result)
 
-    channel().call_later(method, params, settle_anywhere)
+    host = channel()
+    host.call_later(method, params, settle_anywhere)
+    if loop is _serving:
+        _flush_soon()
+    else:
+        host.flush()
     return value_of(await answered)
+
+
+_serving: Optional[asyncio.AbstractEventLoop] = None
+_flush_soon: Callable[[], None]
+
+
+def set_flush(loop: asyncio.AbstractEventLoop, flush_soon: Callable[[], None]) -> None:
+    """What is asked within this loop is written together."""
+    global _serving, _flush_soon
+    _serving, _flush_soon = loop, flush_soon
 
 
 class Storage:
