@@ -1,6 +1,7 @@
 import { type FSWatcher, readdirSync, statSync, watch } from "node:fs"
 import { dirname, join } from "node:path"
 import { stampOf } from "../plugins/file-stamps.ts"
+import { LEFT_OUT } from "../plugins/tree-stamp.ts"
 
 /** Editors write a file in several steps, and many files at once: they count as one change. */
 const SETTLE_MS = 100
@@ -27,7 +28,7 @@ export class FileWatcher implements Disposable {
 
   /**
    * Watches these and no others. What changed before this call is not reported.
-   * @param paths - Absolute; a folder stands for all in it but `node_modules` and names that begin with a dot. They may be missing.
+   * @param paths - Absolute; a folder stands for all in it but what `LEFT_OUT` names and what begins with a dot. They may be missing.
    */
   watch(paths: readonly string[]): void {
     const known = new Set(this.#paths)
@@ -113,7 +114,7 @@ function visit(path: string, found: Found, depth: number): void {
 
 function namesIn(folder: string): string[] {
   try {
-    return readdirSync(folder).filter((name) => !name.startsWith(".") && name !== "node_modules")
+    return readdirSync(folder).filter((name) => !name.startsWith(".") && !LEFT_OUT.has(name))
   } catch {
     return []
   }

@@ -146,6 +146,8 @@ export class LeaderPlugin extends ServingPlugin implements RelayEnd {
       try {
         await this.begin()
       } catch (error) {
+        // Whoever ended or lost the lead meanwhile does not try again.
+        if (this.#settled) return
         this.#complain(error, pauseMs)
         await this.#pause(pauseMs)
         pauseMs = Math.min(pauseMs * 2, MAX_RETRY_MS)

@@ -6,8 +6,17 @@ import { join } from "node:path"
 const MAX_PLACES = 2_000
 const MAX_DEPTH = 32
 
-/** What tools put beside a program: history, caches and packages, which have thousands of files. */
-const LEFT_OUT = new Set([".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv", "venv", ".bundle"])
+/** What tools put beside a plugin's files: history, caches and packages, which have thousands of files. */
+export const LEFT_OUT: ReadonlySet<string> = new Set([
+  ".git",
+  ".hg",
+  ".svn",
+  "node_modules",
+  "__pycache__",
+  ".venv",
+  "venv",
+  ".bundle",
+])
 
 /**
  * Differs after every change below a folder: of a file, of where a link leads, of what is there. `.git`, `node_modules`,
