@@ -96,6 +96,6 @@ function toReason(error: unknown): string {
   const where = path === undefined ? null : dirname(path)
   if (where !== null && codeOf(error) === "EROFS") return `the control groups in ${where} are read only`
   if (where === null || !["EACCES", "EPERM"].includes(codeOf(error))) return message
-  const advice = "run it as root, or have systemd delegate them (Delegate=memory pids cpu)"
+  const advice = "run it as root, or where version 2 is delegated to it (systemd: Delegate=memory pids cpu)"
   return `bext may not make or change control groups in ${where}: ${advice}`
 }

@@ -49,7 +49,7 @@ describe("control groups of version 2 in the kernel of a virtual machine", { ski
   it("are not used by a user who may not, with the reason", () => {
     const { version, reason, own } = found("not delegated to a user")
     assert.deepEqual([version, own], ["none", "0::/others"])
-    const advice = "run it as root, or have systemd delegate them (Delegate=memory pids cpu)"
+    const advice = "run it as root, or where version 2 is delegated to it (systemd: Delegate=memory pids cpu)"
     assert.equal(reason, `bext may not make or change control groups in /sys/fs/cgroup/others: ${advice}`)
   })
   it("are not used where only some limits could be set, with what is missing", () => {
