@@ -93,6 +93,7 @@ describe("a plugin in Python, in its jail behind a server", { skip: missingForPy
     await plugin.ask("/calls")
     await plugin.logged(/GET \/calls gave 200/)
     await plugin.logged(/printed while it is loaded/)
+    if ((await plugin.ask("/bext")).startsWith("200 /bext/python/")) await plugin.logged(/written while it is loaded/)
   })
 
   it("has little in its environment, and the module from the host", async () => {
