@@ -9,6 +9,7 @@ import { inheritedDescriptors } from "./inherited-descriptors.ts"
 import { JailStarter } from "./jail-starter.ts"
 import { createPrivateFolder, type PrivateFolder } from "./private-folder.ts"
 import { type Facility, probeIsolation } from "./probe-isolation.ts"
+import { assertReachable } from "./reachable.ts"
 import type { RunningJail } from "./running-jail.ts"
 import { seccompFilter } from "./seccomp/seccomp-filter.ts"
 
@@ -30,7 +31,9 @@ const NOBODY: User = { uid: 65534, gid: 65534 }
 export async function createJailLauncher(options: JailLauncherOptions): Promise<JailLauncher> {
   if (!isMainThread) throw new Error("jails start in the main thread: the kernel ends them with the thread they are of")
   const folder = createPrivateFolder()
+  const user = process.geteuid?.() === 0 ? (options.user ?? NOBODY) : null
   try {
+    await assertReachable(folder.path, user, "the folder for temporary files (TMPDIR)")
     const etc = new Map([...ETC_FILES].map(([name, content]) => [name, folder.write(name, content)]))
     const filter = filterFile(folder)
     const starter = new JailStarter(folder, filter.path, inheritedDescriptors())
@@ -40,7 +43,7 @@ export async function createJailLauncher(options: JailLauncherOptions): Promise<
       folder: folder.path,
       filterMissing: filter.missing,
       sdkFolder: options.sdkFolder,
-      user: process.geteuid?.() === 0 ? (options.user ?? NOBODY) : null,
+      user,
       without: new Set(options.without),
     })
     return new Launcher(found.isolation, found.setup, found.cgroups, starter, folder)

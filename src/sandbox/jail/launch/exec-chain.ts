@@ -40,8 +40,6 @@ export interface ExecChain {
   readonly env: Readonly<Record<string, string>>
   /** Undefined: as bext. */
   readonly user: User | undefined
-  /** In a group of processes of its own, which is all there is to kill it by. */
-  readonly detached: boolean
 }
 
 /**
@@ -102,7 +100,6 @@ function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: num
     env: { PATH },
     // Before bubblewrap: it maps the jail's user to its own, which must not be root.
     user: asRoot ? undefined : (setup.user ?? undefined),
-    detached: false,
   }
 }
 
@@ -163,7 +160,6 @@ function plainChain(setup: ChainSetup, options: LaunchOptions, cgroups: number, 
     cwd: options.folder,
     env,
     user: setup.user ?? undefined,
-    detached: true,
   }
 }
 

@@ -27,6 +27,7 @@ export class JailStarter {
 
   /** @throws {Error} When it ended before it was a jail: what was said of that. */
   async start(setup: ChainSetup, cgroups: Cgroups | null, options: LaunchOptions): Promise<RunningJail> {
+    this.#folder.renew()
     const home = setup.containment === "none" ? await this.#makeHome(setup) : null
     const started = await this.#queue.run(() => this.#spawn(setup, cgroups, options, home))
     const { stdin, stdout, stderr, status } = started

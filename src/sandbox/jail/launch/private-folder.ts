@@ -2,7 +2,9 @@ import { type SpawnOptions, spawn, spawnSync } from "node:child_process"
 import { once } from "node:events"
 import {
   chmodSync,
+  existsSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readlinkSync,
@@ -20,6 +22,11 @@ export interface PrivateFolder extends Disposable {
   readonly path: string
   /** Absolute path of a file in it that everybody may read. */
   write(name: string, content: string | Uint8Array): string
+  /**
+   * Writes again what is gone: many systems remove old files from their folder for temporary ones.
+   * @throws {Error} When somebody else has made a folder of that name since.
+   */
+  renew(): void
 }
 
 /** Makes one, and removes those of processes that are gone. */
@@ -28,17 +35,33 @@ export function createPrivateFolder(): PrivateFolder {
   const path = mkdtempSync(join(tmpdir(), `${ownName()}-`))
   // Jails run as another user.
   chmodSync(path, 0o755)
+  const files = new Map<string, string | Uint8Array>()
   return {
     path,
     write(name, content) {
       const file = join(path, name)
-      writeFileSync(file, content)
-      // Whatever the umask is.
-      chmodSync(file, 0o444)
+      files.set(file, content)
+      writeForAll(file, content)
       return file
+    },
+    renew() {
+      if (!existsSync(path)) makeForAll(path)
+      if (!isOurs(path)) throw new Error(`${path} is not bext's any more: restart bext`)
+      for (const [file, content] of files) if (!existsSync(file)) writeForAll(file, content)
     },
     [Symbol.dispose]: () => removeFolder(path),
   }
+}
+
+/** Whatever the umask is, as below. */
+function makeForAll(folder: string): void {
+  mkdirSync(folder)
+  chmodSync(folder, 0o755)
+}
+
+function writeForAll(file: string, content: string | Uint8Array): void {
+  writeFileSync(file, content, { flag: "wx" })
+  chmodSync(file, 0o444)
 }
 
 /** Names this process for ever: its pid may be somebody else's later, and is somebody else's in other containers. */
@@ -72,6 +95,7 @@ function pidNamespace(): string {
 }
 
 function removeFolder(path: string): void {
+  if (!existsSync(path)) return
   for (const entry of readdirSync(path, { withFileTypes: true })) {
     const file = join(path, entry.name)
     if (!entry.isDirectory()) unlinkSync(file)

@@ -3,9 +3,6 @@ import { readdirSync, readFileSync } from "node:fs"
 /** Clock ticks of a second as the kernel tells user space of them, on every architecture that Node runs on: time(7). */
 const TICKS_PER_SECOND = 100
 
-/** Bytes of a page is not something Node tells. Where it is larger, as on some arm64, memory is told too small. */
-const PAGE_BYTES = 4096
-
 /** A process and those it started, without those that left for another parent. From the top. */
 export function processTree(pid: number): number[] {
   const pids = [pid]
@@ -24,11 +21,11 @@ export function cpuMsOf(pids: readonly number[]): number {
   return (ticks * 1000) / TICKS_PER_SECOND
 }
 
-/** What these processes have in memory; what they share is counted for each. Source: proc_pid_statm(5). */
+/** What these processes have in memory; what they share is counted for each. Source: proc_pid_status(5). */
 export function memoryBytesOf(pids: readonly number[]): number {
-  let pages = 0
-  for (const pid of pids) pages += Number(read(`/proc/${pid}/statm`).split(" ")[1] ?? 0)
-  return pages * PAGE_BYTES
+  let kibibytes = 0
+  for (const pid of pids) kibibytes += Number(/^VmRSS:\s+(\d+)/m.exec(read(`/proc/${pid}/status`))?.[1] ?? 0)
+  return kibibytes * 1024
 }
 
 /** Of all its threads. Source: proc_tid_children(5). */

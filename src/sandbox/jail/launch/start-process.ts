@@ -35,7 +35,8 @@ export function startProcess(chain: ExecChain, files: StartFiles): SpawnedProces
     const child = spawn(chain.command, chain.args, {
       cwd: chain.cwd,
       env: chain.env,
-      detached: chain.detached,
+      // In a session of its own: Ctrl-C on bext's terminal is for bext, which ends its programs when it has drained.
+      detached: true,
       stdio: toStdio(files, opened),
       ...chain.user,
     } satisfies SpawnOptions)

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict"
-import { chmodSync, existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs"
+import { once } from "node:events"
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, it } from "node:test"
 import { Worker } from "node:worker_threads"
 import { JailFolder } from "./jail-folder.ts"
 import { IS_ROOT, NO_BUBBLEWRAP, NOT_ROOT, openLauncher } from "./launchers.ts"
+import { processesWith } from "./traces.ts"
 
 describe("a launcher", { skip: NO_BUBBLEWRAP }, () => {
   it("finds out what the machine offers by doing it, and says what is missing and what to do", async () => {
@@ -57,6 +59,41 @@ describe("a launcher", { skip: NO_BUBBLEWRAP }, () => {
     await refused
     await assert.rejects(folder.launch(launcher, ["true"]), /closed/)
     assert.deepEqual(ownFolders(), before)
+  })
+})
+
+describe("temporary files of a launcher", { skip: NO_BUBBLEWRAP }, () => {
+  it("are written again when a cleaner of old files has taken them", async () => {
+    using folder = new JailFolder()
+    await using launcher = await openLauncher()
+    const [own = ""] = ownFolders()
+    rmSync(join(tmpdir(), own, "passwd"))
+    assert.match(await folder.sh(launcher, "cat /etc/passwd"), /^plugin:/m)
+    rmSync(join(tmpdir(), own), { recursive: true })
+    assert.match(await folder.sh(launcher, "cat /etc/passwd"), /^plugin:/m)
+  })
+
+  it("are not taken from a folder that somebody else has made in their place", { skip: NOT_ROOT }, async () => {
+    using folder = new JailFolder()
+    await using launcher = await openLauncher()
+    const [own = ""] = ownFolders()
+    const path = join(tmpdir(), own)
+    rmSync(path, { recursive: true })
+    mkdirSync(path)
+    chownSync(path, 65534, 65534)
+    await assert.rejects(folder.run(launcher, ["true"]), /is not bext's any more/)
+    rmSync(path, { recursive: true })
+  })
+
+  it("are not where programs cannot read them, which is said", { skip: NOT_ROOT }, async () => {
+    using folder = new JailFolder()
+    chmodSync(folder.path, 0o700)
+    const before = process.env.TMPDIR
+    process.env.TMPDIR = folder.path
+    await assert.rejects(openLauncher(), /TMPDIR.* run chmod o\+x/)
+    if (before === undefined) delete process.env.TMPDIR
+    else process.env.TMPDIR = before
+    assert.deepEqual(readdirSync(folder.path), [])
   })
 })
 
@@ -177,6 +214,19 @@ describe("a launch", { skip: NO_BUBBLEWRAP }, () => {
     assert.equal(Math.max(...perTurn), 1)
   })
 
+  it("is not of the terminal's group of processes, which Ctrl-C ends", async () => {
+    using folder = new JailFolder()
+    await using launcher = await openLauncher()
+    const mark = `session-${process.pid}`
+    const jail = await folder.launch(launcher, ["sh", "-c", "echo; read -r _", mark])
+    await once(jail.stdout, "data")
+    const groups = processesWith(mark).map(groupOf)
+    assert.equal(groups.length, 3)
+    assert.ok(!groups.includes(groupOf(process.pid)))
+    jail.kill()
+    await jail.exited
+  })
+
   it("answers with what the program wrote, also when it ends at once", async () => {
     using folder = new JailFolder()
     await using launcher = await openLauncher()
@@ -186,6 +236,11 @@ describe("a launch", { skip: NO_BUBBLEWRAP }, () => {
     }
   })
 })
+
+/** Source: proc_pid_stat(5), field 5. */
+function groupOf(pid: number): string | undefined {
+  return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[2]
+}
 
 function ownFolders(): string[] {
   return readdirSync(tmpdir()).filter(
