@@ -21,6 +21,9 @@ const SECTIONS: Record<string, () => Promise<Section>> = {
   "wasm-instances": async () => (await import("./wasm-instances.ts")).measureWasmInstances(),
   "wasm-server": async () => (await import("./wasm-server.ts")).measureWasmServer(),
   "wasm-hostile": async () => (await import("./wasm-hostile.ts")).measureWasmHostile(),
+  jail: async () => (await import("./jail.ts")).measureJails(),
+  "jail-calls": async () => (await import("./jail-calls.ts")).measureJailCalls(),
+  "jail-server": async () => (await import("./jail-server.ts")).measureJailServer(),
   hostile: async () => (await import("./hostile.ts")).measureHostile(),
 }
 
