@@ -12,8 +12,8 @@ const MIB = 2 ** 20
 const groups = await openCgroups()
 after(() => groups[Symbol.asyncDispose]())
 
-const title = `what is on its way between sockets of a group is bounded in this machine's kernel (${groups.version})`
-it(title, { skip: groups.reason ?? missing(PYTHON) }, async (t) => {
+const skip = groups.reason ?? missing(PYTHON)
+it(`between sockets, a group has bounded memory in this machine's kernel (${groups.version})`, { skip }, async (t) => {
   const group = groups.create("test", { memoryBytes: 64 * MIB, pids: 8, cpus: 1 })
   t.after(() => group.remove())
   const program = `${findProgram(PYTHON)} ${join(import.meta.dirname, "fill-sockets.py")}`
