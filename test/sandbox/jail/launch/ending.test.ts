@@ -29,6 +29,21 @@ print("clinging", flush=True)
 while True: time.sleep(1)
 `
 
+/** Sixty children whose own children outlive them, one after the other. A moment without room for one is no failure. */
+const ORPHANS = `
+import os, time
+def fork():
+    for _ in range(1000):
+        try: return os.fork()
+        except BlockingIOError: time.sleep(0.01)
+    os._exit(1)
+for _ in range(60):
+    if fork() == 0:
+        fork()
+        os._exit(0)
+    assert os.wait()[1] == 0
+`
+
 const skip = NO_BUBBLEWRAP || missing(PYTHON)
 const HOLD = fileURLToPath(new URL("hold-jails.ts", import.meta.url))
 
@@ -102,6 +117,13 @@ for (const { way, without, root } of WAYS) {
       assert.deepEqual(cgroupsOf(process.pid), before.cgroups)
       assert.equal(openDescriptors().length, before.descriptors.length)
       assert.equal(mounts(), before.mounts)
+    })
+
+    it("is not needed for orphans to be reaped: they do not add up to the limit of processes", async () => {
+      using folder = new JailFolder()
+      await using launcher = await openLauncher(without)
+      const { code, stderr } = await folder.run(launcher, ["python3", "-c", ORPHANS], { limits: { pids: 24 } })
+      assert.deepEqual([code, stderr], [0, ""])
     })
 
     it("keeps what it has used, which counts all of it while it runs", async () => {
