@@ -3,6 +3,7 @@ import { once } from "node:events"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { Readable, Writable } from "node:stream"
+import { setTimeout as delay } from "node:timers/promises"
 import { createJailLauncher } from "../src/sandbox/jail/launch/create-jail-launcher.ts"
 import type { Jail, JailLauncher } from "../src/sandbox/jail/launcher.ts"
 import { describe, makeGuests, NO_JAILS, PYTHON_PROGRAM, SDK, toLaunch } from "./jail-guests.ts"
@@ -13,6 +14,8 @@ const TITLE = "Jails: starting a program"
 const HELLO =
   '{"method":"hello","params":{"protocol":1,"plugin":"bench","config":null,"limits":{"line_bytes":65536}},"id":0}\n'
 const AT_ONCE = 20
+/** As long as the starts take. */
+const RESTING_MS = 150
 const JAILS = 8
 
 /** Since a program was spawned until its first line is there; what isolation adds to that in time and memory. */
@@ -191,28 +194,54 @@ function proportionalKb(pid: number): number {
 
 /** The longest that nothing else gets a turn while many jails are asked for in the same moment. */
 async function measureBlocking(launcher: JailLauncher, folder: string): Promise<Row> {
-  const longest: number[] = []
-  for (let round = 0; round < 5; round++) {
-    let most = 0
-    let over = false
-    let last = performance.now()
-    const turn = () => {
-      const now = performance.now()
-      most = Math.max(most, now - last)
-      last = now
-      if (!over) setImmediate(turn)
-    }
-    setImmediate(turn)
-    const starts = Array.from({ length: AT_ONCE }, () => launcher.launch(toLaunch(folder, ["/plugin/answer-lines"])))
-    const jails = await Promise.all(starts)
-    over = true
-    longest.push(most)
-    await Promise.all(jails.map(end))
-  }
+  const samples = await interleave(
+    {
+      starting: async () => {
+        const turns = new LongestTurn()
+        const launch = toLaunch(folder, ["/plugin/answer-lines"])
+        const jails = await Promise.all(Array.from({ length: AT_ONCE }, () => launcher.launch(launch)))
+        const ms = turns.end()
+        await Promise.all(jails.map(end))
+        return ms
+      },
+      resting: async () => {
+        const turns = new LongestTurn()
+        await delay(RESTING_MS)
+        return turns.end()
+      },
+    },
+    { rounds: 9, warmUp: 1 },
+  )
   return {
     what: `longest turn of the event loop while ${AT_ONCE} jails start`,
-    value: median(longest),
+    value: median(samples.starting),
     unit: "ms",
+    comparedTo: "at rest",
+    ratio: median(samples.starting) / median(samples.resting),
     target: { of: "value", atMost: 2 },
+  }
+}
+
+/** Watches from its making on. */
+class LongestTurn {
+  #most = 0
+  #last = performance.now()
+  #over = false
+
+  constructor() {
+    setImmediate(() => this.#look())
+  }
+
+  /** Milliseconds. */
+  end(): number {
+    this.#over = true
+    return this.#most
+  }
+
+  #look(): void {
+    const now = performance.now()
+    this.#most = Math.max(this.#most, now - this.#last)
+    this.#last = now
+    if (!this.#over) setImmediate(() => this.#look())
   }
 }
