@@ -72,7 +72,7 @@ describe("a plugin that is a program", { skip: needsJail, concurrency: 2 }, () =
     await assert.rejects(load(t, files, all, { tiers }), {
       code: "E_ISOLATION",
       message:
-        /needs the isolation level full, and this machine offers namespaces: .*bounded as a whole.*to do without it, write \[plugins\.hello\] min_isolation = "namespaces"/,
+        /needs the isolation level full, and this machine offers namespaces: .*memory, processes and CPU of a program.*to do without it, write \[plugins\.hello\] min_isolation = "namespaces"/,
     })
     const lower = await load(t, files, `${all}\nmin_isolation = "namespaces"`, { tiers })
     assert.equal(lower.plugin("hello").isolation?.level, "namespaces")
