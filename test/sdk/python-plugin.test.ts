@@ -110,6 +110,7 @@ describe("a plugin in Python, in its jail behind a server", { skip: missingForPy
     ["/forbidden", "502 E_HEADER_FORBIDDEN"],
     ["/refused", "502 E_STORAGE_KEY"],
     ["/inject", "502 E_HEADER_INVALID"],
+    ["/sleep", "504 E_LIMIT_TIME"],
   ] as const) {
     it(`fails ${path} as ${expected}, and keeps its variables`, async () => {
       const calls = async () => Number((await plugin.ask("/calls")).slice(4))

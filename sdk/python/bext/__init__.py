@@ -60,7 +60,8 @@ from ._run import run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Mapping, Optional
+    from collections.abc import Mapping
+    from typing import Any
 
     from . import aio as aio
     from ._wire import HeadersInput, Value
@@ -69,12 +70,10 @@ storage = Storage()
 queue = Queue()
 log = Log()
 config: Mapping[str, Any] = _MappingProxyType(_hooks.config)
-"""The plugin's own settings, defaults of its schema applied. Empty until the host has said hello: read them in hooks."""
+"""The plugin's own settings, defaults of its schema applied. Empty until the host has said hello: read it in hooks."""
 
 
-def respond(
-    status: int = 200, body: Optional[Value] = None, headers: Optional[HeadersInput] = None
-) -> Answer:
+def respond(status: int = 200, body: Value | None = None, headers: HeadersInput | None = None) -> Answer:
     """What `on_request` returns to answer in place of the app. `headers`: a dict, or pairs where names repeat.
 
     Text without a content-type is sent as ``text/plain;charset=UTF-8``.
@@ -82,7 +81,7 @@ def respond(
     return Answer(status, body, headers)
 
 
-def respond_json(value: Any, status: int = 200, headers: Optional[HeadersInput] = None) -> Answer:
+def respond_json(value: Any, status: int = 200, headers: HeadersInput | None = None) -> Answer:
     """As `respond`, with `value` as JSON."""
     from ._wire import encode, to_pairs
 
@@ -99,7 +98,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'bext' has no attribute {name!r}")
 
 
-# In a jail, before anything that the plugin loads can write to standard output. Elsewhere it may be a test that imports this.
+# In a jail, before what the plugin loads can write to standard output. Elsewhere this may be imported by a test.
 if __file__.startswith("/bext/python/"):
     _host.open_channel()
 

@@ -17,11 +17,11 @@ from ._wire import encode, value_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, List, Optional, Set, Tuple
+    from typing import Any, Callable
 
     from ._wire import Message
 
-CALL: ContextVar[Optional[int]] = ContextVar("bext_call", default=None)
+CALL: ContextVar[int | None] = ContextVar("bext_call", default=None)
 """The call of the host that the running code belongs to."""
 
 host: Message = {"plugin": "", "leader": False}
@@ -33,7 +33,7 @@ UNANSWERED = 256
 ANSWERS_WAIT_NS = 100_000
 """So long at most do answers wait to be written together with the next."""
 
-_scan: Callable[[str, int], Tuple[Any, int]] = JSONDecoder().scan_once  # type: ignore[attr-defined]
+_scan: Callable[[str, int], tuple[Any, int]] = JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 class Channel:
@@ -42,20 +42,20 @@ class Channel:
     def __init__(self, source: int, sink: int) -> None:
         self.source = source
         self.ended = False
-        self.calls: Deque[Message] = deque()
+        self.calls: deque[Message] = deque()
         """Calls of the host that nobody has taken up yet."""
-        self.cancelled: Set[Optional[int]] = set()
-        self.on_lines_elsewhere: Optional[Callable[[], object]] = None
+        self.cancelled: set[int | None] = set()
+        self.on_lines_elsewhere: Callable[[], object] | None = None
         """Told when somebody who waited for an answer has read lines."""
         self._sink = sink
-        self._open: Dict[int, Optional[Callable[[], object]]] = {}
-        self._pieces: List[bytes] = []
-        self._waiting: Dict[int, Callable[[Message], None]] = {}
-        self._held_back: Deque[str] = deque()
+        self._open: dict[int, Callable[[], object] | None] = {}
+        self._pieces: list[bytes] = []
+        self._waiting: dict[int, Callable[[Message], None]] = {}
+        self._held_back: deque[str] = deque()
         self._ids = count(1)
         self._changed = threading.Condition(threading.Lock())
         self._reading = False
-        self._outgoing: List[str] = []
+        self._outgoing: list[str] = []
         self._written_ns = perf_counter_ns()
         self._writing = threading.Lock()
 
@@ -69,7 +69,7 @@ class Channel:
 
         Raises HostError for a refusal, Cancelled when the call it belongs to is over, EOFError without a host.
         """
-        result: List[Message] = []
+        result: list[Message] = []
         current = CALL.get()
         self._ask(method, params, current, result.append)
         self._wait(lambda: bool(result), current)
@@ -78,7 +78,7 @@ class Channel:
         return value_of(result[0])
 
     def call_later(self, method: str, params: Message, answered: Callable[[Message], None]) -> None:
-        """Calls the host with the next `flush`; `answered` gets the parameters of its answer, in whatever thread reads it."""
+        """Calls the host with the next `flush`; the thread that reads the answer gives its parameters to `answered`."""
         self._ask(method, params, CALL.get(), answered)
 
     def notify(self, method: str, params: Message) -> None:
@@ -101,7 +101,7 @@ class Channel:
                 data = data[os.write(self._sink, data) :]
             self._written_ns = perf_counter_ns()
 
-    def begin(self, call_id: int, cancel: Optional[Callable[[], object]]) -> None:
+    def begin(self, call_id: int, cancel: Callable[[], object] | None) -> None:
         """Says how a call that runs is ended before its time; None: by not letting it wait for the host."""
         self._open[call_id] = cancel
         if cancel is not None and call_id in self.cancelled:
@@ -126,7 +126,7 @@ class Channel:
         os.close(self._sink)
         self.source = self._sink = -1
 
-    def _wait(self, is_done: Callable[[], bool], current: Optional[int]) -> None:
+    def _wait(self, is_done: Callable[[], bool], current: int | None) -> None:
         self.flush()
         while True:
             with self._changed:
@@ -210,7 +210,7 @@ class Channel:
         if cancel is not None:
             cancel()
 
-    def _ask(self, method: str, params: Message, current: Optional[int], answered: Callable[[Message], None]) -> None:
+    def _ask(self, method: str, params: Message, current: int | None, answered: Callable[[Message], None]) -> None:
         call_id = next(self._ids)
         line = _call_line(method, params, call_id, current)
         with self._changed:
@@ -245,7 +245,7 @@ def claim_descriptors() -> Channel:
     return channel
 
 
-def _call_line(method: str, params: Message, call_id: Optional[int], current: Optional[int]) -> str:
+def _call_line(method: str, params: Message, call_id: int | None, current: int | None) -> str:
     line: Message = {"method": method, "params": params}
     if call_id is not None:
         line["id"] = call_id
@@ -254,7 +254,7 @@ def _call_line(method: str, params: Message, call_id: Optional[int], current: Op
     return encode(line) + "\n"
 
 
-def _parse_leniently(line: str) -> Optional[Message]:
+def _parse_leniently(line: str) -> Message | None:
     """A line as people type it, with space around it. The host's never get here."""
     if not line.strip():
         return None

@@ -10,7 +10,8 @@ from ._wire import from_wire, text, to_pairs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, Union, overload
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any, overload
 
     from ._wire import HeadersInput, Message
 
@@ -23,12 +24,12 @@ class _Named:
     if TYPE_CHECKING:
 
         @overload
-        def get(self, name: str) -> Optional[str]: ...
+        def get(self, name: str) -> str | None: ...
 
         @overload
         def get(self, name: str, default: str) -> str: ...
 
-        def get(self, name: str, default: Optional[str] = None) -> Optional[str]:
+        def get(self, name: str, default: str | None = None) -> str | None:
             """The text, or `default`."""
 
     else:
@@ -46,7 +47,7 @@ class Headers(_Named):
     def __init__(self, pairs: Iterable[Any]) -> None:
         self._pairs = pairs
 
-    def get_all(self, name: str) -> List[str]:
+    def get_all(self, name: str) -> list[str]:
         """Each value. `get` gives them joined by ", ", which those of Set-Cookie cannot be."""
         wanted = name.lower()
         return [value for key, value in self._pairs if key == wanted]
@@ -54,20 +55,20 @@ class Headers(_Named):
     def has(self, name: str) -> bool:
         return name in self
 
-    def items(self) -> List[Tuple[str, str]]:
+    def items(self) -> list[tuple[str, str]]:
         """In order, names in lower case."""
         return [(name, value) for name, value in self._pairs]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self.get_all(name))
 
-    def __iter__(self) -> Iterator[Tuple[str, str]]:
+    def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self.items())
 
     def __repr__(self) -> str:
         return f"Headers({self.items()!r})"
 
-    def _find(self, name: str) -> Optional[str]:
+    def _find(self, name: str) -> str | None:
         values = self.get_all(name)
         return ", ".join(values) if values else None
 
@@ -82,25 +83,25 @@ class SearchParams(_Named):
 
         self._pairs = parse_qsl(query, keep_blank_values=True)
 
-    def get_all(self, name: str) -> List[str]:
+    def get_all(self, name: str) -> list[str]:
         return [value for key, value in self._pairs if key == name]
 
     def has(self, name: str) -> bool:
         return name in self
 
-    def items(self) -> List[Tuple[str, str]]:
+    def items(self) -> list[tuple[str, str]]:
         return list(self._pairs)
 
     def __contains__(self, name: object) -> bool:
         return any(key == name for key, _ in self._pairs)
 
-    def __iter__(self) -> Iterator[Tuple[str, str]]:
+    def __iter__(self) -> Iterator[tuple[str, str]]:
         return iter(self.items())
 
     def __repr__(self) -> str:
         return f"SearchParams({self.items()!r})"
 
-    def _find(self, name: str) -> Optional[str]:
+    def _find(self, name: str) -> str | None:
         return next((value for key, value in self._pairs if key == name), None)
 
 
@@ -114,10 +115,10 @@ class Body:
 
     __slots__ = ("_side", "_wire", "_bytes")
 
-    def __init__(self, side: str, wire: Optional[Message]) -> None:
+    def __init__(self, side: str, wire: Message | None) -> None:
         self._side = side
         self._wire = wire
-        self._bytes: Optional[bytes] = None
+        self._bytes: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -157,7 +158,7 @@ class User:
 
     __slots__ = ("id", "claims")
 
-    def __init__(self, id: str, claims: Optional[Mapping[str, Any]] = None) -> None:
+    def __init__(self, id: str, claims: Mapping[str, Any] | None = None) -> None:
         self.id = id
         self.claims: Mapping[str, Any] = {} if claims is None else claims
 
@@ -166,7 +167,7 @@ class User:
 
 
 class Extensions(_Named):
-    """Short texts that plugins leave on a request for each other. To `get` one, the key is "plugin.key", of any plugin."""
+    """Short texts that plugins leave on a request for each other. `get` takes a "plugin.key", of any plugin."""
 
     __slots__ = ("_seen", "_changes", "_plugin")
 
@@ -179,7 +180,7 @@ class Extensions(_Named):
         """`key` is without prefix: the host adds the plugin's name. At most 32 keys, 8 KiB each."""
         self._changes.setdefault("extensions", {})[text(key, "key")] = text(value, "value")
 
-    def _find(self, key: str) -> Optional[str]:
+    def _find(self, key: str) -> str | None:
         prefix, _, rest = key.partition(".")
         own = self._changes.get("extensions", {}) if prefix == self._plugin else {}
         return str(own[rest]) if rest in own else self._seen.get(key)
@@ -205,7 +206,7 @@ class _HeaderChanges:
         self._take_back(name)
         self._fields.setdefault("remove_headers", []).append(name)
 
-    def set_body(self, body: Union[str, bytes]) -> None:
+    def set_body(self, body: str | bytes) -> None:
         if not isinstance(body, (str, bytes, bytearray)):
             raise TypeError(f"a body is str or bytes, not {type(body).__name__}; for JSON: json.dumps(value)")
         self._fields["body"] = body
@@ -222,8 +223,8 @@ class _HeaderChanges:
 class RequestChanges(_HeaderChanges):
     """Changes of the request on its way to the app. They take effect when the function has returned.
 
-    What the host refuses fails the call: ``E_HEADER_FORBIDDEN``, ``E_HEADER_INVALID``, ``E_PERMISSION``, ``E_PATH_REWRITE``,
-    ``E_BODY_NOT_DECLARED``.
+    What the host refuses fails the call: ``E_HEADER_FORBIDDEN``, ``E_HEADER_INVALID``, ``E_PERMISSION``,
+    ``E_PATH_REWRITE``, ``E_BODY_NOT_DECLARED``.
     """
 
     __slots__ = ()
@@ -249,7 +250,7 @@ class ResponseChanges(_HeaderChanges):
     def __init__(self, params: Message, fields: Message) -> None:
         super().__init__(fields)
         self._params = params
-        self._body: Optional[Body] = None
+        self._body: Body | None = None
 
     @property
     def status(self) -> int:
@@ -282,8 +283,8 @@ class _ExchangeContext:
         self._params = params
         self._host = host
         self._fields: Message = {}
-        self._body: Optional[Body] = None
-        self._search_params: Optional[SearchParams] = None
+        self._body: Body | None = None
+        self._search_params: SearchParams | None = None
 
     @property
     def method(self) -> str:
@@ -320,7 +321,7 @@ class _ExchangeContext:
 
     @property
     def scheme(self) -> str:
-        """"http" or "https"."""
+        """Either "http" or "https"."""
         return str(self._params.get("scheme", "http"))
 
     @property
@@ -333,8 +334,8 @@ class _ExchangeContext:
         return str(self._params.get("request_id", ""))
 
     @property
-    def upgrade(self) -> Optional[str]:
-        """"websocket" when the client asks for one."""
+    def upgrade(self) -> str | None:
+        """Is "websocket" when the client asks for one."""
         return self._params.get("upgrade")
 
     @property
@@ -350,17 +351,17 @@ class _ExchangeContext:
         return self._body
 
     @property
-    def user(self) -> Optional[User]:
+    def user(self) -> User | None:
         """Who the request speaks for; None for nobody."""
         user = self._params.get("user")
         return None if user is None else User(user["id"], user.get("claims"))
 
     @property
-    def tenant_id(self) -> Optional[str]:
+    def tenant_id(self) -> str | None:
         return self._params.get("tenant_id")
 
     @property
-    def site_id(self) -> Optional[str]:
+    def site_id(self) -> str | None:
         return self._params.get("site_id")
 
     @property
@@ -412,7 +413,7 @@ class Answer:
 
     __slots__ = ("fields",)
 
-    def __init__(self, status: int, body: Union[str, bytes, None], headers: Optional[HeadersInput]) -> None:
+    def __init__(self, status: int, body: str | bytes | None, headers: HeadersInput | None) -> None:
         if not isinstance(status, int):
             raise TypeError(f"a status is an int, not {type(status).__name__}")
         if body is not None and not isinstance(body, (str, bytes, bytearray)):
@@ -447,15 +448,15 @@ class RequestCompleteEvent:
         self.method: str = get("method", "GET")
         self.path: str = get("path", "/")
         self.status: int = get("status", 200)
-        self.cache_status: Optional[str] = get("cache_status")
+        self.cache_status: str | None = get("cache_status")
         """"hit", "stale", "miss" or None."""
         self.render_time_us: float = get("render_time_us", 0)
         """Microseconds the handler took."""
         self.duration_ms: float = get("duration_ms", 0)
         """From accept to the end of the response."""
-        self.tenant_id: Optional[str] = get("tenant_id")
-        self.site_id: Optional[str] = get("site_id")
-        self.encoding: Optional[str] = get("encoding")
+        self.tenant_id: str | None = get("tenant_id")
+        self.site_id: str | None = get("site_id")
+        self.encoding: str | None = get("encoding")
         """Content coding of the response, None for none."""
         self.is_bot: bool = get("is_bot", False)
 
@@ -472,9 +473,9 @@ class QueueMessage:
         self.queue: str = get("queue", "")
         self.value: Any = get("value")
         """What was pushed. Written by whoever may push to the queue: check it."""
-        self.key: Optional[str] = get("key")
+        self.key: str | None = get("key")
         self.attempt: int = get("attempt", 1)
         """Deliveries so far, this one included."""
         self.pushed_at_ms: float = get("pushedAtMs", 0)
         """Milliseconds since the epoch."""
-        self.tenant_id: Optional[str] = get("tenantId")
+        self.tenant_id: str | None = get("tenantId")

@@ -4,7 +4,8 @@ from __future__ import annotations
 class HostError(Exception):
     """What the host refused: a permission, a spent budget, invalid data. Left uncaught, it fails the call.
 
-    ``code`` is one of bext's error codes, such as ``E_PERMISSION`` or ``E_STORAGE_KEY``; ``bext explain CODE`` describes each.
+    ``code`` is one of bext's error codes, such as ``E_PERMISSION`` or ``E_STORAGE_KEY``; ``bext explain CODE``
+    describes each.
     """
 
     def __init__(self, code: str, message: str) -> None:

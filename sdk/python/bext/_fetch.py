@@ -6,7 +6,7 @@ from ._wire import to_pairs, to_wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
+    from typing import Any
 
     from ._wire import HeadersInput, Message, Value
 
@@ -41,8 +41,8 @@ def fetch(
     url: str,
     *,
     method: str = "GET",
-    headers: Optional[HeadersInput] = None,
-    body: Optional[Value] = None,
+    headers: HeadersInput | None = None,
+    body: Value | None = None,
     redirect: str = "follow",
 ) -> FetchResponse:
     """Requests a URL that ``permissions.allowed_urls`` lists; the program has no network of its own.
@@ -53,9 +53,7 @@ def fetch(
     return FetchResponse(call("fetch", fetch_params(url, method, headers, body, redirect)))
 
 
-def fetch_params(
-    url: str, method: str, headers: Optional[HeadersInput], body: Optional[Value], redirect: str
-) -> Message:
+def fetch_params(url: str, method: str, headers: HeadersInput | None, body: Value | None, redirect: str) -> Message:
     params: Message = {"url": url, "method": method, "redirect": redirect}
     if headers is not None:
         params["headers"] = to_pairs(headers)

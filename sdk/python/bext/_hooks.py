@@ -9,17 +9,17 @@ from ._context import Answer, QueueMessage, RequestCompleteEvent, RequestContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
+    from typing import Any, Callable, TypeVar
 
     from ._wire import Message
 
     Function = TypeVar("Function", bound=Callable[..., Any])
-    Arguments = Tuple[Any, ...]
+    Arguments = tuple[Any, ...]
 
-config: Dict[str, Any] = {}
+config: dict[str, Any] = {}
 """The settings of `hello`."""
 
-handlers: Dict[str, Handler] = {}
+handlers: dict[str, Handler] = {}
 """The plugin's functions, by the name of the hook in lines."""
 
 
@@ -40,7 +40,7 @@ class Hook:
         name: str,
         arguments: str,
         to_arguments: Callable[[Message], Arguments],
-        to_fields: Callable[[Arguments, Any], Optional[Message]],
+        to_fields: Callable[[Arguments, Any], Message | None],
     ) -> None:
         self.name = name
         self.arguments = arguments
@@ -86,7 +86,7 @@ def _to_request(params: Message) -> Arguments:
     return (RequestContext(params, host),)
 
 
-def _from_request(arguments: Arguments, result: Any) -> Optional[Message]:
+def _from_request(arguments: Arguments, result: Any) -> Message | None:
     if result is None:
         return arguments[0]._fields or None
     if isinstance(result, Answer):
@@ -100,7 +100,7 @@ def _to_response(params: Message) -> Arguments:
     return (ResponseContext(params, host),)
 
 
-def _from_response(arguments: Arguments, result: Any) -> Optional[Message]:
+def _from_response(arguments: Arguments, result: Any) -> Message | None:
     if result is None:
         return arguments[0]._fields or None
     raise TypeError(f"on_response returned {_kind(result)}: it returns nothing, ctx.response changes the response")
@@ -114,11 +114,11 @@ def _ignore(_arguments: Arguments, _result: Any) -> None:
     return None
 
 
-def _result(_arguments: Arguments, result: Any) -> Optional[Message]:
+def _result(_arguments: Arguments, result: Any) -> Message | None:
     return None if result is None else {"result": result}
 
 
-def _from_transform(_arguments: Arguments, result: Any) -> Optional[Message]:
+def _from_transform(_arguments: Arguments, result: Any) -> Message | None:
     if result is None or isinstance(result, str):
         return _result((), result)
     raise TypeError(f"transform returned {_kind(result)}: return the new text, or None to leave it as it is")

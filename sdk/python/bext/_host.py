@@ -1,4 +1,4 @@
-"""What a plugin may ask of the host, in plain functions: each waits for its answer. `bext.aio` has the same to await."""
+"""What a plugin may ask of the host. Each function waits for its answer; `bext.aio` has the same to await."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ._wire import bytes_to_wire, from_wire, to_wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional
+    from typing import Any
 
     from ._channel import Channel
     from ._wire import Message, Value
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 BODY_PIECE = 196_608
 """Bytes of a body read or written at once. Source: docs/nsjail-protocol.md (at most 262144 in `body.read`)."""
 
-_open: Optional[Channel] = None
+_open: Channel | None = None
 
 
 def open_channel() -> Channel:
@@ -39,13 +39,13 @@ def call(method: str, params: Message) -> Any:
 
 
 class Storage:
-    """Keys and values of this plugin (and of the request's tenant, if it has one). Text comes back as str, bytes as bytes.
+    """Keys and values of this plugin, and of the request's tenant. Text comes back as str, bytes as bytes.
 
-    Keys are 1 to 512 bytes without NUL, slash, backslash and "..": ``E_STORAGE_KEY``. Other refusals: ``E_LIMIT_STORAGE``,
-    ``E_STATE_UNAVAILABLE``.
+    Keys are 1 to 512 bytes without NUL, slash, backslash and "..": ``E_STORAGE_KEY``. Other refusals:
+    ``E_LIMIT_STORAGE``, ``E_STATE_UNAVAILABLE``.
     """
 
-    def get(self, key: str) -> Optional[Value]:
+    def get(self, key: str) -> Value | None:
         """None when absent or expired."""
         return from_wire(call("storage.get", {"key": key}))  # type: ignore[no-any-return]
 
@@ -57,7 +57,7 @@ class Storage:
         """Whether it was there."""
         return bool(call("storage.delete", {"key": key}))
 
-    def keys(self, prefix: str = "", limit: int = 1000) -> List[str]:
+    def keys(self, prefix: str = "", limit: int = 1000) -> list[str]:
         """Keys that start with `prefix`, sorted."""
         return list(call("storage.keys", {"prefix": prefix, "limit": limit}))
 
@@ -65,7 +65,7 @@ class Storage:
         """Adds to a counter, atomically across processes; an absent key counts as 0. Returns the new value."""
         return int(call("storage.incr", {"key": key, "by": by, "ttl_ms": ttl_ms}))
 
-    def cas(self, key: str, expected: Optional[Value], value: Value, *, ttl_ms: int = 0) -> bool:
+    def cas(self, key: str, expected: Value | None, value: Value, *, ttl_ms: int = 0) -> bool:
         """Compare and set, atomically across processes; `expected` None = absent. Returns whether it was set."""
         return bool(call("storage.cas", cas_params(key, expected, value, ttl_ms)))
 
@@ -74,7 +74,7 @@ class Storage:
         call("storage.flush", {})
 
 
-def cas_params(key: str, expected: Optional[Value], value: Value, ttl_ms: int) -> Message:
+def cas_params(key: str, expected: Value | None, value: Value, ttl_ms: int) -> Message:
     was = None if expected is None else to_wire(expected)
     return {"key": key, "expected": was, "value": to_wire(value), "ttl_ms": ttl_ms}
 
@@ -82,16 +82,16 @@ def cas_params(key: str, expected: Optional[Value], value: Value, ttl_ms: int) -
 class Queue:
     """Durable messages for later, to queues that ``permissions.queues`` lists."""
 
-    def push(self, queue: str, value: Any, *, key: Optional[str] = None, delay_ms: int = 0) -> str:
+    def push(self, queue: str, value: Any, *, key: str | None = None, delay_ms: int = 0) -> str:
         """Returns the message's id, once it is on disk. `value` is anything JSON can say.
 
-        Messages with the same `key` are handled one at a time, in order. Refusals: ``E_PERMISSION``, ``E_QUEUE_MESSAGE``,
-        ``E_LIMIT_QUEUE``, ``E_STATE_UNAVAILABLE``.
+        Messages with the same `key` are handled one at a time, in order. Refusals: ``E_PERMISSION``,
+        ``E_QUEUE_MESSAGE``, ``E_LIMIT_QUEUE``, ``E_STATE_UNAVAILABLE``.
         """
         return str(call("queue.push", push_params(queue, value, key, delay_ms)))
 
 
-def push_params(queue: str, value: Any, key: Optional[str], delay_ms: int) -> Message:
+def push_params(queue: str, value: Any, key: str | None, delay_ms: int) -> Message:
     params = {"queue": queue, "value": value, "delay_ms": delay_ms}
     return params if key is None else {**params, "key": key}
 
@@ -102,7 +102,7 @@ def secret(name: str) -> str:
 
 
 def metric(name: str, value: float = 1, **tags: str) -> None:
-    """Records one sample; the host prefixes the plugin's name. Does not wait, and never raises for what the host refuses."""
+    """Records one sample; the host prefixes the plugin's name. Does not wait, nor raise what the host refuses."""
     channel().notify("metric", {"name": name, "value": value, "tags": {tag: str(text) for tag, text in tags.items()}})
 
 
@@ -137,10 +137,10 @@ def read_body(side: str, size: int) -> bytes:
     return b"".join(from_wire(piece) for piece in pieces)
 
 
-def body_reads(side: str, size: int) -> List[Message]:
+def body_reads(side: str, size: int) -> list[Message]:
     return [{"side": side, "offset": at, "length": BODY_PIECE} for at in range(0, size, BODY_PIECE)]
 
 
-def body_writes(body: bytes) -> List[Message]:
+def body_writes(body: bytes) -> list[Message]:
     """The parameters of the calls that hand a long body over."""
     return [bytes_to_wire(body[at : at + BODY_PIECE]) for at in range(0, len(body), BODY_PIECE)]

@@ -13,7 +13,8 @@ from ._wire import bytes_to_wire, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator, Optional, Tuple
+    from collections.abc import Iterator
+    from typing import Any
 
     from ._channel import Channel
     from ._wire import Message
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 LONG_BODY = 131_072
 """A longer body of an answer is handed over in pieces."""
 
-_concurrency: Optional[int] = None
+_concurrency: int | None = None
 
 
-def run(*, concurrency: Optional[int] = None) -> None:
+def run(*, concurrency: int | None = None) -> None:
     """Serves until the host closes its end; then it returns.
 
     `concurrency`: the most calls to have at the same time, 1 to 1024; the host's default is 64. Plain functions run one
@@ -33,7 +34,9 @@ def run(*, concurrency: Optional[int] = None) -> None:
     global _concurrency
     _concurrency = concurrency
     if not handlers:
-        raise RuntimeError("nothing to serve: decorate a function with @bext.on_request, or another hook, before bext.run()")
+        raise RuntimeError(
+            "nothing to serve: decorate a function with @bext.on_request, or another hook, before bext.run()"
+        )
     if os.isatty(0):
         print(HELP.format(program=sys.argv[0] or "main.py"), file=sys.stderr)
     channel = _host.open_channel()
@@ -111,7 +114,7 @@ def answer_itself(message: Message) -> Message:
     return {"protocol": 1, "hooks": list(handlers), **more}
 
 
-def pack_body(body: Any) -> Tuple[Any, Iterator[Message]]:
+def pack_body(body: Any) -> tuple[Any, Iterator[Message]]:
     """The field `body` of an answer, and what has to be written before."""
     if len(body) > LONG_BODY:
         data = body.encode() if isinstance(body, str) else bytes(body)
@@ -119,7 +122,7 @@ def pack_body(body: Any) -> Tuple[Any, Iterator[Message]]:
     return (body if isinstance(body, str) else bytes_to_wire(body)), iter(())
 
 
-def _success(call_id: Any, fields: Optional[Message]) -> str:
+def _success(call_id: Any, fields: Message | None) -> str:
     if fields is None and type(call_id) is int:
         return f'{{"id":{call_id},"ok":true}}\n'
     return encode({**_id(call_id), "ok": True, **(fields or {})}) + "\n"

@@ -11,8 +11,6 @@ from .aio import call, set_flush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Set
-
     from ._channel import Channel
     from ._hooks import Handler
     from ._wire import Message
@@ -33,7 +31,7 @@ class _Server:
     def __init__(self, channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
         self._channel = channel
         self._loop = loop
-        self._tasks: Set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ended = loop.create_future()
         self._will_flush = False
 

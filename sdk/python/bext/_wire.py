@@ -9,16 +9,17 @@ from ._errors import HostError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Mapping, Tuple, Union
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Union
 
-    Message = Dict[str, Any]
+    Message = dict[str, Any]
     Value = Union[str, bytes]
-    HeadersInput = Union[Mapping[str, str], Iterable[Tuple[str, str]]]
+    HeadersInput = Union[Mapping[str, str], Iterable[tuple[str, str]]]
 
 encode = JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def to_wire(value: Value) -> Union[str, Message]:
+def to_wire(value: Value) -> str | Message:
     """Text as it is, bytes in base64."""
     if isinstance(value, str):
         return value
@@ -27,7 +28,7 @@ def to_wire(value: Value) -> Union[str, Message]:
     raise TypeError(f"expected str or bytes, not {type(value).__name__}")
 
 
-def bytes_to_wire(value: Union[bytes, bytearray, memoryview]) -> Message:
+def bytes_to_wire(value: bytes | bytearray | memoryview) -> Message:
     return {"base64": b2a_base64(value, newline=False).decode()}
 
 
@@ -43,7 +44,7 @@ def value_of(params: Message) -> Any:
     return params.get("value")
 
 
-def to_pairs(headers: HeadersInput) -> List[Tuple[str, str]]:
+def to_pairs(headers: HeadersInput) -> list[tuple[str, str]]:
     pairs: Any = headers.items() if hasattr(headers, "items") else headers
     return [(text(name, "name of a header"), text(value, f"value of {name}")) for name, value in pairs]
 

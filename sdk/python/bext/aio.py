@@ -1,8 +1,6 @@
 """What a plugin may ask of the host, for ``async`` functions: the same as in `bext`, to be awaited.
 
-    @bext.on_request
-    async def count(ctx):
-        seen = await bext.aio.storage.incr("seen")
+For instance ``seen = await bext.aio.storage.incr("seen")``.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ from ._wire import from_wire, to_wire, value_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Optional
+    from typing import Any, Callable
 
     from ._context import Body
     from ._wire import HeadersInput, Message, Value
@@ -48,7 +46,7 @@ async def call(method: str, params: Message) -> Any:
     return value_of(await answered)
 
 
-_serving: Optional[asyncio.AbstractEventLoop] = None
+_serving: asyncio.AbstractEventLoop | None = None
 _flush_soon: Callable[[], None]
 
 
@@ -61,7 +59,7 @@ def set_flush(loop: asyncio.AbstractEventLoop, flush_soon: Callable[[], None]) -
 class Storage:
     """See `bext.Storage`."""
 
-    async def get(self, key: str) -> Optional[Value]:
+    async def get(self, key: str) -> Value | None:
         return from_wire(await call("storage.get", {"key": key}))  # type: ignore[no-any-return]
 
     async def set(self, key: str, value: Value, *, ttl_ms: int = 0) -> None:
@@ -70,13 +68,13 @@ class Storage:
     async def delete(self, key: str) -> bool:
         return bool(await call("storage.delete", {"key": key}))
 
-    async def keys(self, prefix: str = "", limit: int = 1000) -> List[str]:
+    async def keys(self, prefix: str = "", limit: int = 1000) -> list[str]:
         return list(await call("storage.keys", {"prefix": prefix, "limit": limit}))
 
     async def incr(self, key: str, by: int = 1, *, ttl_ms: int = 0) -> int:
         return int(await call("storage.incr", {"key": key, "by": by, "ttl_ms": ttl_ms}))
 
-    async def cas(self, key: str, expected: Optional[Value], value: Value, *, ttl_ms: int = 0) -> bool:
+    async def cas(self, key: str, expected: Value | None, value: Value, *, ttl_ms: int = 0) -> bool:
         return bool(await call("storage.cas", cas_params(key, expected, value, ttl_ms)))
 
     async def flush(self) -> None:
@@ -86,7 +84,7 @@ class Storage:
 class Queue:
     """See `bext.Queue`."""
 
-    async def push(self, queue: str, value: Any, *, key: Optional[str] = None, delay_ms: int = 0) -> str:
+    async def push(self, queue: str, value: Any, *, key: str | None = None, delay_ms: int = 0) -> str:
         return str(await call("queue.push", push_params(queue, value, key, delay_ms)))
 
 
@@ -94,8 +92,8 @@ async def fetch(
     url: str,
     *,
     method: str = "GET",
-    headers: Optional[HeadersInput] = None,
-    body: Optional[Value] = None,
+    headers: HeadersInput | None = None,
+    body: Value | None = None,
     redirect: str = "follow",
 ) -> FetchResponse:
     """See `bext.fetch`."""
@@ -108,7 +106,7 @@ async def secret(name: str) -> str:
 
 
 async def read(body: Body) -> bytes:
-    """Reads a body that is too long to have come with the call. Then its `text()`, `json()` and `bytes()` do not wait."""
+    """Reads a body that was too long to come with the call. Then its `text()`, `json()` and `bytes()` do not wait."""
     if body._bytes is None and "bytes" in body._declared():
         pieces = [await call("body.read", piece) for piece in body_reads(body._side, body.size)]
         body._bytes = b"".join(from_wire(piece) for piece in pieces)

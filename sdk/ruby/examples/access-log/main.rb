@@ -26,6 +26,11 @@ def route_of(path)
   parts.size > 1 ? parts.join("/") : "/"
 end
 
+# What a client chose must not look like another field, or another line.
+def quoted(text)
+  text.match?(/\A[\w.:\/-]+\z/) ? text : text.dump
+end
+
 def log_request(event, config, call)
   path, ms = event.fetch("path"), event.fetch("duration_ms")
   return if config.fetch("ignore").any? { |beginning| path.start_with?(beginning) }
@@ -42,7 +47,7 @@ def log_request(event, config, call)
     tenant: event["tenant_id"],
     slow: slow || nil,
   }.compact
-  message = fields.map { |name, value| "#{name}=#{value.to_s.match?(/\A[\w.:\/-]+\z/) ? value : value.to_s.dump}" }.join(" ")
+  message = fields.map { |name, value| "#{name}=#{quoted(value.to_s)}" }.join(" ")
   tell_host(method: "log", params: { level: slow ? "warn" : "info", message: message }, call: call)
   tags = fields.slice(:route, :class, :visitor)
   tell_host(method: "metric", params: { name: "duration_ms", value: ms, tags: tags }, call: call)
