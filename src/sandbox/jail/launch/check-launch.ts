@@ -19,6 +19,7 @@ const NEVER_SHOWN = ["/proc", "/sys", "/dev"]
 export async function checkLaunch(setup: ChainSetup, options: LaunchOptions): Promise<void> {
   const user = setup.user
   await assertReachable(options.folder, user, "the plugin's folder")
+  if (setup.sdkFolder !== null) await assertReachable(setup.sdkFolder, user, "bext's Python module")
   if (options.dataFolder !== null) await makeDataFolder(options.dataFolder, setup)
   for (const path of options.readOnlyPaths) await checkReadOnlyPath(path, setup)
   await findProgram(setup, options)

@@ -172,6 +172,19 @@ describe("a launch fails and says what to do", { skip: NO_BUBBLEWRAP }, () => {
     await assert.rejects(outer.run(launcher, ["true"], { dataFolder }), /the plugin's data folder, .*chmod o\+x/)
   })
 
+  it("when bext itself is where programs cannot read its Python module", { skip: NOT_ROOT }, async () => {
+    using folder = new JailFolder()
+    using bext = new JailFolder()
+    mkdirSync(join(bext.path, "python"))
+    chmodSync(bext.path, 0o700)
+    await using launcher = await openLauncher([], join(bext.path, "python"))
+    await assert.rejects(folder.run(launcher, ["true"]), (error: Error) => {
+      assert.ok(error.message.startsWith("bext's Python module"), error.message)
+      assert.ok(error.message.includes(`chmod o+x ${bext.path},`), error.message)
+      return true
+    })
+  })
+
   it("when a read-only path would hide what the jail is made of, shows the kernel, or is not there", async () => {
     using folder = new JailFolder()
     await using launcher = await openLauncher()
