@@ -93,9 +93,11 @@ async function openTree(
 
 function toReason(error: unknown): string {
   const { path, message } = error as NodeJS.ErrnoException
-  const where = path === undefined ? null : dirname(path)
-  if (where !== null && codeOf(error) === "EROFS") return `the control groups in ${where} are read only`
-  if (where === null || !["EACCES", "EPERM"].includes(codeOf(error))) return message
+  if (path === undefined) return message
+  const [where, code] = [dirname(path), codeOf(error)]
+  if (code === "EROFS") return `the control groups in ${where} are read only`
+  if (code === "ENOENT") return `the control group of bext cannot be seen as ${where}`
+  if (!["EACCES", "EPERM"].includes(code)) return message
   const advice = "run it as root, or where version 2 is delegated to it (systemd: Delegate=memory pids cpu)"
   return `bext may not make or change control groups in ${where}: ${advice}`
 }

@@ -43,6 +43,8 @@ function writeMemory(folder: string, bytes: number): void {
   const accountsForSwap = writeIfThere(join(folder, "memory.memsw.limit_in_bytes"), String(bytes))
   // Where swap is not accounted for, nothing of the group may go there.
   if (!accountsForSwap) writeFile(join(folder, "memory.swappiness"), "0")
+  // A group inherits that the kernel rather waits than ends anything.
+  writeFile(join(folder, "memory.oom_control"), "0")
   // What is on its way between sockets is in no other account, and a few connections of a jail with itself hold many MB.
   writeIfThere(join(folder, "memory.kmem.tcp.limit_in_bytes"), String(Math.ceil(bytes / SHARE_OF_SOCKETS)))
 }

@@ -63,6 +63,18 @@ describe(`control groups in this machine's kernel (${version})`, { skip: reason 
     assert.ok(peak === null || (peak > LIMITS.memoryBytes * 0.9 && peak <= LIMITS.memoryBytes), String(peak))
   })
 
+  it("end it also where the group they are in would have the kernel wait", async (t) => {
+    const owner = dirname(await folderOf(runInGroup(create(t), "sleep 60"), "memory"))
+    // Version 2 cannot be told so.
+    if (version === "v1") writeFileSync(join(owner, "memory.oom_control"), "1")
+    try {
+      const child = runInGroup(create(t), "exec dd if=/dev/zero of=/dev/null bs=200M count=1")
+      assert.deepEqual(await once(child, "exit"), [null, "SIGKILL"])
+    } finally {
+      if (version === "v1") writeFileSync(join(owner, "memory.oom_control"), "0")
+    }
+  })
+
   it("count files in memory as memory", { skip: !existsSync("/dev/shm") && "there is no /dev/shm" }, async (t) => {
     const group = create(t)
     const file = `/dev/shm/bext-test-${process.pid}`

@@ -11,7 +11,14 @@ const LIMITS = { memoryBytes: 1_048_576, pids: 7, cpus: 0.25 }
 
 /** Those that every kernel has. */
 const VERSION_1_FILES = emptyFiles(
-  ...["memory.limit_in_bytes", "memory.swappiness", "pids.max", "cpu.cfs_period_us", "cpu.cfs_quota_us"],
+  ...[
+    "memory.limit_in_bytes",
+    "memory.swappiness",
+    "memory.oom_control",
+    "pids.max",
+    "cpu.cfs_period_us",
+    "cpu.cfs_quota_us",
+  ],
 )
 const VERSION_2_FILES = emptyFiles("memory.max", "memory.oom.group", "pids.max", "cpu.max")
 
@@ -40,6 +47,7 @@ describe("the files of a group, in a folder that no kernel looks at", () => {
     const written = (file: string) => readFileSync(join(project.folder, file), "utf8")
     assert.equal(written("memory.limit_in_bytes"), "1048576")
     assert.equal(written("memory.memsw.limit_in_bytes"), "1048576")
+    assert.equal(written("memory.oom_control"), "0")
     assert.equal(written("memory.kmem.tcp.limit_in_bytes"), "65536")
     assert.equal(written("pids.max"), "7")
     assert.equal(written("cpu.cfs_period_us"), "100000")
