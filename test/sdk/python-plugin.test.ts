@@ -120,6 +120,22 @@ describe("a plugin in Python, in its jail behind a server", { skip: missingForPy
     })
   }
 
+  it("goes on with others when clients leave in the middle of their calls", async () => {
+    const calls = async () => Number((await plugin.ask("/calls")).slice(4))
+    const before = await calls()
+    const leaving = Array.from({ length: 50 }, async () => {
+      const controller = new AbortController()
+      const request = plugin.request("/wait-long", { signal: controller.signal })
+      await plugin.logged(/waits long/)
+      controller.abort()
+      await assert.rejects(request, { name: "AbortError" })
+    })
+    await Promise.all(leaving)
+    for (let i = 0; i < 20; i++) assert.equal(await plugin.ask("/json").then((answer) => answer.slice(0, 3)), "404")
+    assert.ok((await calls()) > before + 20, "it is the same process, with its variables")
+    await plugin.logged(/stopped waiting/)
+  })
+
   it("says in the log where it failed, with the traceback", async () => {
     await plugin.ask("/fail")
     await plugin.logged(/RuntimeError: no such plan \(main\.py:\d+\)/)

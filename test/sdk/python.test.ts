@@ -478,6 +478,7 @@ describe("the Python module", { skip: missing(PYTHON) }, () => {
     assert.match(wrong(twice), /TypeError: cleanup has a function already: f/)
     assert.match(wrong("bext.run()"), /nothing to serve: decorate a function with @bext\.on_request/)
     assert.match(wrong("bext.storage.get('a')"), /cannot be asked before bext\.run\(\)/)
+    assert.match(wrong("@bext.cleanup\ndef f(): pass"), /has ended and never called bext\.run\(\)/)
     assert.match(wrong("@bext.on_requst\ndef f(ctx): pass"), /module 'bext' has no attribute 'on_requst'/)
   })
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 
@@ -23,6 +24,7 @@ LONG_BODY = 131_072
 """A longer body of an answer is handed over in pieces."""
 
 _concurrency: int | None = None
+_was_run = False
 
 
 def run(*, concurrency: int | None = None) -> None:
@@ -31,8 +33,9 @@ def run(*, concurrency: int | None = None) -> None:
     `concurrency`: the most calls to have at the same time, 1 to 1024; the host's default is 64. Plain functions run one
     after the other whatever it says.
     """
-    global _concurrency
+    global _concurrency, _was_run
     _concurrency = concurrency
+    _was_run = True
     if not handlers:
         raise RuntimeError(
             "nothing to serve: decorate a function with @bext.on_request, or another hook, before bext.run()"
@@ -61,6 +64,13 @@ and end it with Ctrl-D. In one line of a shell:
 
   echo '{{"method":"onRequest","params":{{"path":"/"}},"id":1}}' | python3 {program}
 """
+
+
+@atexit.register
+def _remind() -> None:
+    """Without this a forgotten `run` would say nothing at all. Tests import a plugin and do not run it."""
+    if not _was_run and any(handler.function.__module__ == "__main__" for handler in handlers.values()):
+        print("bext: the program has ended and never called bext.run()", file=sys.stderr)
 
 
 def serve_plain(channel: Channel) -> None:
