@@ -2,7 +2,9 @@ import assert from "node:assert/strict"
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, it, type TestContext } from "node:test"
+import { parseConfig } from "../../src/config/parse-config.ts"
 import { probeIsolation } from "../../src/create-tiers.ts"
+import { dataFolder } from "../../src/plugins/data-folder.ts"
 import { isUnchanged } from "../../src/plugins/is-unchanged.ts"
 import type { Tiers } from "../../src/plugins/load-plugin.ts"
 import { createJailLauncher } from "../../src/sandbox/jail/launch/create-jail-launcher.ts"
@@ -204,6 +206,28 @@ def answer(method, params):
     assert.equal(await unchanged(), true)
     writeFileSync(join(folder, "plugins/hello/lib/words.txt"), "b")
     assert.equal(await unchanged(), false)
+  })
+
+  it("is another one when the operator asks for other isolation, of it or of all", async (t) => {
+    const { loading, folder, plugin } = await load(t, program("hello", ANSWERS))
+    const file = join(folder, "bext.config.toml")
+    const unchanged = (text: string) =>
+      isUnchanged(plugin("hello"), { ...loading, config: parseConfig(text, { file, env: {} }) })
+    assert.equal(await unchanged("[plugins.hello]\n[plugins.other]\nenabled = false"), true)
+    assert.equal(await unchanged('[plugins.hello]\nmin_isolation = "process"'), false)
+    assert.equal(await unchanged('[sandbox.nsjail]\nmin_isolation = "process"\n[plugins.hello]'), false)
+    assert.equal(await unchanged("[plugins.hello]\njails = 2"), false)
+  })
+
+  it("has no data of another one that had its name", () => {
+    const folders = [
+      dataFolder("/state", "hello", "/site/plugins/hello"),
+      dataFolder("/state", "hello", "/elsewhere/hello"),
+      dataFolder("/state", "hello", "bext"),
+      dataFolder("/state", "other", "bext"),
+    ]
+    assert.equal(new Set(folders).size, folders.length)
+    for (const folder of folders) assert.match(folder, /^\/state\/nsjail\/[0-9a-f]{32}\/data$/)
   })
 
   it("is another one when a file was added to its folder", async (t) => {
