@@ -32,7 +32,7 @@ export function mountArguments(setup: MountSetup, options: LaunchOptions): strin
     ...folder("/etc"),
     ...SHARED_ETC.flatMap((path) => ["--ro-bind-try", path, path]),
     ...[...setup.etc].flatMap(([name, path]) => ["--ro-bind", path, `/etc/${name}`]),
-    ...(setup.proc ? ["--proc", "/proc", ...hideFirstProcess()] : folder("/proc")),
+    ...(setup.proc ? ["--proc", "/proc", ...hideFirstProcess(), ...keepSettings()] : folder("/proc")),
     ...["--dev", "/dev"],
     ...tmpfs("/dev/shm", tmpBytes / 4),
     ...tmpfs("/tmp", tmpBytes),
@@ -51,6 +51,14 @@ export function mountArguments(setup: MountSetup, options: LaunchOptions): strin
  */
 function hideFirstProcess(): string[] {
   return [...tmpfs("/proc/1", 0), "--remount-ro", "/proc/1"]
+}
+
+/**
+ * Some settings below /proc/sys belong to a namespace, and their kernel takes the program's user for its root: how much memory
+ * messages between processes may take, for one.
+ */
+function keepSettings(): string[] {
+  return ["--remount-ro", "/proc"]
 }
 
 function root(path: string): string[] {

@@ -134,6 +134,32 @@ static void find_writable(char **arg) {
   tell("seen", text);
 }
 
+static void find_settings_in(const char *path, int depth) {
+  DIR *folder = opendir(path);
+  if (folder == NULL) return;
+  for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+    char below[512];
+    if (entry->d_name[0] == '.') continue;
+    snprintf(below, sizeof below, "%.250s/%.250s", path, entry->d_name);
+    if (entry->d_type == DT_DIR && depth < 8) find_settings_in(below, depth + 1);
+    if (entry->d_type != DT_REG) continue;
+    int fd = open(below, O_WRONLY);
+    if (fd < 0) continue;
+    close(fd);
+    add(below);
+  }
+  closedir(folder);
+}
+
+/* Those that can be opened for writing. */
+static void find_settings(char **arg) {
+  (void)arg;
+  find_settings_in("/proc/sys", 0);
+  if (*text) tell("open", text);
+  errno = EACCES;
+  blocked();
+}
+
 /* processes */
 
 static void find_environment(char **arg) {
@@ -763,6 +789,7 @@ static const struct {
     {"chmod", change_mode, 1},
     {"list", list_folder, 1},
     {"find-writable", find_writable, 0},
+    {"find-settings", find_settings, 0},
     {"find-environment", find_environment, 1},
     {"own-environment", own_environment, 0},
     {"processes", count_processes, 0},

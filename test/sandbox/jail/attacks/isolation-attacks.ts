@@ -273,6 +273,11 @@ export async function isolationAttacks(title: string, user: AttackUser, jailed: 
       it("gets no further than the filter with any call that plugins do not need", () =>
         holds(["never"], { plain: null }))
 
+      it("changes no setting of the kernel, not even of its own namespaces", async () => {
+        await holds(["find-settings"], { byRoot: true })
+        await holds(["write", "/proc/sysrq-trigger"], { plain: null })
+      })
+
       it("changes no segment descriptors", { skip: X86 }, () => holds(["modify-ldt"]))
 
       it("is killed when it enters the kernel as a 32-bit program", { skip: X86 }, () => dies(["int80"], /^open/))
