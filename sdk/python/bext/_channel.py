@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ._wire import Message
 
+    Answered = Callable[[Message | None], None]
+
 CALL: ContextVar[int | None] = ContextVar("bext_call", default=None)
 """The call of the host that the running code belongs to."""
 
@@ -50,7 +52,7 @@ class Channel:
         self._sink = sink
         self._open: dict[int, Callable[[], object] | None] = {}
         self._pieces: list[bytes] = []
-        self._waiting: dict[int, Callable[[Message], None]] = {}
+        self._waiting: dict[int, Answered] = {}
         self._held_back: deque[str] = deque()
         self._ids = count(1)
         self._changed = threading.Condition(threading.Lock())
@@ -69,16 +71,17 @@ class Channel:
 
         Raises HostError for a refusal, Cancelled when the call it belongs to is over, EOFError without a host.
         """
-        result: list[Message] = []
+        result: list[Message | None] = []
         current = CALL.get()
         self._ask(method, params, current, result.append)
         self._wait(lambda: bool(result), current)
-        if not result:
-            raise EOFError(f"there is no host to answer {method}: standard input has ended")
-        return value_of(result[0])
+        return value_of(method, result[0] if result else None)
 
-    def call_later(self, method: str, params: Message, answered: Callable[[Message], None]) -> None:
-        """Calls the host with the next `flush`; the thread that reads the answer gives its parameters to `answered`."""
+    def call_later(self, method: str, params: Message, answered: Answered) -> None:
+        """Calls the host with the next `flush`; the thread that reads the answer gives its parameters to `answered`.
+
+        None: the host has closed its end.
+        """
         self._ask(method, params, CALL.get(), answered)
 
     def notify(self, method: str, params: Message) -> None:
@@ -150,6 +153,8 @@ class Channel:
                 self._reading = False
                 self._changed.notify_all()
                 self._take(lines)
+                if self.ended:
+                    self._abandon()
 
     def _read(self) -> bytes:
         """The whole lines of one read, without the last end of line."""
@@ -202,6 +207,12 @@ class Channel:
             self._put(self._held_back.popleft())
             self.flush()
 
+    def _abandon(self) -> None:
+        """Nothing that is asked will be answered."""
+        waiting, self._waiting = self._waiting, {}
+        for answered in waiting.values():
+            answered(None)
+
     def _cancel(self, call_id: Any) -> None:
         if call_id not in self._open:
             return
@@ -210,7 +221,7 @@ class Channel:
         if cancel is not None:
             cancel()
 
-    def _ask(self, method: str, params: Message, current: int | None, answered: Callable[[Message], None]) -> None:
+    def _ask(self, method: str, params: Message, current: int | None, answered: Answered) -> None:
         call_id = next(self._ids)
         line = _call_line(method, params, call_id, current)
         with self._changed:
@@ -218,6 +229,8 @@ class Channel:
             is_held_back = len(self._waiting) > UNANSWERED
             if is_held_back:
                 self._held_back.append(line)
+            if self.ended:
+                self._abandon()
         if not is_held_back:
             self._put(line)
 

@@ -41,10 +41,8 @@ class _Server:
         set_flush(self._loop, self._flush_soon)
         self._loop.add_reader(channel.source, self._read)
         await self._ended
-        # Those that wait for the host would wait for ever.
+        # What was begun is still answered: by hand, the input ends at once. The host kills what takes too long.
         while self._tasks:
-            for task in self._tasks:
-                task.cancel()
             await asyncio.wait(self._tasks)
         channel.flush()
 
@@ -65,11 +63,6 @@ class _Server:
         channel.flush()
         if channel.ended and not self._ended.done():
             self._loop.remove_reader(channel.source)
-            # What was begun and does not wait for the host is still answered.
-            self._loop.call_soon(self._end)
-
-    def _end(self) -> None:
-        if not self._ended.done():
             self._ended.set_result(None)
 
     def _start(self, handler: Handler, message: Message) -> None:

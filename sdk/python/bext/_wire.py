@@ -36,8 +36,10 @@ def from_wire(value: Any) -> Any:
     return a2b_base64(value["base64"]) if isinstance(value, dict) else value
 
 
-def value_of(params: Message) -> Any:
-    """What a `result` says. Raises HostError for a refusal."""
+def value_of(method: str, params: Message | None) -> Any:
+    """What a `result` says; None: none will come. Raises HostError for a refusal, EOFError without a host."""
+    if params is None:
+        raise EOFError(f"there is no host to answer {method}: standard input has ended")
     error = params.get("error")
     if error is not None:
         raise HostError(str(error.get("code")), str(error.get("message")))

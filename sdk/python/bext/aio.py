@@ -25,13 +25,13 @@ __all__ = ["fetch", "queue", "read", "secret", "storage"]
 async def call(method: str, params: Message) -> Any:
     loop = asyncio.get_running_loop()
     thread = get_ident()
-    answered: asyncio.Future[Message] = loop.create_future()
+    answered: asyncio.Future[Message | None] = loop.create_future()
 
-    def settle(result: Message) -> None:
+    def settle(result: Message | None) -> None:
         if not answered.done():
             answered.set_result(result)
 
-    def settle_anywhere(result: Message) -> None:
+    def settle_anywhere(result: Message | None) -> None:
         if get_ident() == thread:
             settle(result)
         else:
@@ -43,7 +43,7 @@ async def call(method: str, params: Message) -> Any:
         _flush_soon()
     else:
         host.flush()
-    return value_of(await answered)
+    return value_of(method, await answered)
 
 
 _serving: asyncio.AbstractEventLoop | None = None
