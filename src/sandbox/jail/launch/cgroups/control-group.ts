@@ -2,8 +2,8 @@ import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync } fr
 import type { Cgroup, CgroupLimits } from "./cgroups.ts"
 import { codeOf } from "./code-of.ts"
 import { CounterFile } from "./counter-file.ts"
+import { killGroup } from "./kill-group.ts"
 import type { Layout } from "./layout.ts"
-import { killGroup } from "./members.ts"
 import { removeFolders } from "./remove-folders.ts"
 
 /**

@@ -1,67 +1,20 @@
-import { mkdirSync, readFileSync } from "node:fs"
-import { basename, dirname, join, relative, sep } from "node:path"
-import { codeOf } from "./code-of.ts"
-import type { Position } from "./find-hierarchies.ts"
-import { membersOf } from "./members.ts"
-import { VERSION_2_CONTROLLERS } from "./version-2.ts"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { VERSION_2_CONTROLLERS } from "./version-2-layout.ts"
 import { writeElsewhere } from "./write-elsewhere.ts"
-
-/** The group that processes are moved to where they may not stay beside the jails' groups. */
-const HOST_GROUP = "bext-host"
-
-/** Processes may start while others are moved. */
-const ATTEMPTS = 5
-
-/**
- * Makes the group that bext is in one whose groups can have limits: turns the controllers on above it, as far as bext may, and in
- * it. A group with processes of its own cannot have such groups; then all of them are moved into one below it, `bext-host`, and
- * stay under every limit they had.
- * @returns Folder of the group below which jails go.
- * @throws {Error} Why it cannot be, for people.
- * Source: Documentation/admin-guide/cgroup-v2.rst, "Enabling and Disabling", "No Internal Process Constraint".
- */
-export async function prepareVersion2({ top, own }: Position): Promise<string> {
-  // Another process of bext, or this one, has done it before.
-  const base = basename(own) === HOST_GROUP && own !== top ? dirname(own) : own
-  for (const folder of above(base, top)) await enableControllers(folder)
-  const missing = missingIn(base, "cgroup.controllers")
-  if (missing.length > 0) throw new Error(`control groups of version 2 do not offer ${missing.join(", ")} in ${base}`)
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    if (await enableControllers(base)) return base
-    await moveMembers(base, join(base, HOST_GROUP))
-  }
-  throw new Error(`the controllers of control groups of version 2 cannot be turned on in ${base}`)
-}
 
 /** For the groups below this one, where they are to be had. @returns Whether all are on now. */
 export async function enableControllers(folder: string): Promise<boolean> {
-  const missing = missingIn(folder, "cgroup.subtree_control")
+  const missing = missingControllers(folder, "cgroup.subtree_control")
   if (missing.length === 0) return true
-  if (missingIn(folder, "cgroup.controllers").length > 0) return false
+  if (missingControllers(folder, "cgroup.controllers").length > 0) return false
   // In one line, all or nothing: cpu and pids alone would be taken beside processes, and make the group one of threads.
   const line = missing.map((controller) => `+${controller}`).join(" ")
   return writeElsewhere(join(folder, "cgroup.subtree_control"), [line])
 }
 
-/** From the top down, without the folder itself. */
-function above(folder: string, top: string): string[] {
-  const names = relative(top, folder).split(sep).filter(Boolean)
-  return names.map((_, depth) => join(top, ...names.slice(0, depth)))
-}
-
-function missingIn(folder: string, file: string): string[] {
+/** @param file - Which list of them: `cgroup.controllers` or `cgroup.subtree_control`. @returns Those that are needed and not in it. */
+export function missingControllers(folder: string, file: string): string[] {
   const names = readFileSync(join(folder, file), "utf8").trim().split(" ")
   return VERSION_2_CONTROLLERS.filter((controller) => !names.includes(controller))
-}
-
-async function moveMembers(from: string, to: string): Promise<void> {
-  // 0 is a process of another PID namespace, which cannot be named here.
-  const pids = membersOf(from).filter((pid) => pid > 0)
-  if (pids.length === 0) return
-  try {
-    mkdirSync(to)
-  } catch (error) {
-    if (codeOf(error) !== "EEXIST") throw error
-  }
-  await writeElsewhere(join(to, "cgroup.procs"), pids.map(String))
 }

@@ -2,14 +2,15 @@ import { mkdirSync } from "node:fs"
 import { dirname, join } from "node:path"
 import type { Cgroups } from "./cgroups.ts"
 import { codeOf } from "./code-of.ts"
-import { enableControllers, prepareVersion2 } from "./enable-controllers.ts"
+import { enableControllers } from "./enable-controllers.ts"
 import { findHierarchies, type Hierarchies } from "./find-hierarchies.ts"
 import { GroupTree } from "./group-tree.ts"
 import type { Layout } from "./layout.ts"
 import { ownerFolderName, removeStaleOwnerFolders } from "./owner-folder.ts"
+import { prepareVersion2 } from "./prepare-version-2.ts"
 import { probeGroups } from "./probe-groups.ts"
-import { VERSION_1_CONTROLLERS, type Version1Controller, version1Layout } from "./version-1.ts"
-import { version2Layout } from "./version-2.ts"
+import { VERSION_1_CONTROLLERS, type Version1Controller, version1Layout } from "./version-1-layout.ts"
+import { version2Layout } from "./version-2-layout.ts"
 
 /**
  * The control groups of this process. Found out by doing: a group is made with limits, and a process joins it. Version 2 is taken

@@ -1,7 +1,7 @@
 import { readdirSync, readlinkSync } from "node:fs"
 import { basename, join } from "node:path"
 import { processStartTime } from "../process-start-time.ts"
-import { killGroup } from "./members.ts"
+import { killGroup } from "./kill-group.ts"
 import { removeFolders } from "./remove-folders.ts"
 
 let opened = 0

@@ -3,8 +3,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { describe, it } from "node:test"
 import { ControlGroup } from "../../../../../src/sandbox/jail/launch/cgroups/control-group.ts"
-import { version1Layout } from "../../../../../src/sandbox/jail/launch/cgroups/version-1.ts"
-import { version2Layout } from "../../../../../src/sandbox/jail/launch/cgroups/version-2.ts"
+import { version1Layout } from "../../../../../src/sandbox/jail/launch/cgroups/version-1-layout.ts"
+import { version2Layout } from "../../../../../src/sandbox/jail/launch/cgroups/version-2-layout.ts"
 import { createProject } from "../../../../support/serve.ts"
 
 const LIMITS = { memoryBytes: 1_048_576, pids: 7, cpus: 0.25 }

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { describe, it } from "node:test"
 import { ControlGroup } from "../../../../../src/sandbox/jail/launch/cgroups/control-group.ts"
 import { findHierarchies } from "../../../../../src/sandbox/jail/launch/cgroups/find-hierarchies.ts"
-import { version2Layout } from "../../../../../src/sandbox/jail/launch/cgroups/version-2.ts"
+import { version2Layout } from "../../../../../src/sandbox/jail/launch/cgroups/version-2-layout.ts"
 import { runInGroup } from "./run-in-group.ts"
 
 /** Wherever version 2 is mounted, also without controllers beside a version 1 that has them. */
