@@ -70,6 +70,18 @@ const DEEDS = {
     code: /^E_(GUEST_PROTOCOL|LIMIT_TIME)$/,
     text: `os.closerange(0, 100); time.sleep(1000)`,
   },
+  "shuts down the sockets that connect it with bext": {
+    code: /^E_(GUEST_PROTOCOL|LIMIT_TIME)$/,
+    text: `[socket.socket(fileno=fd).shutdown(socket.SHUT_RDWR) for fd in (0, 1)]; time.sleep(1000)`,
+  },
+  "writes into its input": {
+    code: "E_LIMIT_TIME",
+    text: `os.set_blocking(0, False); os.write(0, b'{"id":%d,"ok":true}\\n' % call["id"]); time.sleep(1000)`,
+  },
+  "sends its answer out of band": {
+    code: /^E_(GUEST_PROTOCOL|LIMIT_TIME)$/,
+    text: `[socket.socket(fileno=os.dup(1)).send(b"x", socket.MSG_OOB) for _ in range(1000)]; time.sleep(1000)`,
+  },
   "says nothing, ever": { code: "E_LIMIT_TIME", text: `time.sleep(1000)` },
   "says nothing, in spite of every signal": {
     code: "E_LIMIT_TIME",
