@@ -330,7 +330,7 @@ export async function isolationAttacks(title: string, user: AttackUser, jailed: 
       })
     })
 
-    describe("what bext has (all levels)", () => {
+    describe("what bext has (levels full and namespaces)", () => {
       it("gets no variable of bext's environment", async () => {
         const before = await sees("plain", ["own-environment"])
         assert.ok(before.includes(`HOST_SECRET=${MARKER}`))
