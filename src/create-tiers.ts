@@ -50,16 +50,20 @@ async function openLauncher(): Promise<JailLauncher> {
 const SMALLEST = Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, 3, 1, 0, 1)
 
 /**
- * Starts every sandbox of this build, and makes a module of a plugin into an instance.
+ * Starts every sandbox that is inside the server's process, and makes a module of a plugin into an instance. For programs see
+ * `probeIsolation`.
+ * @returns their names.
  * @throws {Error} What this machine lacks for it, or what is wrong with the installation.
  */
-export async function tryTiers(): Promise<void> {
+export async function tryTiers(): Promise<readonly Tier[]> {
   await using tiers = createTiers()
-  for (const open of tiers.values()) await open()
+  const inside = [...tiers.keys()].filter((tier) => tier !== "nsjail")
+  for (const tier of inside) await tiers.get(tier)!()
   const { createCompiler } = await import("./sandbox/wasm/compile.ts")
   await using compiler = createCompiler()
   const { module, metered } = await compiler.compile("doctor", SMALLEST, MIB)
   new WebAssembly.Instance(module, { [metered.refill.module]: { [metered.refill.name]: () => 0 } })
+  return inside
 }
 
 function once<T>(make: () => Promise<T>): () => Promise<T> {

@@ -77,10 +77,9 @@ async function sandboxes(): Promise<Finding> {
   const name = "sandboxes"
   const startedAtMs = performance.now()
   try {
-    const { createTiers, tryTiers } = await import("../create-tiers.ts")
-    await tryTiers()
-    const tiers = [...createTiers().keys()].join(", ")
-    return { name, state: "ok", value: `${tiers}; checked and started in ${elapsed(startedAtMs)}` }
+    const { tryTiers } = await import("../create-tiers.ts")
+    const tiers = await tryTiers()
+    return { name, state: "ok", value: `${tiers.join(", ")}; checked and started in ${elapsed(startedAtMs)}` }
   } catch (error) {
     return { name, state: "missing", value: messageOf(error), advice: "install the packages again: npm ci" }
   }
