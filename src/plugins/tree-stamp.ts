@@ -16,12 +16,11 @@ export const LEFT_OUT: ReadonlySet<string> = new Set([
   ".venv",
   "venv",
   ".bundle",
-  "gems",
 ])
 
 /**
  * Differs after every change below a folder: of a file, of where a link leads, of what is there. `.git`, `node_modules`,
- * Python's virtual environments and caches and Ruby's gems are left out.
+ * Python's virtual environments and caches are left out.
  * @returns null when there is too much to look at.
  */
 export function treeStampOf(folder: string): string | null {

@@ -52,7 +52,7 @@ describe("a folder that was noted", () => {
     symlinkSync(folder, join(folder, "itself"))
     const before = treeStampOf(folder)
     assert.notEqual(before, null)
-    for (const name of [".git", "node_modules", "__pycache__", ".venv", "venv", "gems"]) {
+    for (const name of [".git", "node_modules", "__pycache__", ".venv", "venv"]) {
       mkdirSync(join(folder, "lib", name))
       writeFileSync(join(folder, "lib", name, "file"), "")
     }
