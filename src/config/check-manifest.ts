@@ -1,5 +1,5 @@
 import type { Problem } from "./config-error.ts"
-import { type Manifest, PROGRAM_LIMITS } from "./manifest-schema.ts"
+import { type Manifest, PROGRAM_FILE, PROGRAM_LIMITS } from "./manifest-schema.ts"
 
 /** The rules of a manifest that need more than one field. */
 export function checkManifest({ manifest, sandbox, transform }: Manifest): Problem[] {
@@ -15,6 +15,10 @@ export function checkManifest({ manifest, sandbox, transform }: Manifest): Probl
   if (sandbox.type === "quickjs" && manifest.entry?.endsWith(".wasm")) {
     const what = 'a WebAssembly module runs in the wasm tier; type is "quickjs"'
     problems.push({ path: ["manifest", "entry"], what, fixes: ['add to [sandbox]: type = "wasm"'] })
+  }
+  if (sandbox.type !== "nsjail" && PROGRAM_FILE.test(manifest.entry ?? "")) {
+    const what = `a program runs in the nsjail tier; type is "${sandbox.type}"`
+    problems.push({ path: ["manifest", "entry"], what, fixes: ['add to [sandbox]: type = "nsjail"'] })
   }
   if (sandbox.type === "wasm" && /\.[cm]?[jt]sx?$/.test(manifest.entry ?? "")) {
     const what = 'JavaScript and TypeScript run in the quickjs tier; type is "wasm"'

@@ -30,6 +30,9 @@ export const pluginName = () =>
     PLUGIN_NAME,
   )
 
+/** Names of files that only an interpreter of their own runs. */
+export const PROGRAM_FILE = /\.(py|rb|sh|bash|pl|lua|php)$/
+
 export const tier = () => z.enum(["quickjs", "wasm", "nsjail"])
 
 /** Limits that only a program has (nsjail). They are optional: what says nothing has the defaults of `mergeLimits`. */

@@ -3,7 +3,7 @@ import { basename, dirname, extname, join, relative, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { getSystemErrorMessage } from "node:util"
 import { loadManifest } from "../config/load-manifest.ts"
-import type { Manifest } from "../config/manifest-schema.ts"
+import { type Manifest, PROGRAM_FILE } from "../config/manifest-schema.ts"
 import { nearest } from "../config/nearest.ts"
 import { parseManifest } from "../config/parse-manifest.ts"
 import type { PluginConfig } from "../config/schema.ts"
@@ -143,6 +143,7 @@ function synthesise(name: string, file: string, tier: Tier): Manifest {
 }
 
 function tierOf(entry: string): Tier {
+  if (PROGRAM_FILE.test(entry)) return "nsjail"
   return extname(entry) === ".wasm" ? "wasm" : "quickjs"
 }
 

@@ -141,6 +141,11 @@ describe("a mistake in a manifest", () => {
       `${HEAD}entry = "index.ts"\n[sandbox]\ntype = "wasm"`,
       /manifest\.entry: JavaScript and TypeScript run in the quickjs tier/,
     ],
+    [
+      "a program for JavaScript",
+      `${HEAD}entry = "main.py"`,
+      /4:9 manifest\.entry: a program runs in the nsjail tier; type is "quickjs".* \| add to \[sandbox\]: type = "nsjail"/,
+    ],
     ["an interpreter elsewhere", `${HEAD}[sandbox]\ninterpreter = "python3"`, /only the nsjail tier has this/],
     ["a limit of programs elsewhere", `${HEAD}[sandbox]\nmax_processes = 3`, /sandbox\.max_processes: only the nsjail/],
     [

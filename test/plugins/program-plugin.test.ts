@@ -103,10 +103,12 @@ describe("a plugin that is a program", { skip: needsJail, concurrency: 2 }, () =
 
   it("without plugin.toml is refused: all that is in its folder is what it would see", async (t) => {
     const files = { "tool.sh": "#!/bin/sh\n" }
-    await assert.rejects(load(t, files, '[plugins.tool]\npath = "tool.sh"\nsandbox = "nsjail"'), {
-      code: "E_PLUGIN_MANIFEST_INVALID",
-      message: /tool\.sh has no plugin\.toml/,
-    })
+    for (const more of ['\nsandbox = "nsjail"', ""]) {
+      await assert.rejects(load(t, files, `[plugins.tool]\npath = "tool.sh"${more}`), {
+        code: "E_PLUGIN_MANIFEST_INVALID",
+        message: /tool\.sh has no plugin\.toml/,
+      })
+    }
   })
 
   it("whose folder holds the server's state is refused", async (t) => {
