@@ -9,7 +9,7 @@ const FILES = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmp
 
 /**
  * Runs a program in namespaces of its own, under this machine's filter or without one.
- * @param folder - A temporary one, which the program sees as /work.
+ * @param folder - A temporary one, which the program sees as /mnt.
  */
 export function runIsolated(folder: string, command: readonly string[], filtered: boolean): SpawnSyncReturns<string> {
   const filter = join(folder, "filter")
