@@ -264,6 +264,59 @@ describe("the trailer section of a request", { concurrency: true }, () => {
     assert.equal(await codes(await proxy(t, rude)), "E_UPSTREAM_UNREACHABLE")
   })
 
+  it("does not wait for an app that switches protocols, which nobody asked for", async (t) => {
+    const code = async (lines: string) => {
+      const upstream = createTcp((socket) => socket.once("data", () => socket.write(lines)))
+      const server = await proxy(t, await listen(t, upstream))
+      const text = await exchangeRaw(server.port, post("Trailer: x-end\r\n", "x-end: 1\r\n"))
+      return /"code":"(\w+)"/.exec(text)?.[1]
+    }
+    const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    assert.equal(await code(switching), "E_UPSTREAM_INVALID")
+    assert.equal(await code("HTTP/1.1 101 Switching Protocols\r\n\r\n"), "E_UPSTREAM_INVALID")
+  })
+
+  it("does not wait for an app that never begins TLS, or is silent behind a client that was slow", async (t) => {
+    const silent = await listen(
+      t,
+      createTcp((socket) => socket.resume()),
+    )
+    const mute = await proxy(t, silent.replace("http:", "https:"), { timeoutMs: 200 })
+    const text = await exchangeRaw(mute.port, post("Trailer: x-end\r\n", "x-end: 1\r\n"))
+    assert.match(text, /"code":"E_UPSTREAM_TIMEOUT"/)
+
+    const server = await proxy(t, silent, { timeoutMs: 200 })
+    const socket = connect(server.port, "127.0.0.1")
+    t.after(() => socket.destroy())
+    const whole = post("Trailer: x-end\r\n", "x-end: 1\r\n").toString("latin1")
+    const cut = whole.indexOf("0\r\nx-end")
+    socket.write(whole.slice(0, cut))
+    // Longer than the upstream may be silent, which is not its turn yet.
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    assert.deepEqual(server.failures, [])
+    socket.write(whole.slice(cut))
+    assert.match(await readUntil(socket, "E_UPSTREAM_TIMEOUT"), /504/)
+  })
+
+  it("leaves a client as long as it likes to read the answer", async (t) => {
+    const content = Buffer.alloc(16 * 1024 * 1024, "a")
+    const server = await app(
+      t,
+      (request, response) => {
+        request.resume().once("end", () => response.end(content))
+      },
+      { timeoutMs: 200 },
+    )
+    const socket = connect(server.port, "127.0.0.1")
+    t.after(() => socket.destroy())
+    socket.write(post("Trailer: x-end\r\n", "x-end: 1\r\n"))
+    await once(socket, "readable")
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    let bytes = 0
+    for await (const chunk of socket) bytes += (chunk as Buffer).length
+    assert.ok(bytes > content.length, `only ${bytes} bytes arrived`)
+  })
+
   it("is gone with the content of a request whose method was made GET", async (t) => {
     const server = await seeing(t, {
       before: (context) => {
