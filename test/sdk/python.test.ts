@@ -13,6 +13,7 @@ import {
   type ProgramCall,
   PYTHON_SDK,
 } from "../support/drive-program.ts"
+import { mulberry32 } from "../support/mulberry32.ts"
 import { findProgram, missing, PYTHON } from "../support/programs.ts"
 
 const PLUGIN = fileURLToPath(new URL("../fixtures/sdk/python", import.meta.url))
@@ -400,6 +401,32 @@ describe("a plugin in Python with async functions", { skip: missing(PYTHON) }, (
     plugin.write(`${JSON.stringify({ method: "result", params: { value: "x" }, id: id! })}\n`)
     assert.equal((await waiting).body, "x")
     assert.equal((await plugin.call("onServerStop")).ok, true)
+  })
+
+  it("answers every call, and keeps nothing of them, however it asks and whichever are cancelled", async () => {
+    await using plugin = await start("async_plugin.py")
+    const random = mulberry32(7)
+    const open = new Set<number>()
+    let outcomes = 0
+    const work = async () => {
+      for (let i = 0; i < 50; i++) {
+        const id = plugin.nextId
+        open.add(id)
+        const call = plugin.request({ path: "/mixed" })
+        if (random() < 0.2) {
+          const [first = id] = open
+          plugin.write(`${JSON.stringify({ method: "cancel", params: { id: random() < 0.5 ? id : first } })}\n`)
+        }
+        const answer = await call
+        open.delete(id)
+        assert.ok(answer.ok === true || answer.error === "cancelled", JSON.stringify(answer))
+        outcomes += 1
+      }
+    }
+    await Promise.all(Array.from({ length: 20 }, work))
+    assert.equal(outcomes, 1000)
+    // This call itself is open.
+    assert.deepEqual(json(await plugin.request({ path: "/traces" })), [1, 0, 0, 0, 0])
   })
 
   it("is cancelled where it waits, and answers so", async () => {

@@ -22,6 +22,8 @@ export type HostAnswer = { readonly value: Json } | { readonly error: { code: st
 /** A plugin's program without a jail: what is written here goes to it as it is. */
 export interface DrivenProgram extends AsyncDisposable {
   readonly pid: number
+  /** The id that the next call will have. */
+  readonly nextId: number
   /** Sends a call of the host with an id of its own, and resolves with the answer. */
   call(method: string, params?: Json): Promise<Fields>
   /** Sends `onRequest` for a request of which only this is said. */
@@ -110,6 +112,9 @@ export function driveProgram(
   }
   return {
     pid: child.pid!,
+    get nextId() {
+      return lastId
+    },
     call,
     request: (params) => call("onRequest", params),
     write,
