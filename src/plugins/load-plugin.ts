@@ -104,14 +104,14 @@ export async function loadPlugin(
     }
     // What a program reads of its folder, and when, nobody can tell.
     if (program !== null) files.noteTree(found.folder)
+    const instance: InstanceMode = found.manifest.sandbox.instance ?? (severalTenants ? "fresh" : "shared")
+    const tier = await openTier()
+    if (program !== null) checkIsolation(name, wantedIsolation(config, name, found.local), tier.isolation!)
     if (program?.data) {
       const dir = options.dataDir ?? config.state.dir
       const what = `${dir} can be passed through by all users now: the programs of plugins get to their data by it`
       makeWay(dir, program.data.folder, () => logger.info({ plugin: name }, what))
     }
-    const instance: InstanceMode = found.manifest.sandbox.instance ?? (severalTenants ? "fresh" : "shared")
-    const tier = await openTier()
-    if (program !== null) checkIsolation(name, wantedIsolation(config, name, found.local), tier.isolation!)
     const load = () => tier.load(source, services, limits.sandbox, instance)
     const leaderGuest = runsInLeaderAlone(found) ? new LeaderGuest(name, () => loadChecked(load, found.manifest)) : null
     if (role.leader) await leaderGuest?.open()
@@ -148,7 +148,7 @@ export async function loadPlugin(
       // Without a start hook there is nothing to wait for, and a thousand half-loaded guests would each hold a memory.
       if (!sandbox.hooks.has("on_server_start")) await sandbox.ready(null)
     }
-    if (tier.isolation?.level === "process") logger.warn({ plugin: name }, describeUnisolated(name, tier.isolation))
+    if (tier.isolation?.level === "process") logger.warn({ plugin: name }, describeUnisolated(name))
     return new LoadedPlugin({
       name,
       tier: tier.tier,

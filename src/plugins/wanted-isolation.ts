@@ -29,8 +29,8 @@ export function checkIsolation(name: string, wanted: IsolationLevel, { level, mi
 }
 
 /** What a person has to know who runs a program that nothing isolates. */
-export function describeUnisolated(name: string, { missing }: Isolation): string {
-  return `${name} RUNS WITHOUT ISOLATION, as an ordinary process with resource limits: it can read what its user can, and use the network. ${listOf(missing)}`
+export function describeUnisolated(name: string): string {
+  return `${name} RUNS WITHOUT ISOLATION, as an ordinary process with resource limits: it can read what its user can, and use the network. bext doctor says what to do about it`
 }
 
 function listOf(missing: readonly string[]): string {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict"
-import { chmodSync, readdirSync, writeFileSync } from "node:fs"
+import { execFile } from "node:child_process"
+import { chmodSync, existsSync, readdirSync, writeFileSync } from "node:fs"
 import { request } from "node:http"
 import { join } from "node:path"
 import { text } from "node:stream/consumers"
@@ -10,7 +11,8 @@ import { program } from "../plugins/program-files.ts"
 import { writeFiles } from "../plugins/write-files.ts"
 import { eventually, get } from "../processes/several.ts"
 import { createProject, serveChild, serveInChild } from "../support/serve.ts"
-import { runBext, temporaryFolder } from "./run-bext.ts"
+import { WITHOUT_BUBBLEWRAP } from "./machines.ts"
+import { type Run, runBext, temporaryFolder } from "./run-bext.ts"
 
 const COUNTS = `
 HOOKS = ["onRequest"]
@@ -21,8 +23,12 @@ def answer(method, params):
 `
 const FILES = program("count", COUNTS, '"middleware"', "data_dir = true")
 
+const BEXT = join(import.meta.dirname, "../../src/cli/bext.ts")
+
 const { level } = await probeIsolation()
 const skip = level === "process" && "this machine isolates nothing"
+
+const needsRoot = (process.geteuid?.() !== 0 || level !== "full") && "needs root, bubblewrap and cgroups"
 
 describe("a program", { skip, concurrency: 2 }, () => {
   it("is found right by bext check, which says how it is isolated and leaves nothing behind", async (t) => {
@@ -33,6 +39,21 @@ describe("a program", { skip, concurrency: 2 }, () => {
     assert.equal(code, 0, err)
     assert.match(out, new RegExp(`count 1\\.0\\.0 {2}nsjail \\(isolation ${level}\\), priority 600: on_request$`, "m"))
     assert.deepEqual(readdirSync(folder).sort(), ["bext.config.toml", "plugins"])
+  })
+
+  it("keeps a server of root's from starting that has no bubblewrap, with the package named", {
+    skip: needsRoot,
+  }, async (t) => {
+    const folder = temporaryFolder(t)
+    chmodSync(folder, 0o755)
+    const config = '[server]\nlisten = "127.0.0.1:0"\n[sandbox.nsjail]\nmin_isolation = "process"\n[plugins.count]\n'
+    writeFiles(folder, { ...FILES, "bext.config.toml": config })
+    for (const processes of ["1", "2"]) {
+      const { code, err } = await runIn(folder, WITHOUT_BUBBLEWRAP, "serve", "--processes", processes)
+      assert.equal(code, 1)
+      assert.match(err, /^error E_ISOLATION: count: bubblewrap is not installed: install the package bubblewrap; /m)
+      assert.ok(!existsSync(join(folder, ".bext/nsjail")), "nothing was made for it")
+    }
   })
 
   it("is tested by its own tests, data and all", async (t) => {
@@ -77,6 +98,16 @@ describe("a program", { skip, concurrency: 2 }, () => {
     assert.equal((await get(`${server.url}/a`)).body, "x")
   })
 })
+
+function runIn(cwd: string, machine: readonly string[], ...args: string[]): Promise<Run> {
+  const [command = "", ...words] = [...machine, process.execPath, BEXT, ...args]
+  return new Promise((done) => {
+    const env = { PATH: process.env.PATH }
+    const child = execFile(command, words, { cwd, env, timeout: 60_000 }, (_error, out, err) =>
+      done({ code: child.exitCode ?? -1, out, err }),
+    )
+  })
+}
 
 function readMetrics(socketPath: string): Promise<string> {
   return new Promise((resolve, reject) => {

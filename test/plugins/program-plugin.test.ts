@@ -89,7 +89,7 @@ describe("a plugin that is a program", { skip: needsJail, concurrency: 2 }, () =
     const warning = local.lines.find(({ level, msg }) => level === "warn" && /RUNS WITHOUT ISOLATION/.test(msg))
     assert.match(
       warning?.msg ?? "",
-      /^hello RUNS WITHOUT ISOLATION, as an ordinary process .*namespaces are not used here/,
+      /^hello RUNS WITHOUT ISOLATION, as an ordinary process .*: it can read what its user can/,
     )
     const elsewhere = await load(t, files, "", { tiers })
     const foreign = `[plugins.hello]\npath = "${elsewhere.folder}/plugins/hello"`
