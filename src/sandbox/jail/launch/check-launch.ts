@@ -9,6 +9,12 @@ import { assertReachable } from "./reachable.ts"
 /** What the jail makes itself. A path of the host there, or above, would hide it. */
 const OWN_PLACES = [PLUGIN, DATA, SDK, "/usr", "/etc/passwd", "/etc/resolv.conf", "/proc", "/dev", "/tmp", "/sys"]
 
+/**
+ * What the plugin has put links into, or can: a path of the host below would be made and mounted where they lead, by root and
+ * before anything keeps the program from it.
+ */
+const PLUGINS_PLACES = [PLUGIN, DATA, SDK]
+
 /** What shows the kernel or the machine, whoever looks. */
 const NEVER_SHOWN = ["/proc", "/sys", "/dev"]
 
@@ -38,6 +44,10 @@ async function checkReadOnlyPath(path: string, { user }: ChainSetup): Promise<vo
   const covered = OWN_PLACES.find((place) => isWithin(place, path))
   if (covered !== undefined) {
     throw new Error(`read-only path ${path} would hide the jail's own ${covered}: name what is needed of it`)
+  }
+  const inside = PLUGINS_PLACES.find((place) => isWithin(path, place))
+  if (inside !== undefined) {
+    throw new Error(`read-only path ${path} would be in the jail's own ${inside}: have it elsewhere on this machine`)
   }
   const real = await realpath(path).catch(() => {
     throw new Error(`read-only path ${path} does not exist on this machine`)

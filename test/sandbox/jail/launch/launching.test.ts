@@ -192,6 +192,10 @@ describe("a launch fails and says what to do", { skip: NO_BUBBLEWRAP }, () => {
     for (const path of ["/", "/usr", "/etc", "/tmp", "/plugin", "/data", "/bext"]) {
       await assert.rejects(launch(path), /would hide/, path)
     }
+    // By links in its data, a program would have root make folders anywhere.
+    for (const path of ["/plugin/models", "/data/models", "/data/a/b", "/bext/python/bext"]) {
+      await assert.rejects(launch(path), /would be in/, path)
+    }
     for (const path of ["/proc/sys", "/sys/fs/cgroup", "/dev/shm"])
       await assert.rejects(launch(path), /never see/, path)
     symlinkSync("/proc/sys", join(folder.path, "link"))
