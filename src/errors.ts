@@ -28,6 +28,8 @@ export const ERRORS = {
     blame: "client",
     hint: "send the whole request within server.limits.request_timeout",
   },
+  // Mostly for the log: 499 is what others call it there, too, and no registered status says it.
+  E_CLIENT_LEFT: { status: 499, blame: "client", hint: "wait for the answer" },
   E_METHOD_NOT_ALLOWED: { status: 405, blame: "client", hint: "use one of the methods in the Allow header" },
   E_NOT_FOUND: { status: 404, blame: "client", hint: "no route or file has this path" },
   E_RANGE_NOT_SATISFIABLE: { status: 416, blame: "client", hint: "ask for a range inside the representation" },

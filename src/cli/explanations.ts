@@ -56,6 +56,15 @@ export const EXPLANATIONS: Readonly<Partial<Record<ErrorCode, Explanation>>> = {
     ],
     related: ["E_UPSTREAM_TIMEOUT", "E_LIMIT_TIME"],
   },
+  E_CLIENT_LEFT: {
+    happened:
+      "The client closed its connection before its request had arrived or was answered. Whoever worked on it, a plugin or the upstream, was stopped and is not to blame.",
+    steps: [
+      "Nothing, when a visitor went to another page. Log lines of such requests have status 499 and `aborted`.",
+      "When there are many, look at `duration_ms` of those lines: clients, and proxies in front, may wait for a shorter time than the answer takes.",
+    ],
+    related: ["E_REQUEST_TIMEOUT", "E_UPSTREAM_TIMEOUT", "E_LIMIT_TIME"],
+  },
   E_METHOD_NOT_ALLOWED: {
     happened: "What answers this path does not take this method; files, for one, only GET and HEAD.",
     steps: [

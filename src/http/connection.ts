@@ -1,7 +1,7 @@
-import { type ServerResponse, STATUS_CODES } from "node:http"
+import type { ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import { BextError } from "../errors.ts"
-import { toProblem } from "./error-response.ts"
+import { titleOf, toProblem } from "./error-response.ts"
 import { parseAuthority } from "./parse-authority.ts"
 import { toAddress } from "./trusted-proxy.ts"
 import type { Exchange } from "./write-response.ts"
@@ -141,12 +141,12 @@ export class Connection {
 }
 
 function clientGone(): BextError {
-  return new BextError("E_REQUEST_INVALID", "the client went away")
+  return new BextError("E_CLIENT_LEFT", "the client went away")
 }
 
 /** A whole error response for a connection that has no request to answer. */
 export function toRawResponse(error: BextError, requestId: string, ...headerLines: string[]): string {
-  const title = STATUS_CODES[error.status]!
+  const title = titleOf(error.status)
   const body = toProblem(error.status, title, error.code, requestId)
   return [
     `HTTP/1.1 ${error.status} ${title}`,

@@ -17,7 +17,7 @@ export function toErrorResponse(
   const known = error instanceof BextError
   const status = known ? error.status : 500
   const code = known ? error.code : "E_INTERNAL"
-  const title = STATUS_CODES[status]!
+  const title = titleOf(status)
   const html = prefersHtml(context.requestHeaders.get("accept"))
   const headers = HeaderList.from([
     ["Content-Type", html ? "text/html; charset=utf-8" : "application/problem+json"],
@@ -31,6 +31,11 @@ export function toErrorResponse(
     return { status, headers, body: fillErrorPage(template, code, context.requestId), failed: true }
   headers.append("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
   return { status, headers, body: defaultErrorPage(status, title, code, context.requestId), failed: true }
+}
+
+/** The reason phrase. 499, which is not registered, is of a client that is most likely not there to read it. */
+export function titleOf(status: number): string {
+  return STATUS_CODES[status] ?? "Client Closed Request"
 }
 
 /** The problem document of a failure. Source: RFC 9457 §3. */

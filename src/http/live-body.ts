@@ -5,7 +5,7 @@ import { ByteCollector } from "../message/byte-collector.ts"
 
 /**
  * The bytes of a request body as they arrive, with back-pressure, a limit, and failures that carry a code:
- * `E_BODY_TOO_LARGE`, and `E_REQUEST_INVALID` when the client goes away. Starts to read, and lets a client that asked
+ * `E_BODY_TOO_LARGE`, and `E_CLIENT_LEFT` when the client goes away. Starts to read, and lets a client that asked
  * (Expect: 100-continue) send, only when somebody reads it.
  */
 export class LiveBody extends Readable {
@@ -45,8 +45,7 @@ export class LiveBody extends Readable {
     this.#started = true
     const request = this.#request
     const gone = () => {
-      if (!request.complete)
-        this.destroy(new BextError("E_REQUEST_INVALID", "the client went away before its body ended"))
+      if (!request.complete) this.destroy(new BextError("E_CLIENT_LEFT", "the client went away before its body ended"))
     }
     request.on("data", (chunk: Buffer) => this.#take(chunk))
     request.on("end", () => {

@@ -470,6 +470,8 @@ function toRefusal(error: NodeJS.ErrnoException): BextError {
       return new BextError("E_HEADERS_TOO_LARGE", "the header section is too large", { cause: error })
     case "ERR_HTTP_REQUEST_TIMEOUT":
       return new BextError("E_REQUEST_TIMEOUT", "the request did not arrive in time", { cause: error })
+    case "HPE_INVALID_EOF_STATE":
+      return new BextError("E_CLIENT_LEFT", "the client went away in the middle of a request", { cause: error })
     case "HPE_CHUNK_EXTENSIONS_OVERFLOW":
       return new BextError("E_BODY_TOO_LARGE", "the chunk extensions are too large", { cause: error })
     default:

@@ -51,12 +51,12 @@ export class WebsocketRequest implements UpgradeRequest {
 
   /**
    * Where the connection leads.
-   * @throws {BextError} `E_REQUEST_INVALID`, `E_UPSTREAM_UNREACHABLE`: why it cannot lead there.
+   * @throws {BextError} `E_REQUEST_INVALID`, `E_CLIENT_LEFT`, `E_UPSTREAM_UNREACHABLE`: why it cannot lead there.
    */
   get target(): UpgradeTarget {
     if (this.#target === null) throw new TypeError("a response with status 101 that leads nowhere")
     if (this.#early) throw new BextError("E_REQUEST_INVALID", "the client sent data before its handshake was answered")
-    if (this.#socket.readableEnded) throw new BextError("E_REQUEST_INVALID", "the client went away")
+    if (this.#socket.readableEnded) throw new BextError("E_CLIENT_LEFT", "the client went away")
     if (this.#target.socket.destroyed) {
       throw new BextError("E_UPSTREAM_UNREACHABLE", "the upstream went away behind its handshake")
     }

@@ -74,6 +74,11 @@ export function toTraceparent({ traceId, flags }: Trace, spanId: string = newSpa
   return `00-${traceId}-${spanId}-${flags}`
 }
 
+/** @param traceparent - As `toTraceparent` makes them. */
+export function traceIdOf(traceparent: string): string {
+  return traceparent.slice(3, 35)
+}
+
 function toFlags(bits: number): string {
   return bits.toString(16).padStart(2, "0")
 }

@@ -78,13 +78,16 @@ export class HookRunner {
     )
   }
 
-  /** Counts and logs a failure of a hook with a request. @throws {BextError} The failure, when it closes the request. */
+  /**
+   * Counts and logs a failure of a hook with a request.
+   * @throws {BextError} The failure, when it closes the request; `E_CLIENT_LEFT`.
+   */
   fail(hook: HookName, context: RequestContext, error: unknown): void {
     const probe = this.#probeOf(hook, context)
     // Nobody is left to answer, and a guest stopped for that reason did nothing wrong.
     if (context.signal.aborted) {
       probe?.failed(null, performance.now())
-      throw error
+      throw context.signal.reason
     }
     const failure = this.#failed(hook, error, context.requestId)
     // Calls that outlive the plugin fail through no fault of its own.

@@ -1,5 +1,6 @@
 import { type Logger, pino } from "pino"
 import type { RequestContext } from "../message/request-context.ts"
+import { traceIdOf } from "../message/traceparent.ts"
 import { targetsBefore } from "../plugins/target-history.ts"
 
 export interface AccessResult {
@@ -31,6 +32,7 @@ function toLine(context: RequestContext, { status, bytes, durationMs, aborted }:
   line += `,"method":"${context.clientMethod}","path":${quote(clientPath(context))},"status":${status},"bytes":${bytes}`
   line += `,"duration_ms":${Math.round(durationMs * 1000) / 1000},"client":"${context.clientAddress}"`
   line += `,"request_id":"${context.requestId}"`
+  if (context.trace) line += `,"trace_id":"${traceIdOf(context.traceparent!)}"`
   if (context.tenantId !== null) line += `,"tenant":${quote(context.tenantId)}`
   if (context.user !== null) line += `,"user":${quote(context.user.id)}`
   if (aborted) line += ',"aborted":true'

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { describe, it } from "node:test"
-import { BextError, PluginError } from "../../src/errors.ts"
+import { BextError, ERRORS, type ErrorCode, PluginError } from "../../src/errors.ts"
 import { readErrorPages } from "../../src/http/error-pages.ts"
 import { toErrorResponse } from "../../src/http/error-response.ts"
 import { HeaderList } from "../../src/message/header-list.ts"
@@ -27,6 +27,17 @@ describe("toErrorResponse", () => {
       code: "E_GUEST_THREW",
       request_id: "id<1>",
     })
+  })
+
+  it("has a title for every status of the error table", () => {
+    for (const code of Object.keys(ERRORS) as ErrorCode[]) {
+      for (const accept of [undefined, browser]) {
+        const { body, status } = toErrorResponse(new BextError(code, "x"), context(accept), new Map())
+        const title = accept === undefined ? JSON.parse(body as string).title : /<title>(.*)</.exec(body as string)![1]
+        assert.match(title, /^(\d+ )?[A-Z][A-Za-z -]+$/, code)
+        assert.equal(status, ERRORS[code].status)
+      }
+    }
   })
 
   for (const unknown of [new TypeError("internals"), "text", null, undefined, { status: 200, code: "E_FAKE" }]) {

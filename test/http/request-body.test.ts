@@ -247,7 +247,7 @@ describe("a request body", () => {
       const count = codes.length + 1
       await until(() => codes.length === count, `${path} notices`)
     }
-    assert.deepEqual(codes, ["E_REQUEST_INVALID", "E_REQUEST_INVALID"])
+    assert.deepEqual(codes, ["E_CLIENT_LEFT", "E_CLIENT_LEFT"])
   })
 
   it("nobody reads is thrown away, and the connection stays in step", async (t) => {

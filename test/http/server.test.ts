@@ -118,7 +118,7 @@ describe("what a middleware sees of a request", () => {
     await until(() => server.http.server.listening && socket.bytesWritten > 0, "the request is sent")
     socket.end()
     await until(() => reason !== undefined, "the signal is aborted")
-    assert.equal((reason as { code: string }).code, "E_REQUEST_INVALID")
+    assert.equal((reason as { code: string }).code, "E_CLIENT_LEFT")
     socket.destroy()
   })
 })

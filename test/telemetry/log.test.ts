@@ -121,6 +121,18 @@ describe("the access log", () => {
     assert.equal(second.aborted, true)
   })
 
+  it("names the trace of a request that is traced, and of no other", () => {
+    const { logger, lines } = record()
+    const log = createAccessLog(logger)
+    const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    log({ ...context, traceparent, trace: {} } as Context, result)
+    log({ ...context, traceparent, trace: null } as Context, result)
+    assert.deepEqual(
+      lines().map((line) => line.trace_id),
+      ["4bf92f3577b34da6a3ce929d0e0e4736", undefined],
+    )
+  })
+
   it("cannot be forged by a path, a tenant or a user", () => {
     const { logger, lines } = record()
     const evil = '","status":500}\n{"level":"info"\u2028'

@@ -220,6 +220,13 @@ describe("the spans of a request", () => {
     const atPlugin = await leave("/plugin", until(called, "the call"))
     const { failed, attributes } = named(atPlugin, "js on_request")
     assert.deepEqual([failed, attributes["bext.error_code"]], [false, undefined])
+    for (const spans of [atUpstream, atPlugin]) {
+      const { attributes } = root(spans)
+      assert.deepEqual(
+        [attributes["http.response.status_code"], attributes["bext.error_code"], attributes["error.type"]],
+        [499, "E_CLIENT_LEFT", undefined],
+      )
+    }
   })
 
   it("tell the fuel of a plugin in a worker thread too, and addresses of IPv6 without brackets", async () => {
