@@ -298,11 +298,9 @@ export class JailSandbox implements Sandbox {
 
   #notStarted(): PluginError {
     const cause = this.#lastFailure
-    return this.#error(
-      "E_GUEST_CRASHED",
-      `its process cannot be started: ${cause?.message ?? "it ends at once"}`,
-      cause,
-    )
+    const code = cause?.code.startsWith("E_LIMIT_") ? cause.code : "E_GUEST_CRASHED"
+    const why = cause === null ? "it ends at once" : toPlainError(cause).what
+    return this.#error(code, `its process cannot be started: ${why}`, cause)
   }
 
   #error(code: ErrorCode, what: string, cause?: unknown): PluginError {
