@@ -103,6 +103,7 @@ class Launcher implements JailLauncher {
     for (const jail of this.#jails) jail.kill()
     await Promise.all(exits)
     await this.#cgroups?.[Symbol.asyncDispose]()
+    await this.#starter[Symbol.asyncDispose]()
     this.#folder[Symbol.dispose]()
   }
 

@@ -8,15 +8,17 @@ import type { Cgroups } from "./cgroups/cgroups.ts"
 import { type ChainSetup, execChain, OWN_PROCESSES } from "./exec-chain.ts"
 import { type PrivateFolder, removeHome } from "./private-folder.ts"
 import { RunningJail, type StartedProcess } from "./running-jail.ts"
-import { type SpawnedProcess, startProcess } from "./start-process.ts"
+import { startProcess } from "./start-process.ts"
 import { StartQueue } from "./start-queue.ts"
+import { StartShell } from "./start-shell.ts"
 
 /** Starts jails in one of the ways that the machine was found to allow. */
-export class JailStarter {
+export class JailStarter implements AsyncDisposable {
   readonly #folder: PrivateFolder
   readonly #filter: string | null
   readonly #inherited: readonly number[]
   readonly #queue = new StartQueue()
+  #shell: StartShell | null = null
   #homes = 0
 
   constructor(folder: PrivateFolder, filter: string | null, inherited: readonly number[]) {
@@ -40,12 +42,16 @@ export class JailStarter {
     throw new Error(said.trim() === "" ? "bubblewrap ended at once, and did not say why" : said.trim())
   }
 
-  #spawn(
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#shell?.close()
+  }
+
+  async #spawn(
     setup: ChainSetup,
     cgroups: Cgroups | null,
     options: LaunchOptions,
     home: string | null,
-  ): SpawnedProcess & Pick<StartedProcess, "cgroup" | "release"> {
+  ): Promise<Omit<StartedProcess, "firstPid">> {
     const { name, limits } = options
     const own = setup.containment === "none" ? 0 : OWN_PROCESSES
     const cgroup = cgroups?.create(name, { ...limits, pids: limits.pids + own }) ?? null
@@ -57,11 +63,21 @@ export class JailStarter {
       const doors = cgroup?.openJoinFiles() ?? []
       const chain = execChain(setup, options, doors.length, home ?? "/")
       const filter = setup.containment === "none" ? null : this.#filter
-      return { ...startProcess(chain, { filter, cgroups: doors, inherited: this.#inherited }), cgroup, release }
+      const files = { filter, cgroups: doors, inherited: this.#inherited }
+      const spawned =
+        filter !== null && StartShell.canBecome(chain.user)
+          ? await this.#openShell().start(chain, files)
+          : startProcess(chain, files)
+      return { ...spawned, cgroup, release }
     } catch (error) {
       release().catch(() => {})
       throw error
     }
+  }
+
+  #openShell(): StartShell {
+    if (this.#shell === null || this.#shell.gone) this.#shell = new StartShell(this.#folder.path, this.#inherited)
+    return this.#shell
   }
 
   /** For temporary files of a program that has no /tmp of its own. */

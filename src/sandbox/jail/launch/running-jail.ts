@@ -1,21 +1,13 @@
-import type { ChildProcess } from "node:child_process"
 import type { Readable, Writable } from "node:stream"
 import { setTimeout as sleep } from "node:timers/promises"
 import type { Jail, JailExit } from "../launcher.ts"
 import type { Cgroup } from "./cgroups/cgroups.ts"
 import { parentOf } from "./process-start-time.ts"
 import { cpuMsOf, memoryBytesOf, processTree } from "./process-tree.ts"
+import type { SpawnedProcess } from "./start-process.ts"
 
-/** A child process with what belongs to it. */
-export interface StartedProcess {
-  readonly child: ChildProcess
-  readonly stdin: Writable
-  readonly stdout: Readable
-  readonly stderr: Readable
-  /** Since it ended. */
-  readonly ended: Promise<void>
-  /** Since it ended and nobody has its ends of the streams any more. */
-  readonly closed: Promise<void>
+/** A process with what belongs to it. */
+export interface StartedProcess extends SpawnedProcess {
   /** First process of the jail's namespace, as the host numbers it; null: the child is the program itself. */
   readonly firstPid: number | null
   readonly cgroup: Cgroup | null
@@ -57,22 +49,22 @@ export class RunningJail implements Jail {
 
   kill(): void {
     if (this.#ended) return
-    const { child, firstPid, cgroup } = this.#process
+    const { pid, firstPid, cgroup } = this.#process
     // Nobody reads what else it writes, and what it wrote before must not keep its end from being seen.
     this.stdout.destroy()
     this.stdin.destroy()
-    if (firstPid === null) killGroup(child.pid ?? 0, cgroup)
-    else killFirst(firstPid, child)
+    if (firstPid === null) killGroup(pid, cgroup)
+    else killFirst(firstPid, this.#process)
   }
 
   #tree(): number[] {
-    return processTree(this.#process.firstPid ?? this.#process.child.pid ?? 0)
+    return processTree(this.#process.firstPid ?? this.#process.pid)
   }
 
   async #end(): Promise<JailExit> {
-    const { child, ended, closed, firstPid, cgroup, release } = this.#process
-    await ended
-    if (firstPid === null) killGroup(child.pid ?? 0, cgroup)
+    const { pid, ended, closed, firstPid, cgroup, release } = this.#process
+    const { code, signal } = await ended
+    if (firstPid === null) killGroup(pid, cgroup)
     this.cpuMs()
     const outOfMemory = (cgroup?.oomKills() ?? 0) > 0
     this.#ended = true
@@ -81,7 +73,7 @@ export class RunningJail implements Jail {
     await closed
     // What does not end within seconds is gone with the launcher, or by the next.
     await release().catch(() => {})
-    return { code: child.exitCode, signal: child.signalCode, outOfMemory }
+    return { code, signal, outOfMemory }
   }
 }
 
@@ -89,9 +81,9 @@ export class RunningJail implements Jail {
  * With its first process, the kernel ends a namespace; bubblewrap, its parent, reaps it and ends. Bubblewrap killed itself would
  * leave that to the first process of the host, which may be one that never reaps.
  */
-function killFirst(firstPid: number, bubblewrap: ChildProcess): void {
+function killFirst(firstPid: number, bubblewrap: SpawnedProcess): void {
   if (parentOf(firstPid) === bubblewrap.pid) kill(firstPid)
-  else bubblewrap.kill("SIGKILL")
+  else bubblewrap.kill()
 }
 
 /** And what left the group: all of it where there is a cgroup, elsewhere what still has its parent. */

@@ -1,4 +1,4 @@
-import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process"
+import { type SpawnOptions, spawn } from "node:child_process"
 import { closeSync, openSync } from "node:fs"
 import type { Readable, Writable } from "node:stream"
 import { type ExecChain, FILTER_DESCRIPTOR, FIRST_CGROUP_DESCRIPTOR, STATUS_DESCRIPTOR } from "./exec-chain.ts"
@@ -12,10 +12,15 @@ export interface StartFiles {
   readonly inherited: readonly number[]
 }
 
+export interface ProcessEnd {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
 export interface SpawnedProcess {
-  readonly child: ChildProcess
-  /** Since it ended, or since it was found that there is none. */
-  readonly ended: Promise<void>
+  readonly pid: number
+  /** How it ended. */
+  readonly ended: Promise<ProcessEnd>
   /** Since, besides, nobody has the other ends of its streams any more. */
   readonly closed: Promise<void>
   readonly stdin: Writable
@@ -23,6 +28,8 @@ export interface SpawnedProcess {
   readonly stderr: Readable
   /** What bubblewrap tells of itself; null without it. */
   readonly status: Readable | null
+  /** SIGKILL for it alone. */
+  kill(): void
 }
 
 /**
@@ -40,21 +47,23 @@ export function startProcess(chain: ExecChain, files: StartFiles): SpawnedProces
       stdio: toStdio(files, opened),
       ...chain.user,
     } satisfies SpawnOptions)
-    // "error" when there is no process: thrown below, where the reason is not known yet.
-    const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()).on("error", () => resolve()))
+    const { pid, stdin, stdout, stderr } = child
+    const ended = new Promise<ProcessEnd>((resolve) => child.on("exit", (code, signal) => resolve({ code, signal })))
     const closed = new Promise<void>((resolve) => child.once("close", () => resolve()))
-    if (child.pid === undefined || child.stdin === null || child.stdout === null || child.stderr === null) {
+    // When there is no process, the reason comes later than it is of use.
+    child.on("error", () => {})
+    if (pid === undefined || stdin === null || stdout === null || stderr === null) {
       throw new Error(`${chain.command} cannot be started: too many processes, or too many open files`)
     }
     const status = files.filter === null ? null : (child.stdio[STATUS_DESCRIPTOR] as Readable)
-    return { child, ended, closed, stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, status }
+    return { pid, ended, closed, stdin, stdout, stderr, status, kill: () => child.kill("SIGKILL") }
   } finally {
     for (const descriptor of opened) closeSync(descriptor)
   }
 }
 
 /** @param opened - Gets what has to be closed once the child has it. */
-function toStdio({ filter, cgroups, inherited }: StartFiles, opened: number[]): StdioOptions {
+export function toStdio({ filter, cgroups, inherited }: StartFiles, opened: number[]): ("pipe" | "ignore" | number)[] {
   const stdio: (number | "pipe" | "ignore")[] = ["pipe", "pipe", "pipe", "ignore", "ignore"]
   if (filter !== null) {
     // Anew for each: bubblewrap reads on from where a shared descriptor stands.

@@ -6,7 +6,7 @@ export class StartQueue {
   #last: Promise<unknown> = Promise.resolve()
 
   /** Runs `start` in a turn of the event loop in which no other runs. */
-  run<T>(start: () => T): Promise<T> {
+  run<T>(start: () => T | Promise<T>): Promise<T> {
     const turn = this.#last.then(start)
     this.#last = turn.then(pause, pause)
     return turn

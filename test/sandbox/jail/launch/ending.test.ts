@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url"
 import { missing, PYTHON } from "../../../support/programs.ts"
 import { JailFolder } from "./jail-folder.ts"
 import { IS_ROOT, NO_BUBBLEWRAP, openLauncher, WAYS } from "./launchers.ts"
-import { cgroupsOf, childrenOf, openDescriptors, processesWith, until } from "./traces.ts"
+import { cgroupsOf, descendantsOf, openDescriptors, processesWith, until } from "./traces.ts"
 
 /** Children and a daemon that ignore what can be ignored, left their session, and do not end with their parent. */
 const CLINGING = `
@@ -53,6 +53,7 @@ for (const { way, without, root } of WAYS) {
       using folder = new JailFolder()
       await using launcher = await openLauncher(without)
       const mark = markOf("killed")
+      const before = descendantsOf(process.pid)
       const jail = await folder.launch(launcher, ["python3", "-c", CLINGING, mark])
       await once(jail.stdout, "data")
       // The program, its children, the daemon, and bubblewrap's two.
@@ -62,7 +63,7 @@ for (const { way, without, root } of WAYS) {
       const { code, outOfMemory } = await jail.exited
       assert.deepEqual({ code, outOfMemory }, { code: 137, outOfMemory: false })
       assert.deepEqual(processesWith(mark), [])
-      assert.deepEqual(childrenOf(process.pid), [])
+      assert.deepEqual(descendantsOf(process.pid), before)
       jail.kill()
     })
 
@@ -101,7 +102,12 @@ for (const { way, without, root } of WAYS) {
       await using launcher = await openLauncher(without)
       await folder.run(launcher, ["true"])
       const mark = markOf("counted")
-      const before = { cgroups: cgroupsOf(process.pid), descriptors: openDescriptors(), mounts: mounts() }
+      const before = {
+        processes: descendantsOf(process.pid),
+        cgroups: cgroupsOf(process.pid),
+        descriptors: openDescriptors(),
+        mounts: mounts(),
+      }
       for (let round = 0; round < 10; round++) {
         await Promise.all(
           [0, 1, 2, 3, 4].map(async (place) => {
@@ -113,7 +119,7 @@ for (const { way, without, root } of WAYS) {
         )
       }
       assert.deepEqual(processesWith(mark), [])
-      assert.deepEqual(childrenOf(process.pid), [])
+      assert.deepEqual(descendantsOf(process.pid), before.processes)
       assert.deepEqual(cgroupsOf(process.pid), before.cgroups)
       assert.equal(openDescriptors().length, before.descriptors.length)
       assert.equal(mounts(), before.mounts)

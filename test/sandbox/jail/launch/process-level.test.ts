@@ -8,7 +8,7 @@ import { describe, it } from "node:test"
 import { fileURLToPath } from "node:url"
 import { JailFolder } from "./jail-folder.ts"
 import { IS_ROOT, NOT_ROOT, openLauncher } from "./launchers.ts"
-import { cgroupsOf, childrenOf, openDescriptors, processesWith, until } from "./traces.ts"
+import { cgroupsOf, descendantsOf, openDescriptors, processesWith, until } from "./traces.ts"
 
 const PATH = "/usr/local/bin:/usr/bin:/bin"
 const HOLD = fileURLToPath(new URL("hold-jails.ts", import.meta.url))
@@ -103,6 +103,7 @@ for (const without of [["namespaces"], ["namespaces", "cgroups"]] as const) {
       await using launcher = await openLauncher(without)
       const mark = `process-killed-${process.pid}`
       const descriptors = openDescriptors().length
+      const before = descendantsOf(process.pid)
       const jail = await folder.launch(launcher, ["python3", "-c", DAEMON + FOREVER, mark])
       await once(jail.stdout, "data")
       assert.equal(processesWith(mark).length, 2)
@@ -110,7 +111,7 @@ for (const without of [["namespaces"], ["namespaces", "cgroups"]] as const) {
       jail.kill()
       assert.equal((await jail.exited).signal, "SIGKILL")
       assert.ok(await until(() => processesWith(mark).length === 0))
-      assert.deepEqual(childrenOf(process.pid), [])
+      assert.deepEqual(descendantsOf(process.pid), before)
       assert.equal(openDescriptors().length, descriptors)
     })
 

@@ -9,11 +9,16 @@ export function processesWith(mark: string): number[] {
     .map(Number)
 }
 
-/** Processes that this one started, and has not reaped. */
-export function childrenOf(pid: number): string[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+/** Processes that this one started and has not reaped. */
+export function childrenOf(pid: number | string): string[] {
+  return list(`/proc/${pid}/task`).flatMap((thread) =>
     read(`/proc/${pid}/task/${thread}/children`).split(" ").filter(Boolean),
   )
+}
+
+/** And what those started, zombies included. */
+export function descendantsOf(pid: number | string): string[] {
+  return childrenOf(pid).flatMap((child) => [child, ...descendantsOf(child)])
 }
 
 /** Folders of cgroups that a process made, jails' own included. */
@@ -37,6 +42,14 @@ export async function until(holds: () => boolean): Promise<boolean> {
     await sleep(20)
   }
   return false
+}
+
+function list(path: string): string[] {
+  try {
+    return readdirSync(path)
+  } catch {
+    return []
+  }
 }
 
 function read(path: string): string {
