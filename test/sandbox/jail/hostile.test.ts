@@ -9,6 +9,7 @@ import type { Limits, ProgramSource, Sandbox } from "../../../src/sandbox/sandbo
 import { RecordingExchange } from "../../contracts/recording-exchange.ts"
 import { RecordingServices } from "../../contracts/recording-services.ts"
 import { answer, event, isCalm, request } from "../../contracts/sandbox-contract.ts"
+import { until } from "./launch/traces.ts"
 import { observe } from "./observing-launcher.ts"
 import { PRELUDE, type WrittenProgram, writeProgram } from "./write-program.ts"
 
@@ -228,21 +229,17 @@ serve(deed)
   })
 
   it("that ends between two calls is there again for the next", async () => {
-    const observing = observe(launcher)
-    await using guest = await open(
-      `
+    await using guest = await open(`
 greet()
 def deed(call, path):
     say(id=call["id"], ok=True, **text("last words"))
     sys.exit()
 serve(deed)
-`,
-      { launcher: observing },
-    )
+`)
     for (let i = 0; i < 3; i++) {
       assert.equal((await answer(guest, "/")).text, "last words")
-      // Until then it takes calls, which end with it.
-      await observing.jails[i]!.exited
+      // Until it is known to have ended it takes calls, which end with it.
+      await until(() => guest.generation === i + 1)
     }
     await isCalm(guest)
   })
