@@ -90,6 +90,7 @@ export class JailProcess {
       setup,
       (id) => this.#sent.get(id),
       (line) => this.#write(line),
+      () => this.#input.unread,
     )
     this.#errors = new StandardError(jail.stderr, setup.services)
     this.#cpu = new CpuShares(
@@ -367,7 +368,9 @@ export class JailProcess {
 
   async #whenEnded(): Promise<void> {
     const exit = await this.#jail.exited
+    // Not before: with its input closed a program still has a while, and could write as if nobody counted.
     this.#output.drain()
+    this.#errors.end()
     await Promise.race([Promise.all([this.#output.ended, this.#errors.ended]), delay(LAST_WORDS_MS)])
     this.#over(exitError(this.#setup.name, exit))
   }
@@ -393,8 +396,6 @@ export class JailProcess {
     for (const call of calls) call.fail(call === first || isEnd(reason) ? reason : lost)
     first?.fail(reason)
     this.#calls.end()
-    this.#errors.end()
-    this.#output.drain()
     this.onChange?.()
   }
 

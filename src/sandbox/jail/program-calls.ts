@@ -9,20 +9,35 @@ import type { GuestCall } from "./protocol.ts"
 
 /** Calls of one program that may be unanswered. */
 const MAX_CALLS = 256
+/**
+ * Bytes, or characters, of answers that the program has not read: what it asked for all at once, and then leaves, would pile up
+ * as often as it may ask. One more line may come on top.
+ */
+const MAX_UNREAD = 16 * 1024 * 1024
 
 /** What a program asks of the host. */
 export class ProgramCalls {
   readonly #setup: ProcessSetup
   readonly #callOf: (id: number) => JailCall | undefined
   readonly #write: (line: string) => void
+  readonly #unread: () => number
   readonly #gone = new AbortController()
   #atWork = 0
 
-  /** @param callOf - The call of the host with that id, while it is in flight. */
-  constructor(setup: ProcessSetup, callOf: (id: number) => JailCall | undefined, write: (line: string) => void) {
+  /**
+   * @param callOf - The call of the host with that id, while it is in flight.
+   * @param unread - Of what was written, bytes or characters that the program has not read.
+   */
+  constructor(
+    setup: ProcessSetup,
+    callOf: (id: number) => JailCall | undefined,
+    write: (line: string) => void,
+    unread: () => number,
+  ) {
     this.#setup = setup
     this.#callOf = callOf
     this.#write = write
+    this.#unread = unread
   }
 
   serve(guestCall: GuestCall): void {
@@ -64,7 +79,9 @@ export class ProgramCalls {
   async #answerLater(guestCall: GuestCall, call: JailCall | null, result: Promise<Json>): Promise<void> {
     this.#atWork++
     try {
-      this.#reply(guestCall, { value: await result })
+      const value = await result
+      if (this.#unread() >= MAX_UNREAD) throw this.#error("E_OVERLOADED", "it does not read what it asked for")
+      this.#reply(guestCall, { value })
     } catch (error) {
       this.#refuse(guestCall, call, error)
     } finally {
