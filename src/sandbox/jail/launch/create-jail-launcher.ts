@@ -32,11 +32,12 @@ export async function createJailLauncher(options: JailLauncherOptions): Promise<
   if (!isMainThread) throw new Error("jails start in the main thread: the kernel ends them with the thread they are of")
   const folder = createPrivateFolder()
   const user = process.geteuid?.() === 0 ? (options.user ?? NOBODY) : null
+  let starter: JailStarter | null = null
   try {
     await assertReachable(folder.path, user, "the folder for temporary files (TMPDIR)")
     const etc = new Map([...ETC_FILES].map(([name, content]) => [name, folder.write(name, content)]))
     const filter = filterFile(folder)
-    const starter = new JailStarter(folder, filter.path, inheritedDescriptors())
+    starter = new JailStarter(folder, filter.path, inheritedDescriptors())
     const found = await probeIsolation({
       starter,
       etc,
@@ -48,6 +49,7 @@ export async function createJailLauncher(options: JailLauncherOptions): Promise<
     })
     return new Launcher(found.isolation, found.setup, found.cgroups, starter, folder)
   } catch (error) {
+    await starter?.[Symbol.asyncDispose]()
     folder[Symbol.dispose]()
     throw error
   }

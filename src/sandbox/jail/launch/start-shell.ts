@@ -3,7 +3,6 @@ import { closeSync, constants, existsSync, openSync, readlinkSync, rmSync, write
 import { Socket } from "node:net"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
-import type { Writable } from "node:stream"
 import { type ExecChain, FILTER_DESCRIPTOR, FIRST_CGROUP_DESCRIPTOR, STATUS_DESCRIPTOR } from "./exec-chain.ts"
 import { PATH } from "./jail-paths.ts"
 import { type ProcessEnd, type SpawnedProcess, type StartFiles, toStdio } from "./start-process.ts"
@@ -32,7 +31,9 @@ const ENDS = ["in", "out", "err", "status"] as const
  */
 export class StartShell {
   readonly #folder: string
-  readonly #input: Writable
+  readonly #shell: ChildProcess
+  readonly #input: Socket
+  readonly #output: Socket
   readonly #ended: Promise<unknown>
   readonly #waiting = new Map<string, { resolve(rest: string): void; reject(error: Error): void }>()
   #gone = false
@@ -59,7 +60,10 @@ export class StartShell {
     }
     const { stdin, stdout } = shell
     if (stdin === null || stdout === null) throw new Error("no shell can be started to start programs")
-    this.#input = stdin
+    this.#shell = shell
+    // What "pipe" is in Node.
+    this.#input = stdin as Socket
+    this.#output = stdout as Socket
     stdin.on("error", () => {})
     createInterface({ input: stdout }).on("line", (line) => this.#answered(line))
     this.#ended = new Promise((resolve) => {
@@ -90,6 +94,7 @@ export class StartShell {
   /** Ends it, and whatever it has started. */
   async close(): Promise<void> {
     await this.#next.then(closePipes, () => {})
+    this.#shell.ref()
     this.#input.end()
     await this.#ended
   }
@@ -181,6 +186,7 @@ export class StartShell {
     const answer = new Promise<string>((resolve, reject) => {
       if (this.#gone) reject(new Error("the shell that starts programs has ended"))
       else this.#waiting.set(what, { resolve, reject })
+      this.#hold()
     })
     answer.catch(() => {})
     return answer
@@ -190,6 +196,15 @@ export class StartShell {
     const [, what = "", rest = ""] = /^(\S+ \S+) ?(.*)$/.exec(line) ?? []
     this.#waiting.get(what)?.resolve(rest)
     this.#waiting.delete(what)
+    this.#hold()
+  }
+
+  /** Keeps bext's process from ending while somebody waits for an answer, and only then. */
+  #hold(): void {
+    for (const handle of [this.#shell, this.#input, this.#output]) {
+      if (this.#waiting.size > 0) handle.ref()
+      else handle.unref()
+    }
   }
 
   #end(): void {

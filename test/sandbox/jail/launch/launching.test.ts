@@ -1,14 +1,17 @@
 import assert from "node:assert/strict"
+import { spawn } from "node:child_process"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { once } from "node:events"
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { text } from "node:stream/consumers"
 import { describe, it } from "node:test"
+import { fileURLToPath } from "node:url"
 import { Worker } from "node:worker_threads"
 import { JailFolder } from "./jail-folder.ts"
 import { IS_ROOT, NO_BUBBLEWRAP, NOT_ROOT, openLauncher } from "./launchers.ts"
-import { processesWith } from "./traces.ts"
+import { childrenOf, processesWith, until } from "./traces.ts"
 
 describe("a launcher", { skip: NO_BUBBLEWRAP }, () => {
   it("finds out what the machine offers by doing it, and says what is missing and what to do", async () => {
@@ -60,6 +63,31 @@ describe("a launcher", { skip: NO_BUBBLEWRAP }, () => {
     await refused
     await assert.rejects(folder.launch(launcher, ["true"]), /closed/)
     assert.deepEqual(ownFolders(), before)
+  })
+})
+
+describe("the shell that starts programs", { skip: NO_BUBBLEWRAP }, () => {
+  it("takes its programs with it when it is killed, and another takes its place", async () => {
+    using folder = new JailFolder()
+    await using launcher = await openLauncher()
+    const mark = `shell-${process.pid}`
+    const jail = await folder.launch(launcher, ["sh", "-c", "echo; sleep 60", mark])
+    await once(jail.stdout, "data")
+    const [shell] = childrenOf(process.pid)
+    process.kill(Number(shell), "SIGKILL")
+    assert.deepEqual(await jail.exited, { code: null, signal: "SIGKILL", outOfMemory: false })
+    assert.ok(await until(() => processesWith(mark).length === 0))
+    assert.equal(await folder.sh(launcher, "echo again"), "again\n")
+    const [next] = childrenOf(process.pid)
+    assert.notEqual(next, shell)
+  })
+
+  it("does not keep bext's process from ending", async () => {
+    using folder = new JailFolder()
+    const run = fileURLToPath(new URL("leave-launcher.ts", import.meta.url))
+    const host = spawn(process.execPath, [run, folder.path], { stdio: ["ignore", "pipe", "inherit"] })
+    const [said, [code]] = await Promise.all([text(host.stdout), once(host, "exit")])
+    assert.deepEqual([said, code], ["ran\n", 0])
   })
 })
 
