@@ -1,5 +1,6 @@
+import http, { type ClientRequest, type IncomingMessage } from "node:http"
+import https from "node:https"
 import { ProtobufTraceSerializer } from "@opentelemetry/otlp-transformer"
-import { Pool } from "undici"
 import { BextError } from "../errors.ts"
 import { createToReadableSpan } from "./readable-span.ts"
 import { SendFailure, type SpanSender } from "./span-queue.ts"
@@ -17,30 +18,48 @@ const RETRYABLE = new Set([429, 502, 503, 504])
  * @throws {BextError} `E_CONFIG_INVALID` when the value of a header cannot be sent.
  */
 export function createOtlpSender(config: OtlpConfig): SpanSender {
-  const { origin, pathname } = new URL(config.endpoint)
-  const path = pathname === "/" ? "/v1/traces" : pathname
+  const url = new URL(config.endpoint)
+  if (url.pathname === "/") url.pathname = "/v1/traces"
   const headers = { "content-type": "application/x-protobuf", ...revealHeaders(config.headers) }
   const toReadableSpan = createToReadableSpan(config.service_name)
-  const pool = new Pool(origin, { connections: 1, pipelining: 1, allowH2: false, connect: { timeout: config.timeout } })
+  const { Agent, request: begin } = url.protocol === "https:" ? https : http
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
   return {
-    destination: origin + path,
+    destination: url.href,
     async send(spans, signal) {
       const body = ProtobufTraceSerializer.serializeRequest(spans.map(toReadableSpan))!
-      const { statusCode, headers: answered, answer } = await post({ method: "POST", path, headers, body, signal })
-      if (statusCode >= 200 && statusCode < 300) return countRejected(answer)
-      if (RETRYABLE.has(statusCode)) throw new SendFailure(`status ${statusCode}`, toMs(answered["retry-after"]))
-      throw new Error(`status ${statusCode}`)
+      // Not undici: it ends no request before its connection is made, and that may take for ever.
+      const request = begin(url, { method: "POST", headers, agent, signal })
+      const { status, retryAfter, answer } = await exchange(request, body)
+      if (status >= 200 && status < 300) return countRejected(answer)
+      if (RETRYABLE.has(status)) throw new SendFailure(`status ${status}`, toMs(retryAfter))
+      throw new Error(`status ${status}`)
     },
-    close: () => pool.destroy(),
+    close: async () => agent.destroy(),
   }
+}
 
-  async function post(request: Parameters<Pool["request"]>[0]) {
-    try {
-      const { statusCode, headers, body } = await pool.request(request)
-      return { statusCode, headers, answer: await readAll(body) }
-    } catch (error) {
-      throw new SendFailure(error instanceof Error ? error.message : String(error), null, { cause: error })
-    }
+interface Answered {
+  readonly status: number
+  readonly retryAfter: string | undefined
+  readonly answer: Uint8Array
+}
+
+/** @throws {SendFailure} There is no answer, or too much of it. */
+async function exchange(request: ClientRequest, body: Uint8Array): Promise<Answered> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  request.once("response", resolve)
+  // It stays: an error after the response is one of the response's stream as well.
+  request.on("error", reject)
+  // The only event there is when the other end switches protocols.
+  request.once("close", () => reject(new Error("the connection ended without an answer")))
+  request.end(body)
+  try {
+    const message = await promise
+    const answer = await readAll(message)
+    return { status: message.statusCode!, retryAfter: message.headers["retry-after"], answer }
+  } catch (error) {
+    throw new SendFailure(error instanceof Error ? error.message : String(error), null, { cause: error })
   }
 }
 
@@ -78,6 +97,6 @@ function countRejected(answer: Uint8Array): number {
 }
 
 /** Of Retry-After, the seconds; a date counts as nothing. Source: RFC 9110 §10.2.3. */
-function toMs(field: string | string[] | undefined): number | null {
-  return typeof field === "string" && /^\d{1,6}$/.test(field) ? Number(field) * 1000 : null
+function toMs(field: string | undefined): number | null {
+  return field !== undefined && /^\d{1,6}$/.test(field) ? Number(field) * 1000 : null
 }

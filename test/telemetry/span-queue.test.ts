@@ -1,6 +1,6 @@
 import assert from "node:assert/strict"
 import { createServer, type ServerResponse } from "node:http"
-import type { AddressInfo, Socket } from "node:net"
+import { type AddressInfo, createServer as createTcp, type Socket } from "node:net"
 import { describe, it, type TestContext } from "node:test"
 import { createOtlpSender } from "../../src/telemetry/otlp-sender.ts"
 import { RequestSpans } from "../../src/telemetry/request-spans.ts"
@@ -100,6 +100,27 @@ describe("a queue of spans", () => {
     await until(() => [...sockets].every((socket) => socket.destroyed), "the end of its connections")
   })
 
+  it("ends in bounded time while a connection is being made, and with it that connection", async (t) => {
+    const sockets = new Set<Socket>()
+    // It takes the connection and never says a word of TLS.
+    const server = createTcp((socket) => void sockets.add(socket.on("error", () => {}).resume()))
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    t.after(() => {
+      server.close()
+      for (const socket of sockets) socket.destroy()
+    })
+    const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const { spans, counts } = createQueue(url, { timeout: "60s" })
+    spans.add(spanOf("/"))
+    await until(() => sockets.size === 1, "the connection")
+    const startedMs = performance.now()
+    await spans[Symbol.asyncDispose]()
+    assert(performance.now() - startedMs < 20_000)
+    assert.deepEqual(counts, { exported: 0, dropped: 1 })
+    await until(() => [...sockets].every((socket) => socket.closed), "the end of the connection")
+    assert(performance.now() - startedMs < 20_000)
+  })
+
   it("gives up a message that is answered byte by byte, at the timeout", async (t) => {
     const timers = new Set<NodeJS.Timeout>()
     t.after(() => timers.forEach(clearInterval))
@@ -131,6 +152,21 @@ describe("a queue of spans", () => {
       assert.match(warnings.join(), reason)
     }
     assert.equal(other.asked(), 0)
+  })
+
+  it("is not held up by a collector that switches protocols, which nobody asked for", async (t) => {
+    const server = createTcp((socket) => {
+      socket.on("error", () => {})
+      socket.once("data", () =>
+        socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"),
+      )
+    })
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+    t.after(() => server.close())
+    const { spans, counts } = createQueue(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
+    spans.add(spanOf("/"))
+    await spans[Symbol.asyncDispose]()
+    assert.deepEqual(counts, { exported: 0, dropped: 1 })
   })
 
   it("counts what a collector took only in part, and believes no number beyond what it was sent", async (t) => {
