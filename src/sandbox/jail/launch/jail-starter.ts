@@ -31,7 +31,9 @@ export class JailStarter implements AsyncDisposable {
   async start(setup: ChainSetup, cgroups: Cgroups | null, options: LaunchOptions): Promise<RunningJail> {
     this.#folder.renew()
     const home = setup.containment === "none" ? await this.#makeHome(setup) : null
-    const started = await this.#queue.run(() => this.#spawn(setup, cgroups, options, home))
+    // The next one's turn does not wait for what the shell does.
+    const { starting } = await this.#queue.run(() => ({ starting: this.#spawn(setup, cgroups, options, home) }))
+    const started = await starting
     const { stdin, stdout, stderr, status } = started
     // A program that ends while somebody writes to it is no failure of bext.
     for (const stream of [stdin, stdout, stderr]) stream.on("error", () => {})
