@@ -88,6 +88,12 @@ describe("the shell that starts programs", { skip: NO_BUBBLEWRAP }, () => {
     const host = spawn(process.execPath, [run, folder.path], { stdio: ["ignore", "pipe", "inherit"] })
     const [said, [code]] = await Promise.all([text(host.stdout), once(host, "exit")])
     assert.deepEqual([said, code], ["ran\n", 0])
+    // What it left is removed by the next.
+    await using _ = await openLauncher()
+    assert.deepEqual(
+      readdirSync(tmpdir()).filter((name) => name.startsWith(`bext-jail-${host.pid}-`)),
+      [],
+    )
   })
 })
 
