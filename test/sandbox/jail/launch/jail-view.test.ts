@@ -102,6 +102,21 @@ for (const { way, without, root } of WAYS) {
       assert.equal(await folder.sh(launcher, "test -e /data || echo none"), "none\n")
     })
 
+    it("makes no file that runs as whoever owns it, wherever it can write", async () => {
+      using folder = new JailFolder()
+      await using launcher = await openLauncher(without)
+      const dataFolder = `${folder.path}-data`
+      using _ = { [Symbol.dispose]: () => rmSync(dataFolder, { recursive: true, force: true }) }
+      const script = `
+        for place in /data /tmp /dev/shm; do
+          cp /bin/true $place/file && chmod 755 $place/file || exit
+          for mode in u+s g+s 4755 2755 6755; do chmod $mode $place/file 2>/dev/null && echo $place $mode; done
+          [ -u $place/file ] || [ -g $place/file ] && echo $place
+        done
+        echo tried`
+      assert.equal(await folder.sh(launcher, script, { dataFolder }), "tried\n")
+    })
+
     it("has sizes for everything it can write to in memory, also when it is given none", async () => {
       using folder = new JailFolder()
       await using launcher = await openLauncher(without)

@@ -4,6 +4,8 @@ import { and, answer, branch, load, type Program } from "./bpf.ts"
 /** Each is the name of the call that it decides. */
 export type ArgumentFilter =
   | ("clone" | "socket" | "socketpair" | "ioctl" | "prctl")
+  | ("open" | "openat" | "creat")
+  | ("chmod" | "fchmod" | "fchmodat" | "fchmodat2")
   | ("mknod" | "mknodat")
   | ("mmap" | "memfd_create" | "shmget")
 
@@ -27,11 +29,18 @@ const FILTERS: Readonly<Record<ArgumentFilter, () => Program>> = {
   socketpair: () => [...argument(0), ...whenOneOf([AF_UNIX], allow, answer(errno(EAFNOSUPPORT)))],
   ioctl: () => [...argument(1), ...whenOneOf([TIOCSTI, TIOCLINUX, TIOCSETD], refuse, allow)],
   prctl: () => [...argument(0), ...whenOneOf([PR_SET_MM], refuse, allow)],
-  mknod: () => [...argument(1), ...noDevices()],
-  mknodat: () => [...argument(2), ...noDevices()],
-  mmap: () => [...argument(3), ...without(MAP_HUGETLB)],
-  memfd_create: () => [...argument(1), ...without(MFD_HUGETLB)],
-  shmget: () => [...argument(2), ...without(SHM_HUGETLB)],
+  open: () => [...argument(1), ...branch("&", CREATES, [...argument(2), ...noSetId()], allow)],
+  openat: () => [...argument(2), ...branch("&", CREATES, [...argument(3), ...noSetId()], allow)],
+  creat: () => [...argument(1), ...noSetId()],
+  chmod: () => [...argument(1), ...noSetId()],
+  fchmod: () => [...argument(1), ...noSetId()],
+  fchmodat: () => [...argument(2), ...noSetId()],
+  fchmodat2: () => [...argument(2), ...noSetId()],
+  mknod: () => [...argument(1), ...noSetId(noDevices())],
+  mknodat: () => [...argument(2), ...noSetId(noDevices())],
+  mmap: () => [...argument(3), ...noHugePages(MAP_HUGETLB)],
+  memfd_create: () => [...argument(1), ...noHugePages(MFD_HUGETLB)],
+  shmget: () => [...argument(2), ...noHugePages(SHM_HUGETLB)],
 }
 
 /**
@@ -64,6 +73,12 @@ const TIOCSETD = 0x5423
 /** Its own memory map, as a checkpoint is restored. Source: include/uapi/linux/prctl.h. */
 const PR_SET_MM = 35
 
+/** O_CREAT, __O_TMPFILE. Without either, nobody looks at the mode, and C libraries leave there what was. Source: asm-generic/fcntl.h. */
+const CREATES = 0x40 | 0x400000
+
+/** S_ISUID, S_ISGID. Source: include/uapi/linux/stat.h. */
+const SET_ID = 0o4000 | 0o2000
+
 /** Source: include/uapi/linux/stat.h. */
 const S_IFMT = 0xf000
 const S_IFIFO = 0x1000
@@ -87,8 +102,16 @@ function noDevices(): Program {
   return [...and(S_IFMT), ...whenOneOf([0, S_IFREG, S_IFIFO, S_IFSOCK], allow, refuse)]
 }
 
+/**
+ * No file may run as whoever owns it: below /data, others of the machine may get to it, and there its owner is not the plugin but
+ * the user that all programs run as, or bext's own.
+ */
+function noSetId(otherwise = allow): Program {
+  return branch("&", SET_ID, refuse, otherwise)
+}
+
 /** EINVAL, as from a kernel without huge pages. */
-function without(flag: number): Program {
+function noHugePages(flag: number): Program {
   return branch("&", flag, answer(errno(EINVAL)), allow)
 }
 

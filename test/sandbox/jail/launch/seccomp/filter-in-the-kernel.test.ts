@@ -70,7 +70,7 @@ describe("the filter in this machine's kernel", { skip: skip || NO_C }, () => {
     })
   })
 
-  it("looks at arguments: families and protocols of sockets, namespaces, terminals, devices", () => {
+  it("looks at arguments: families and protocols of sockets, namespaces, terminals, devices, modes", () => {
     const chr = 0o020000
     const fifo = 0o010000
     const cases: [number, string, ...number[]][] = [
@@ -96,6 +96,11 @@ describe("the filter in this machine's kernel", { skip: skip || NO_C }, () => {
       [0, "shmget", 0, 4096, 0o1600],
       [EPERM, "mknodat", -1, 0, chr],
       [constants.errno.EFAULT, "mknodat", -1, 0, fifo],
+      [EPERM, "mknodat", -1, 0, 0o4755],
+      [EPERM, "fchmod", -1, 0o4755],
+      [constants.errno.EBADF, "fchmod", -1, 0o1755],
+      [EPERM, "openat", -1, 0, 0o100, 0o2755],
+      [constants.errno.EFAULT, "openat", -1, 0, 0, 0o6755],
     ]
     const results = probe(
       cases.map(([, name, ...args]): [string, ...number[]] => [name, ...args]),

@@ -160,10 +160,33 @@ for (const { architecture, column } of ARCHITECTURES) {
     it("allows named pipes, sockets and plain files to be made, and refuses devices", () => {
       for (let type = 0; type < 16; type++) {
         const expected = [0, 1, 8, 12].includes(type) ? ALLOW : EPERM
-        for (const mode of [0, 0o644, 0o7777]) {
+        for (const mode of [0, 0o644, 0o1777]) {
           assert.equal(ask("mknodat", 0, 0, (type << 12) | mode), expected, `type ${type}`)
           assert.equal(ask("mknodat", 0, 0, BigInt((type << 12) | mode) | 0xffff_ffff_ffff_0000n), expected)
           if (column === 0) assert.equal(ask("mknod", 0, (type << 12) | mode), expected, `type ${type}`)
+        }
+      }
+    })
+
+    it("refuses files that run as whoever owns them, however they are made", () => {
+      const [creates, temporary] = [0x40, 0x400000]
+      for (let mode = 0; mode <= 0o7777; mode++) {
+        const expected = (mode & 0o6000) === 0 ? ALLOW : EPERM
+        for (const bits of [mode, BigInt(mode) | 0xffff_ffff_0000_0000n]) {
+          assert.equal(ask("fchmod", 0, bits), expected)
+          assert.equal(ask("fchmodat", 0, 0, bits), expected)
+          assert.equal(ask("fchmodat2", 0, 0, bits, 0), expected)
+          assert.equal(ask("mknodat", 0, 0, bits), expected)
+          assert.equal(ask("openat", 0, 0, creates | 1, bits), expected)
+          assert.equal(ask("openat", 0, 0, temporary | 2, bits), expected)
+          // Whatever is where a mode would be.
+          assert.equal(ask("openat", 0, 0, 2, bits), ALLOW)
+          if (column === 1) continue
+          assert.equal(ask("chmod", 0, bits), expected)
+          assert.equal(ask("creat", 0, bits), expected)
+          assert.equal(ask("mknod", 0, bits), expected)
+          assert.equal(ask("open", 0, creates, bits), expected)
+          assert.equal(ask("open", 0, 0, bits), ALLOW)
         }
       }
     })
@@ -195,6 +218,13 @@ const ANSWERS = {
   socketpair: EAFNOSUPPORT,
   ioctl: ALLOW,
   prctl: ALLOW,
+  open: ALLOW,
+  openat: ALLOW,
+  creat: ALLOW,
+  chmod: ALLOW,
+  fchmod: ALLOW,
+  fchmodat: ALLOW,
+  fchmodat2: ALLOW,
   mknod: ALLOW,
   mknodat: ALLOW,
   mmap: ALLOW,
