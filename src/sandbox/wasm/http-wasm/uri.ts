@@ -15,6 +15,8 @@ export function parseUri(uri: string): { readonly path: string; readonly query: 
   const question = uri.indexOf("?")
   const raw = question === -1 ? uri : uri.slice(0, question)
   if (uri.includes("#")) return "has a fragment"
+  // Its bytes come one character each: UTF-8 would become another path.
+  if (/[\x80-\uffff]/.test(raw)) return "has a character that is not ASCII; percent-encode it"
   if (/%2f/i.test(raw)) return "has an encoded slash"
   try {
     return { path: decodeURIComponent(raw), query: question === -1 ? "" : uri.slice(question + 1) }

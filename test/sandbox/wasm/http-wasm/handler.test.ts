@@ -544,6 +544,12 @@ describe("the request line and its sender", () => {
     ["/a%2Fb?q=1", { rewrite_path: true }, "E_PATH_REWRITE", /the URI has an encoded slash/],
     ["/%zz?q=1", { rewrite_path: true }, "E_PATH_REWRITE", /the URI has a broken percent-encoding/],
     ["/%ff?q=1", { rewrite_path: true }, "E_PATH_REWRITE", /the URI has a broken percent-encoding/],
+    [
+      "/\u00e9?q=1",
+      { rewrite_path: true },
+      "E_PATH_REWRITE",
+      /the URI has a character that is not ASCII; percent-encode/,
+    ],
     ["/%2e%2e/x?q=1", { rewrite_path: true }, "E_PATH_REWRITE", /contains a dot segment/],
     ["/a%00?q=1", { rewrite_path: true }, "E_PATH_REWRITE", /contains a control character/],
     ["/__bext/health?q=1", { rewrite_path: true }, "E_PATH_REWRITE", /is reserved for bext/],
