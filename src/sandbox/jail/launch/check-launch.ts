@@ -4,7 +4,7 @@ import type { LaunchOptions } from "../launcher.ts"
 import type { ChainSetup } from "./exec-chain.ts"
 import { findProgram } from "./find-program.ts"
 import { DATA, isWithin, PLUGIN, SDK } from "./jail-paths.ts"
-import { assertReachable } from "./reachable.ts"
+import { assertReachable, assertReadable } from "./reachable.ts"
 
 /** What the jail makes itself. A path of the host there, or above, would hide it. */
 const OWN_PLACES = [PLUGIN, DATA, SDK, "/usr", "/etc/passwd", "/etc/resolv.conf", "/proc", "/dev", "/tmp", "/sys"]
@@ -20,26 +20,27 @@ const NEVER_SHOWN = ["/proc", "/sys", "/dev"]
 
 /**
  * Finds what would keep a program from starting, and makes its data folder.
+ * @throws {NoWay} Programs' user cannot get to a place that the jail is to show.
  * @throws {Error} What is wrong, and what to do.
  */
 export async function checkLaunch(setup: ChainSetup, options: LaunchOptions): Promise<void> {
-  const user = setup.user
-  await assertReachable(options.folder, user, "the plugin's folder")
-  if (setup.sdkFolder !== null) await assertReachable(setup.sdkFolder, user, "bext's Python module")
+  await checkPlace(options.folder, setup, "the plugin's folder")
+  if (setup.sdkFolder !== null) await checkPlace(setup.sdkFolder, setup, "bext's Python module")
   if (options.dataFolder !== null) await makeDataFolder(options.dataFolder, setup)
   for (const path of options.readOnlyPaths) await checkReadOnlyPath(path, setup)
   await findProgram(setup, options)
 }
 
 /** What is above it lets programs through, and shows them nothing. */
-async function makeDataFolder(path: string, { user }: ChainSetup): Promise<void> {
+async function makeDataFolder(path: string, setup: ChainSetup): Promise<void> {
+  const { user } = setup
   await mkdir(dirname(path), { recursive: true, mode: 0o711 })
   await mkdir(path, { recursive: true, mode: 0o700 })
   if (user !== null) await chown(path, user.uid, user.gid)
-  await assertReachable(path, user, "the plugin's data folder")
+  await checkPlace(path, setup, "the plugin's data folder")
 }
 
-async function checkReadOnlyPath(path: string, { user }: ChainSetup): Promise<void> {
+async function checkReadOnlyPath(path: string, setup: ChainSetup): Promise<void> {
   if (posix.resolve(path) !== path) throw new Error(`read-only path ${path} is not absolute, or has . or .. in it`)
   const covered = OWN_PLACES.find((place) => isWithin(place, path))
   if (covered !== undefined) {
@@ -55,5 +56,11 @@ async function checkReadOnlyPath(path: string, { user }: ChainSetup): Promise<vo
   const shown = NEVER_SHOWN.find((place) => isWithin(path, place) || isWithin(real, place))
   if (shown !== undefined)
     throw new Error(`read-only path ${path} is in ${shown}, which jails never see of this machine`)
-  await assertReachable(real, user, "read-only path")
+  await checkPlace(real, setup, "read-only path")
+}
+
+/** Where root mounts, the way to a place may be closed: in the jail it is another one. */
+async function checkPlace(path: string, { containment, user }: ChainSetup, what: string): Promise<void> {
+  if (containment === "root") await assertReadable(path, user, what)
+  else await assertReachable(path, user, what)
 }

@@ -1,15 +1,14 @@
 import { isMainThread } from "node:worker_threads"
 import type { Isolation } from "../../sandbox.ts"
 import type { Jail, JailLauncher, LaunchOptions } from "../launcher.ts"
-import type { Cgroups } from "./cgroups/cgroups.ts"
 import { checkLaunch } from "./check-launch.ts"
 import { ETC_FILES } from "./etc-files.ts"
 import type { ChainSetup, User } from "./exec-chain.ts"
 import { inheritedDescriptors } from "./inherited-descriptors.ts"
 import { JailStarter } from "./jail-starter.ts"
 import { createPrivateFolder, type PrivateFolder } from "./private-folder.ts"
-import { type Facility, probeIsolation } from "./probe-isolation.ts"
-import { assertReachable } from "./reachable.ts"
+import { type Facility, type Probed, probeIsolation } from "./probe-isolation.ts"
+import { assertReachable, NoWay } from "./reachable.ts"
 import type { RunningJail } from "./running-jail.ts"
 import { seccompFilter } from "./seccomp/seccomp-filter.ts"
 
@@ -47,7 +46,7 @@ export async function createJailLauncher(options: JailLauncherOptions): Promise<
       user,
       without: new Set(options.without),
     })
-    return new Launcher(found.isolation, found.setup, found.cgroups, starter, folder)
+    return new Launcher(found, starter, folder)
   } catch (error) {
     await starter?.[Symbol.asyncDispose]()
     folder[Symbol.dispose]()
@@ -66,24 +65,16 @@ function filterFile(folder: PrivateFolder): { path: string | null; missing: stri
 
 class Launcher implements JailLauncher {
   readonly isolation: Isolation
-  readonly #setup: ChainSetup
-  readonly #cgroups: Cgroups | null
+  readonly #found: Probed
   readonly #starter: JailStarter
   readonly #folder: PrivateFolder
   readonly #jails = new Set<RunningJail>()
   readonly #starting = new Set<Promise<unknown>>()
   #disposed = false
 
-  constructor(
-    isolation: Isolation,
-    setup: ChainSetup,
-    cgroups: Cgroups | null,
-    starter: JailStarter,
-    folder: PrivateFolder,
-  ) {
-    this.isolation = isolation
-    this.#setup = setup
-    this.#cgroups = cgroups
+  constructor(found: Probed, starter: JailStarter, folder: PrivateFolder) {
+    this.isolation = found.isolation
+    this.#found = found
     this.#starter = starter
     this.#folder = folder
   }
@@ -104,19 +95,33 @@ class Launcher implements JailLauncher {
     const exits = [...this.#jails].map((jail) => jail.exited)
     for (const jail of this.#jails) jail.kill()
     await Promise.all(exits)
-    await this.#cgroups?.[Symbol.asyncDispose]()
+    await this.#found.cgroups?.[Symbol.asyncDispose]()
     await this.#starter[Symbol.asyncDispose]()
     this.#folder[Symbol.dispose]()
   }
 
   async #launch(options: LaunchOptions): Promise<Jail> {
     if (this.isolation.refused !== null) throw new Error(this.isolation.refused)
-    await checkLaunch(this.#setup, options)
+    const setup = await this.#check(options)
     if (this.#disposed) throw new Error("the launcher of jails was closed")
-    const jail = await this.#starter.start(this.#setup, this.#cgroups, options)
+    const jail = await this.#starter.start(setup, this.#found.cgroups, options)
     this.#jails.add(jail)
     void jail.exited.then(() => this.#jails.delete(jail))
     if (this.#disposed) jail.kill()
     return jail
+  }
+
+  /** @returns The way to start it. */
+  async #check(options: LaunchOptions): Promise<ChainSetup> {
+    const { setup, mountedByRoot } = this.#found
+    try {
+      await checkLaunch(setup, options)
+      return setup
+    } catch (error) {
+      const asRoot = error instanceof NoWay ? await mountedByRoot() : null
+      if (asRoot === null) throw error
+      await checkLaunch(asRoot, options)
+      return asRoot
+    }
   }
 }

@@ -151,7 +151,9 @@ function dropRoot(user: User | null): string[] {
 }
 
 function plainChain(setup: ChainSetup, options: LaunchOptions, cgroups: number, home: string): ExecChain {
-  const env = { ...ownEnvironment(home, options.dataFolder, setup.sdkFolder), PWD: options.folder }
+  const own = ownEnvironment(home, options.dataFolder, setup.sdkFolder)
+  // Here its folder may be one that Python writes to, and what it compiled would look like a change of the plugin.
+  const env = { ...own, PWD: options.folder, PYTHONDONTWRITEBYTECODE: "1" }
   const command = options.command.map((word) => outside(word, options))
   const processes = setup.user === null || cgroups > 0 ? Number.POSITIVE_INFINITY : PROCESSES_OF_USER
   return {

@@ -12,6 +12,9 @@ import { startProcess } from "./start-process.ts"
 import { StartQueue } from "./start-queue.ts"
 import { StartShell } from "./start-shell.ts"
 
+/** Far more than the mounts of a jail take, milliseconds; some may be of a file system that does not answer. */
+const START_MS = 10_000
+
 /** Starts jails in one of the ways that the machine was found to allow. */
 export class JailStarter implements AsyncDisposable {
   readonly #folder: PrivateFolder
@@ -39,7 +42,11 @@ export class JailStarter implements AsyncDisposable {
     for (const stream of [stdin, stdout, stderr]) stream.on("error", () => {})
     const firstPid = status === null ? null : await readFirstPid(status)
     const jail = new RunningJail({ ...started, firstPid })
-    if (status === null || firstPid !== null) return jail
+    if (status === null) return jail
+    if (firstPid !== null && (await hasBegun(jail))) {
+      stdin.write("\n")
+      return jail
+    }
     const [said] = await Promise.all([text(stderr), jail.exited])
     throw new Error(said.trim() === "" ? "bubblewrap ended at once, and did not say why" : said.trim())
   }
@@ -90,6 +97,32 @@ export class JailStarter implements AsyncDisposable {
     if (user !== null) await chown(home, user.uid, user.gid)
     return home
   }
+}
+
+/** Whether its first process is there, and waits for an answer: see `firstProcessScript`. */
+async function hasBegun(jail: RunningJail): Promise<boolean> {
+  const timer = setTimeout(() => jail.kill(), START_MS)
+  try {
+    return (await readByte(jail.stdout)) !== null
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** @returns null when it has ended. The stream stands still afterwards. */
+function readByte(stream: Readable): Promise<Buffer | null> {
+  return new Promise((resolve) => {
+    const look = () => {
+      const byte: Buffer | null = stream.read(1)
+      if (byte !== null) settle(byte)
+    }
+    const end = () => settle(null)
+    const settle = (byte: Buffer | null) => {
+      stream.off("readable", look).off("end", end).off("close", end)
+      resolve(byte)
+    }
+    stream.on("readable", look).on("end", end).on("close", end)
+  })
 }
 
 /** First line of `--json-status-fd`; null when bubblewrap ended before it. The rest is nobody's business. */

@@ -32,11 +32,15 @@ export function launchScript(setup: ScriptSetup): string {
 /**
  * What the first process of a jail does: it waits for the program, reaps what that leaves behind, as every shell does while it
  * waits, and takes the rest with it when it ends. Not the program itself: that could undo what makes it end with bext.
+ *
+ * Before it starts the program, it writes an empty line and reads one. By then the kernel knows that each process is to end with
+ * the one before; had bext been killed a moment sooner, nobody would be there to answer, or to end any of them.
  * @param processes - Of all processes of the jail's user in its user namespace; Infinity: as the host has it.
  */
 export function firstProcessScript(processes: number): string {
   // Without the last command, the shell would become the program.
-  return [...processLimit(processes).map((command) => `${command} || exit`), '"$@"', "exit $?"].join("; ")
+  const begins = ["echo", "read -r go || exit"]
+  return [...begins, ...processLimit(processes).map((command) => `${command} || exit`), '"$@"', "exit $?"].join("; ")
 }
 
 /** -p in dash and BusyBox; in bash that is the size of pipes, which cannot be set. */

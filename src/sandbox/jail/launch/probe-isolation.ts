@@ -29,6 +29,11 @@ export interface Probed {
   readonly isolation: Isolation
   readonly setup: ChainSetup
   readonly cgroups: Cgroups | null
+  /**
+   * The way in which root mounts what the programs' user cannot get to, without a user namespace. Tried when first asked for.
+   * Null: there is none.
+   */
+  readonly mountedByRoot: () => Promise<ChainSetup | null>
 }
 
 /** Finds the best way to start a program that works on this machine, by starting one. */
@@ -52,7 +57,12 @@ export async function probeIsolation(probe: ProbeSetup): Promise<Probed> {
     root,
     refused: linux && root && "missing" in bubblewrap ? `${bubblewrap.missing}; root runs no program without it` : null,
   }
-  return { isolation, setup: found.setup, cgroups: found.cgroups }
+  let asRoot: Promise<ChainSetup | null> | undefined
+  const mountedByRoot = () => {
+    asRoot ??= tryAsRoot(probe, found.setup, found.cgroups)
+    return asRoot
+  }
+  return { isolation, setup: found.setup, cgroups: found.cgroups, mountedByRoot }
 }
 
 const NO_BUBBLEWRAP = { missing: "bubblewrap is not installed: install the package bubblewrap" }
@@ -98,6 +108,12 @@ async function firstThatWorks(
   const setup = plainChain(probe)
   const joins = cgroups !== null && (await tryOut(probe, setup, cgroups)) === null
   return { setup, cgroups: joins ? cgroups : null, problems }
+}
+
+async function tryAsRoot(probe: ProbeSetup, setup: ChainSetup, cgroups: Cgroups | null): Promise<ChainSetup | null> {
+  if (probe.user === null || setup.containment !== "user-namespace") return null
+  const asRoot: ChainSetup = { ...setup, containment: "root" }
+  return (await tryOut(probe, asRoot, cgroups)) === null ? asRoot : null
 }
 
 /** @returns Null when the program ran; otherwise what was said of it. */

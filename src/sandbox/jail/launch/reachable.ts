@@ -8,26 +8,37 @@ import type { User } from "./exec-chain.ts"
 export const EXECUTE = 1
 export const READ = 4
 
+/** A folder on the way to a place lets nobody through, and would have to. */
+export class NoWay extends Error {}
+
 /**
  * Makes sure that programs can read a file or folder, all of the way to it included.
  * @param path - Absolute, without symbolic links.
  * @param user - Whom they run as; null: as bext.
  * @param what - For the message: "the plugin's folder".
- * @throws {Error} With the first folder that is in the way, and what to run.
+ * @throws {NoWay} With the first folder that is in the way, and what to run.
+ * @throws {Error} The same, when it is the place itself.
  */
 export async function assertReachable(path: string, user: User | null, what: string): Promise<void> {
-  for (const folder of parents(path)) await assertAllowed(folder, EXECUTE, user, `${what}, ${path},`)
-  const wanted = (await stat(path)).isDirectory() ? READ | EXECUTE : READ
-  await assertAllowed(path, wanted, user, `${what}, ${path},`)
+  for (const folder of parents(path)) {
+    const problem = await problemOf(folder, EXECUTE, user, `${what}, ${path},`)
+    if (problem !== null) throw new NoWay(problem)
+  }
+  await assertReadable(path, user, what)
 }
 
-async function assertAllowed(place: string, wanted: number, user: User | null, what: string): Promise<void> {
-  if (await isAllowed(place, wanted, user)) return
+/** The same, but for the way there. @throws {Error} */
+export async function assertReadable(path: string, user: User | null, what: string): Promise<void> {
+  const wanted = (await stat(path)).isDirectory() ? READ | EXECUTE : READ
+  const problem = await problemOf(path, wanted, user, `${what}, ${path},`)
+  if (problem !== null) throw new Error(problem)
+}
+
+async function problemOf(place: string, wanted: number, user: User | null, what: string): Promise<string | null> {
+  if (await isAllowed(place, wanted, user)) return null
   const mode = `o+${wanted & READ ? "r" : ""}${wanted & EXECUTE ? "x" : ""}`
   const who = user === null ? "bext's user" : `uid ${user.uid}, which programs run as`
-  throw new Error(
-    `${what} cannot be read by ${who}: ${place} is in the way; run chmod ${mode} ${place}, or have it elsewhere`,
-  )
+  return `${what} cannot be read by ${who}: ${place} is in the way; run chmod ${mode} ${place}, or have it elsewhere`
 }
 
 /**

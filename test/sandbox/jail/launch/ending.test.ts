@@ -97,6 +97,23 @@ for (const { way, without, root } of WAYS) {
       )
     })
 
+    it("comes with bext's, also when that is killed in the middle of a start", async () => {
+      using folder = new JailFolder()
+      const mark = markOf("starting")
+      for (let round = 0; round < 6; round++) {
+        const host = spawn(process.execPath, [START, folder.path, mark, ...without], {
+          stdio: ["ignore", "pipe", "inherit"],
+        })
+        await once(host.stdout, "data")
+        // Not synchronisation: any moment will do, and each round should have another.
+        await sleep(20 + 13 * round)
+        host.kill("SIGKILL")
+        await once(host, "exit")
+        assert.ok(await until(() => processesWith(mark).length === 0), `left: ${processesWith(mark).join(" ")}`)
+      }
+      await using _ = await openLauncher()
+    })
+
     it("leaves no process, cgroup, mount or descriptor, 50 times over", async () => {
       using folder = new JailFolder()
       await using launcher = await openLauncher(without)

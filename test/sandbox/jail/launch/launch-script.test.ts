@@ -53,7 +53,9 @@ for (const [shell, ...applet] of SHELLS) {
 
     it("end with the program's code, and do not start it without its limit", () => {
       const run = (processes: number, program: string) =>
-        spawnSync(shell, [...applet, "-c", firstProcessScript(processes), "sh", "/bin/sh", "-c", program]).status
+        spawnSync(shell, [...applet, "-c", firstProcessScript(processes), "sh", "/bin/sh", "-c", program], {
+          input: "\n",
+        }).status
       assert.equal(run(Number.POSITIVE_INFINITY, "exit 7"), 7)
       assert.equal(run(3000, "exit 0"), 0)
       assert.equal(run(3000, "kill -9 $$"), 137)
@@ -62,7 +64,19 @@ for (const [shell, ...applet] of SHELLS) {
 
     it("stay the program's parent", () => {
       const args = [...applet, "-c", firstProcessScript(3000), "sh", "/bin/sh", "-c", "cat /proc/$PPID/cmdline"]
-      assert.match(spawnSync(shell, args, { encoding: "utf8" }).stdout, /exit \$\?/)
+      assert.match(spawnSync(shell, args, { encoding: "utf8", input: "\n" }).stdout, /exit \$\?/)
+    })
+
+    it("say that they are there, and start no program unless they are answered", () => {
+      const program = ["/bin/sh", "-c", "read -r line; echo program $line"]
+      const run = (input: string) => {
+        const args = [...applet, "-c", firstProcessScript(3000), "sh", ...program]
+        return spawnSync(shell, args, { encoding: "utf8", input })
+      }
+      assert.equal(run("\nits own\n").stdout, "\nprogram its own\n")
+      const unanswered = run("")
+      assert.equal(unanswered.stdout, "\n")
+      assert.notEqual(unanswered.status, 0)
     })
   })
 }

@@ -2,7 +2,17 @@ import assert from "node:assert/strict"
 import { spawn } from "node:child_process"
 import { subscribe, unsubscribe } from "node:diagnostics_channel"
 import { once } from "node:events"
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs"
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { text } from "node:stream/consumers"
@@ -132,6 +142,31 @@ describe("temporary files of a launcher", { skip: NO_BUBBLEWRAP }, () => {
   })
 })
 
+describe("a launch as root", () => {
+  it("mounts by root what lies behind folders that keep programs out, which stay closed in the jail", {
+    skip: NOT_ROOT || NO_BUBBLEWRAP,
+  }, async () => {
+    using outer = new JailFolder()
+    const home = join(outer.path, "home")
+    for (const name of ["site", "data", "sdk", "shown"]) mkdirSync(join(home, name), { recursive: true })
+    writeFileSync(join(home, "site", "file"), "of the plugin")
+    writeFileSync(join(home, "shown", "file"), "of the operator")
+    writeFileSync(join(home, "secret"), "of nobody else", { mode: 0o644 })
+    chmodSync(home, 0o700)
+    await using launcher = await openLauncher([], join(home, "sdk"))
+    const script = `cat /plugin/file ${home}/shown/file; echo x > /data/mine && ls /data; cat ${home}/secret || ls ${home}; id -u; grep -E "^(CapEff|CapBnd|NoNewPrivs|Seccomp):" /proc/self/status`
+    const { stdout, stderr } = await outer.run(launcher, ["sh", "-c", script], {
+      folder: join(home, "site"),
+      dataFolder: join(home, "data"),
+      readOnlyPaths: [join(home, "shown")],
+    })
+    const lines = stdout.trim().split(/\s+/).join(" ")
+    assert.match(lines, /^of the pluginof the operatormine shown 65534 /, stderr)
+    assert.match(lines, /CapBnd: 0+ CapEff: 0+|CapEff: 0+ CapBnd: 0+/)
+    assert.match(lines, /NoNewPrivs: 1 Seccomp: 2/)
+  })
+})
+
 describe("a launch fails and says what to do", { skip: NO_BUBBLEWRAP }, () => {
   const fails = (title: string, expected: RegExp, command: readonly string[], prepare = (_: JailFolder) => {}) =>
     it(title, async () => {
@@ -185,12 +220,14 @@ describe("a launch fails and says what to do", { skip: NO_BUBBLEWRAP }, () => {
   )
   fails("when there is no program", /no program/, [])
 
-  it("when a folder on the way to the plugin keeps programs out, which it names", { skip: NOT_ROOT }, async () => {
+  it("when a folder on the way to the plugin keeps programs out that nothing isolates", {
+    skip: NOT_ROOT,
+  }, async () => {
     using outer = new JailFolder()
     const home = join(outer.path, "home")
     mkdirSync(join(home, "site"), { recursive: true })
     chmodSync(home, 0o700)
-    await using launcher = await openLauncher()
+    await using launcher = await openLauncher(["namespaces"])
     await assert.rejects(outer.run(launcher, ["true"], { folder: join(home, "site") }), (error: Error) => {
       assert.match(error.message, /cannot be read by uid 65534/)
       assert.ok(error.message.includes(`run chmod o+x ${home},`), error.message)
@@ -207,12 +244,12 @@ describe("a launch fails and says what to do", { skip: NO_BUBBLEWRAP }, () => {
     await assert.rejects(outer.run(launcher, ["true"], { dataFolder }), /the plugin's data folder, .*chmod o\+x/)
   })
 
-  it("when bext itself is where programs cannot read its Python module", { skip: NOT_ROOT }, async () => {
+  it("when bext itself is where such programs cannot read its Python module", { skip: NOT_ROOT }, async () => {
     using folder = new JailFolder()
     using bext = new JailFolder()
     mkdirSync(join(bext.path, "python"))
     chmodSync(bext.path, 0o700)
-    await using launcher = await openLauncher([], join(bext.path, "python"))
+    await using launcher = await openLauncher(["namespaces"], join(bext.path, "python"))
     await assert.rejects(folder.run(launcher, ["true"]), (error: Error) => {
       assert.ok(error.message.startsWith("bext's Python module"), error.message)
       assert.ok(error.message.includes(`chmod o+x ${bext.path},`), error.message)

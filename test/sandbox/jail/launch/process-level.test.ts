@@ -45,6 +45,7 @@ for (const without of [["namespaces"], ["namespaces", "cgroups"]] as const) {
         "LANG=C.UTF-8",
         `PATH=${PATH}`,
         `PWD=${folder.path}`,
+        "PYTHONDONTWRITEBYTECODE=1",
         `PYTHONPATH=${folder.path}`,
         "THRESHOLD=80",
         `TMPDIR=${home}`,
@@ -53,7 +54,7 @@ for (const without of [["namespaces"], ["namespaces", "cgroups"]] as const) {
         .trim()
         .split("\n")
         .map((line) => line.split("=")[0])
-      assert.deepEqual(names.sort(), ["HOME", "LANG", "PATH", "PWD", "PYTHONPATH", "TMPDIR"])
+      assert.deepEqual(names.sort(), ["HOME", "LANG", "PATH", "PWD", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "TMPDIR"])
       assert.equal(await folder.sh(launcher, "pwd"), `${folder.path}\n`)
       assert.match(home, /bext-jail-/)
       assert.equal(existsSync(home), false, "temporary files are gone with the program")
