@@ -71,6 +71,7 @@ export class JailProcess {
   #helloTaken: (() => void) | null = null
   #isLeader = false
   #used = false
+  #hasExited = false
   #usedMs = 0
   #reason: PluginError | null = null
   readonly #ended: Promise<void>
@@ -119,6 +120,7 @@ export class JailProcess {
     const most = this.#hello?.version === 1 ? this.#hello.concurrency : 1
     return (
       this.#reason === null &&
+      !this.#hasExited &&
       this.#hello !== null &&
       this.#sent.size < most &&
       this.#input.unread < MAX_UNREAD_BYTES &&
@@ -368,6 +370,7 @@ export class JailProcess {
 
   async #whenEnded(): Promise<void> {
     const exit = await this.#jail.exited
+    this.#hasExited = true
     // Not before: with its input closed a program still has a while, and could write as if nobody counted.
     this.#output.drain()
     this.#errors.end()
