@@ -14,8 +14,8 @@ const LIMITS = { memoryBytes: 128 * MIB, messageBytes: MIB, maxInstances: 16 }
 const launcher = await createJailLauncher({ sdkFolder: null })
 after(() => launcher[Symbol.asyncDispose]())
 
-describe("a program in a jail", () => {
-  it("that leaves what it has asked for has no more of it kept than a few lines", async () => {
+describe("what bext keeps and takes of a program", () => {
+  it("is a few lines of what it has asked for and does not read", async () => {
     const services = new RecordingServices()
     const all = Promise.withResolvers<void>()
     // As many answers at once as there can be, each as long as one can be.
@@ -43,7 +43,7 @@ time.sleep(1000)
     await ended
   })
 
-  it("that is told to end can write no more than before", async () => {
+  it("is no more of its log in the time it has to end than before", async () => {
     const services = new RecordingServices()
     let bytes = 0
     services.log = (_, message) => {
