@@ -28,7 +28,7 @@ const FILTERS: Readonly<Record<ArgumentFilter, () => Program>> = {
   ],
   socketpair: () => [...argument(0), ...whenOneOf([AF_UNIX], allow, answer(errno(EAFNOSUPPORT)))],
   ioctl: () => [...argument(1), ...whenOneOf([TIOCSTI, TIOCLINUX, TIOCSETD], refuse, allow)],
-  prctl: () => [...argument(0), ...whenOneOf([PR_SET_MM], refuse, allow)],
+  prctl: () => [...argument(0), ...whenOneOf([PR_SET_MM, PR_SCHED_CORE], refuse, allow)],
   open: () => [...argument(1), ...branch("&", CREATES, [...argument(2), ...noSetId()], allow)],
   openat: () => [...argument(2), ...branch("&", CREATES, [...argument(3), ...noSetId()], allow)],
   creat: () => [...argument(1), ...noSetId()],
@@ -72,6 +72,8 @@ const TIOCSETD = 0x5423
 
 /** Its own memory map, as a checkpoint is restored. Source: include/uapi/linux/prctl.h. */
 const PR_SET_MM = 35
+/** Sharing a core with nobody else: its other thread would stand idle, which no share of CPU counts. Source: the same. */
+const PR_SCHED_CORE = 62
 
 /** O_CREAT, __O_TMPFILE. Without either, nobody looks at the mode, and C libraries leave there what was. Source: asm-generic/fcntl.h. */
 const CREATES = 0x40 | 0x400000

@@ -607,7 +607,7 @@ export const SYSTEM_CALLS: readonly SystemCallGroup[] = [
   },
   {
     verdict: "prctl",
-    why: "Names, signals, restrictions of its own process, except its memory map.",
+    why: "Names, signals, restrictions of its own process, except its memory map and cores for itself alone.",
     calls: {
       prctl: [157, 167],
     },

@@ -126,9 +126,9 @@ for (const { architecture, column } of ARCHITECTURES) {
       }
     })
 
-    it("refuses prctl the memory map of the process, and nothing else", () => {
+    it("refuses prctl the memory map of the process and cores for it alone, and nothing else", () => {
       for (let option = 0; option < 100; option++) {
-        assert.equal(ask("prctl", option, 14), option === 35 ? EPERM : ALLOW, String(option))
+        assert.equal(ask("prctl", option, 14), [35, 62].includes(option) ? EPERM : ALLOW, String(option))
       }
       assert.equal(ask("prctl", 0x1_0000_0023n), EPERM)
       assert.equal(ask("prctl", 0x53564d41), ALLOW) // PR_SET_VMA
