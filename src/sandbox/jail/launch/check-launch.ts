@@ -24,10 +24,13 @@ const NEVER_SHOWN = ["/proc", "/sys", "/dev"]
  * @throws {Error} What is wrong, and what to do.
  */
 export async function checkLaunch(setup: ChainSetup, options: LaunchOptions): Promise<void> {
-  await checkPlace(options.folder, setup, "the plugin's folder")
-  if (setup.sdkFolder !== null) await checkPlace(setup.sdkFolder, setup, "bext's Python module")
-  if (options.dataFolder !== null) await makeDataFolder(options.dataFolder, setup)
-  for (const path of options.readOnlyPaths) await checkReadOnlyPath(path, setup)
+  // Beside one another: each asks the file system a few times.
+  await Promise.all([
+    checkPlace(options.folder, setup, "the plugin's folder"),
+    setup.sdkFolder === null || checkPlace(setup.sdkFolder, setup, "bext's Python module"),
+    options.dataFolder === null || makeDataFolder(options.dataFolder, setup),
+    ...options.readOnlyPaths.map((path) => checkReadOnlyPath(path, setup)),
+  ])
   await findProgram(setup, options)
 }
 

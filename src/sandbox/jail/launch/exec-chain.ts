@@ -34,8 +34,9 @@ export const FIRST_CGROUP_DESCRIPTOR = 5
 
 /** One way to start: what to spawn, and how. */
 export interface ExecChain {
-  readonly command: "/bin/sh"
-  readonly args: readonly string[]
+  /** What a shell does first; it ends in becoming the words. */
+  readonly script: string
+  readonly words: readonly string[]
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
   /** Undefined: as bext. */
@@ -74,11 +75,8 @@ function bubblewrapChain(setup: ChainSetup, options: LaunchOptions, cgroups: num
   const env = ownEnvironment("/tmp", options.dataFolder && DATA, setup.sdkFolder && SDK)
   const processes = asRoot ? PROCESSES_OF_USER : options.limits.pids + 1
   return {
-    command: "/bin/sh",
-    args: [
-      "-c",
-      script(setup, options, cgroups, Number.POSITIVE_INFINITY),
-      "sh",
+    script: script(setup, options, cgroups, Number.POSITIVE_INFINITY),
+    words: [
       setup.bubblewrap?.path ?? "bwrap",
       ...(asRoot ? rootNamespaces() : userNamespace(setup)),
       "--die-with-parent",
@@ -157,8 +155,8 @@ function plainChain(setup: ChainSetup, options: LaunchOptions, cgroups: number, 
   const command = options.command.map((word) => outside(word, options))
   const processes = setup.user === null || cgroups > 0 ? Number.POSITIVE_INFINITY : PROCESSES_OF_USER
   return {
-    command: "/bin/sh",
-    args: ["-c", script(setup, options, cgroups, processes), "sh", ...withEnvironment(env, options.env, command)],
+    script: script(setup, options, cgroups, processes),
+    words: withEnvironment(env, options.env, command),
     cwd: options.folder,
     env,
     user: setup.user ?? undefined,

@@ -39,7 +39,7 @@ export interface SpawnedProcess {
 export function startProcess(chain: ExecChain, files: StartFiles): SpawnedProcess {
   const opened: number[] = [...files.cgroups]
   try {
-    const child = spawn(chain.command, chain.args, {
+    const child = spawn("/bin/sh", ["-c", chain.script, "sh", ...chain.words], {
       cwd: chain.cwd,
       env: chain.env,
       // In a session of its own: Ctrl-C on bext's terminal is for bext, which ends its programs when it has drained.
@@ -53,7 +53,7 @@ export function startProcess(chain: ExecChain, files: StartFiles): SpawnedProces
     // When there is no process, the reason comes later than it is of use.
     child.on("error", () => {})
     if (pid === undefined || stdin === null || stdout === null || stderr === null) {
-      throw new Error(`${chain.command} cannot be started: too many processes, or too many open files`)
+      throw new Error("no process can be started: too many processes, or too many open files")
     }
     const status = files.filter === null ? null : (child.stdio[STATUS_DESCRIPTOR] as Readable)
     return { pid, ended, closed, stdin, stdout, stderr, status, kill: () => child.kill("SIGKILL") }
