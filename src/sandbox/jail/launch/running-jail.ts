@@ -64,7 +64,7 @@ export class RunningJail implements Jail {
   async #end(): Promise<JailExit> {
     const { pid, ended, closed, firstPid, cgroup, release } = this.#process
     const { code, signal } = await ended
-    if (firstPid === null) killGroup(pid, cgroup)
+    if (firstPid === null) killMembers(pid, cgroup)
     this.cpuMs()
     const outOfMemory = (cgroup?.oomKills() ?? 0) > 0
     this.#ended = true
@@ -89,8 +89,13 @@ function killFirst(firstPid: number, bubblewrap: SpawnedProcess): void {
 /** And what left the group: all of it where there is a cgroup, elsewhere what still has its parent. */
 function killGroup(pid: number, cgroup: Cgroup | null): void {
   const others = processTree(pid)
-  kill(-pid)
+  killMembers(pid, cgroup)
   for (const other of others) kill(other)
+}
+
+/** Who has its group: as long as there is anybody, the kernel gives the group's number to nobody else. */
+function killMembers(pid: number, cgroup: Cgroup | null): void {
+  kill(-pid)
   cgroup?.kill()
 }
 
