@@ -114,7 +114,11 @@ for (const { way, without, root } of WAYS) {
         const programs = () => processesWith(mark).filter((pid) => nameOf(pid) !== "bwrap")
         assert.ok(await until(() => programs().length === 0), `left: ${programs().join(" ")}`)
         // One whose monitor was killed before it had a word from it waits for ever, and runs nothing.
-        for (const pid of processesWith(mark)) process.kill(pid, "SIGKILL")
+        await until(() => {
+          const waiting = processesWith(mark)
+          for (const pid of waiting) kill(pid)
+          return waiting.length === 0
+        })
       }
       await using _ = await openLauncher()
     })
@@ -212,5 +216,13 @@ function nameOf(pid: number): string {
     return readFileSync(`/proc/${pid}/comm`, "utf8").trim()
   } catch {
     return ""
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL")
+  } catch {
+    // It is gone already.
   }
 }
