@@ -3,6 +3,7 @@ import { execFile } from "node:child_process"
 import { join } from "node:path"
 import { describe, it } from "node:test"
 import { probeIsolation } from "../../src/create-tiers.ts"
+import { CLOSED } from "../support/closed-checkout.ts"
 import { AS_NOBODY, WITHOUT_BUBBLEWRAP } from "./machines.ts"
 import { runBext } from "./run-bext.ts"
 
@@ -31,7 +32,7 @@ describe("what bext doctor says of the isolation of programs", { concurrency: 2 
     )
   })
 
-  it("as nobody: the level without cgroups, and what is missing", { skip: needsRoot }, async () => {
+  it("as nobody: the level without cgroups, and what is missing", { skip: needsRoot || CLOSED }, async () => {
     const { code, out } = await doctorIn(...AS_NOBODY)
     assert.equal(code, 0)
     assert.match(out, /^warn +programs \(nsjail\) +isolation level namespaces: .*; as this user/m)
@@ -47,7 +48,7 @@ describe("what bext doctor says of the isolation of programs", { concurrency: 2 
     assert.match(out, /^ {20,}as long as bext is started by root, .* do not load \(E_ISOLATION\)$/m)
   })
 
-  it("as nobody without bubblewrap: that programs have to be trusted", { skip: needsRoot }, async () => {
+  it("as nobody without bubblewrap: that programs have to be trusted", { skip: needsRoot || CLOSED }, async () => {
     const { code, out } = await doctorIn(...WITHOUT_BUBBLEWRAP, ...AS_NOBODY)
     assert.equal(code, 0)
     assert.match(

@@ -6,6 +6,7 @@ import { describe, it, type TestContext } from "node:test"
 import { probeIsolation } from "../../src/create-tiers.ts"
 import { program } from "../plugins/program-files.ts"
 import { writeFiles } from "../plugins/write-files.ts"
+import { CLOSED } from "../support/closed-checkout.ts"
 import { AS_NOBODY, WITHOUT_BUBBLEWRAP } from "./machines.ts"
 import { onTerminal } from "./on-terminal.ts"
 import { type Run, temporaryFolder } from "./run-bext.ts"
@@ -52,7 +53,7 @@ function install({ start, site }: Copy, machine: readonly string[], ...args: str
 }
 
 const { level } = await probeIsolation()
-const skip = (process.geteuid?.() !== 0 || level !== "full") && "needs root, bubblewrap and cgroups"
+const skip = ((process.geteuid?.() !== 0 || level !== "full") && "needs root, bubblewrap and cgroups") || CLOSED
 
 describe("bext plugin install of a program", { skip, concurrency: 2 }, () => {
   it("says how it is isolated, and writes nothing of that where it is", async (t) => {

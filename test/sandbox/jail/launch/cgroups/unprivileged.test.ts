@@ -3,10 +3,11 @@ import { spawnSync } from "node:child_process"
 import { join } from "node:path"
 import { it } from "node:test"
 import { openCgroups } from "../../../../../src/sandbox/jail/launch/cgroups/open-cgroups.ts"
+import { CLOSED } from "../../../../support/closed-checkout.ts"
 
 const groups = await openCgroups()
 await groups[Symbol.asyncDispose]()
-const skip = process.geteuid?.() !== 0 ? "another user takes root to become" : (groups.reason ?? false)
+const skip = process.geteuid?.() !== 0 ? "another user takes root to become" : (groups.reason ?? CLOSED)
 
 it("control groups of root are not used by somebody else, with the reason and what to do", { skip }, () => {
   const nobody = { uid: 65534, gid: 65534 }
