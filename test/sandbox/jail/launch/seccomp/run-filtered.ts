@@ -5,7 +5,12 @@ import { seccompFilter } from "../../../../../src/sandbox/jail/launch/seccomp/se
 import { BUBBLEWRAP, findProgram } from "../../../../support/programs.ts"
 
 const NAMESPACES = ["--unshare-all", "--unshare-user", "--die-with-parent", "--cap-drop", "ALL", "--clearenv"]
-const FILES = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/dev/shm"]
+/** What is run is in this checkout, which may be below /tmp. */
+const CHECKOUT = join(import.meta.dirname, "../../../../..")
+const FILES = [
+  ...["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/dev/shm"],
+  ...["--ro-bind", CHECKOUT, CHECKOUT],
+]
 
 /**
  * Runs a program in namespaces of its own, under this machine's filter or without one.
